@@ -1,0 +1,93 @@
+# make help     what there is to run
+# make lab      JupyterLab on the first notebook
+# make test     everything that is checked before a change is kept
+#
+# The environment is made in .venv by the first command that needs it, and is brought up to date only when
+# pyproject.toml or constraints.txt change. Another interpreter: make lab PYTHON=/path/to/python3.12
+
+VENV ?= .venv
+PYTHON ?=
+LAB_ARGS ?=
+STEPS ?=
+ONLY ?= solutions/*.ipynb
+
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+INSTALL := $(RUN) -m pip install --disable-pip-version-check -c constraints.txt
+
+# Nothing but pip opens a connection, unless the learner asked for it with COURSE_ONLINE=1.
+ifneq ($(COURSE_ONLINE),1)
+export HF_HUB_OFFLINE := 1
+export HF_DATASETS_OFFLINE := 1
+endif
+export HF_HUB_DISABLE_TELEMETRY := 1
+export DO_NOT_TRACK := 1
+export PATH := $(if $(filter /%,$(BIN)),$(BIN),$(CURDIR)/$(BIN)):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test lint format notebooks solutions bake hooks clean
+
+help:
+	@echo "make lab         open JupyterLab on the first notebook"
+	@echo "make test        run every check; make test STEPS='lint unit' runs some of them"
+	@echo "make lint        ruff (code and notebooks) and the import contracts"
+	@echo "make format      let ruff mend what it can"
+	@echo "make notebooks   write notebooks/ anew from solutions/"
+	@echo "make solutions   execute the author's notebooks in place; ONLY=solutions/03_pretraining.ipynb for one"
+	@echo "make bake        train the shipped checkpoints again"
+	@echo "make hooks       check each commit before it is made"
+	@echo "make clean       remove the environment and all caches"
+
+lab: $(VENV)/.installed-lab
+	$(BIN)/jupyter lab --config jupyter/jupyter_lab_config.py $(if $(filter 0,$(shell id -u)),--allow-root) \
+		$(LAB_ARGS) notebooks/00_start_here.ipynb
+
+test: $(VENV)/.installed-dev
+	$(RUN) tests/suite.py $(STEPS)
+
+lint: $(VENV)/.installed-dev
+	$(RUN) tests/suite.py lint
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+notebooks: $(VENV)/.installed-dev
+	$(RUN) -m course_utils.classroom.generate
+
+solutions: $(VENV)/.installed-dev
+	@for notebook in $(ONLY); do \
+		home=$$(mktemp -d) && COURSE_HOME="$$home" $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+			--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False \
+			--ExecutePreprocessor.timeout=600 "$$notebook" || exit 1; \
+		rm -rf "$$home"; \
+	done
+
+bake: $(VENV)/.installed-lab
+	$(RUN) -m course_utils.bake
+
+hooks: $(VENV)/.installed-dev
+	$(BIN)/pre-commit install
+
+clean:
+	rm -rf $(VENV) build *.egg-info .hypothesis .import_linter_cache .pytest_cache .ruff_cache
+
+# The learner's environment, and the one that has the tools for testing and authoring as well.
+$(VENV)/.installed-lab: $(RUN) pyproject.toml constraints.txt
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(RUN) pyproject.toml constraints.txt
+	$(INSTALL) -e ".[dev]"
+	@touch $@ $(VENV)/.installed-lab
+
+# The first Python from 3.11 on that can make an environment; 3.11 and 3.12 are the ones that are tested.
+$(RUN):
+	@for python in $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python); do \
+		"$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		echo "making $(VENV) with $$("$$python" --version)"; \
+		exec "$$python" -m venv --clear "$(VENV)"; \
+	done; \
+	echo "No Python 3.11 or later with the venv module was found$(if $(PYTHON), as PYTHON=$(PYTHON))." >&2; \
+	echo "Install one (on Debian or Ubuntu: python3 and python3-venv), or name it: make lab PYTHON=/path/to/python3" >&2; \
+	exit 1

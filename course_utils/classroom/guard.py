@@ -1,0 +1,251 @@
+"""Run a learner's code so that nothing it does can take the notebook with it.
+
+A time limit, a cap on what it prints, and exits turned into ordinary errors. What the code changes around it is put
+back by ``state.py``.
+
+On the main thread of a POSIX system the limit is an interval timer; elsewhere (Windows, another thread) the code runs
+in a thread of its own, into which the exception is injected. Either way the exception comes again and again, faster
+each time, because ``while True: try: ... except: pass`` swallows the first one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import CodeType, FrameType
+from typing import Any
+
+from course_utils.classroom.state import restored
+
+KEPT_CHARACTERS = 2000
+KEPT_DISPLAYS = 3
+
+
+class TimeUp(BaseException):
+    """Raised inside code that has used up its time. Not an Exception, so that `except Exception` lets it through."""
+
+
+class Quit(BaseException):
+    """Raised instead of ending the kernel when checked code calls exit(), quit() or os._exit()."""
+
+
+@dataclass
+class Outcome:
+    """What became of a guarded call."""
+
+    value: Any = None
+    error: BaseException | None = None
+    timed_out: bool = False
+    abandoned: bool = False  # it could not be stopped and still runs in its thread
+    stopped_by_user: bool = False
+    seconds: float = 0.0
+    printed: str = ""
+    printed_total: int = 0
+    displays: list[Any] = field(default_factory=list)
+
+
+class _Capped(io.TextIOBase):
+    """A text stream that keeps the first characters and counts the rest."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+        self.total = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        text = str(text)
+        room = KEPT_CHARACTERS - self.total
+        if room > 0:
+            self.kept.append(text[:room])
+        self.total += len(text)
+        return len(text)
+
+
+class _CappedDisplays:
+    """Stands in for IPython's display publisher: keeps the first few pictures, counts the rest."""
+
+    def __init__(self, real: Any) -> None:
+        self.real, self.kept, self.total = real, [], 0
+
+    def publish(self, *args: Any, **kwargs: Any) -> None:
+        self.total += 1
+        if len(self.kept) < KEPT_DISPLAYS:
+            self.kept.append((args, kwargs))
+
+    def clear_output(self, *args: Any, **kwargs: Any) -> None:
+        self.kept.clear()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+@contextmanager
+def _captured(outcome: Outcome) -> Iterator[None]:
+    stream, old = _Capped(), (sys.stdout, sys.stderr)
+    shell = _shell()
+    displays = _CappedDisplays(shell.display_pub) if shell is not None else None
+    sys.stdout = sys.stderr = stream
+    if displays is not None:
+        shell.display_pub = displays
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = old
+        if displays is not None:
+            shell.display_pub = displays.real
+            outcome.displays = displays.kept
+        outcome.printed, outcome.printed_total = "".join(stream.kept), stream.total
+
+
+def _shell() -> Any:
+    """IPython's shell, without importing IPython where there is none."""
+    module = sys.modules.get("IPython")
+    return module.get_ipython() if module is not None and hasattr(module, "get_ipython") else None
+
+
+@contextmanager
+def _no_exit() -> Iterator[None]:
+    """exit(), quit() and os._exit() raise Quit; input() raises as well. `sys.exit` raises SystemExit by itself."""
+    import builtins
+    import os
+
+    def stop(*args: Any, **kwargs: Any) -> None:
+        raise Quit("your code ends the Python process")
+
+    def no_input(prompt: object = "") -> str:
+        raise RuntimeError("input() cannot be used here: an exercise gets all it needs as arguments")
+
+    shell = _shell()
+    saved = (os._exit, os.abort, builtins.input)
+    os._exit, os.abort, builtins.input = stop, stop, no_input
+    if shell is not None:
+        shell.ask_exit = stop  # what IPython's exit and quit call; the class's own method comes back below
+    try:
+        yield
+    finally:
+        os._exit, os.abort, builtins.input = saved
+        if shell is not None:
+            vars(shell).pop("ask_exit", None)
+
+
+def guarded(call: Callable[[], Any], seconds: float) -> Outcome:
+    """Call ``call()`` under a limit of ``seconds`` and return what became of it; raises nothing of its own.
+
+    Printing is captured up to a cap, exits become errors, and the process's state is put back afterwards.
+    """
+    outcome = Outcome()
+    begin = time.perf_counter()
+    main = threading.current_thread() is threading.main_thread()
+    with restored(), _captured(outcome), _no_exit():
+        (_under_alarm if main and hasattr(signal, "setitimer") else _in_thread)(call, seconds, outcome)
+    outcome.seconds = time.perf_counter() - begin
+    for args, kwargs in outcome.displays:
+        _shell().display_pub.publish(*args, **kwargs)
+    return outcome
+
+
+def _protected(call: Callable[[], Any]) -> Any:
+    """The frame below which exceptions may be injected."""
+    return call()
+
+
+_PROTECTED: CodeType = _protected.__code__
+# Seconds between injected exceptions: gentle at first, so that locks and imports can unwind; then so fast that one of
+# them lands between the `except` of a loop and its next round, where nothing swallows it.
+_PAUSES = (0.05, 0.05, 0.05, 0.01, 0.01)
+_RELENTLESS = 1e-4
+
+
+def _inside(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code is _PROTECTED:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _under_alarm(call: Callable[[], Any], seconds: float, outcome: Outcome) -> None:
+    count = 0
+
+    def on_alarm(signum: int, frame: FrameType | None) -> None:
+        nonlocal count
+        if not _inside(frame):
+            return
+        pause = _PAUSES[count] if count < len(_PAUSES) else _RELENTLESS
+        count += 1
+        outcome.timed_out = True
+        signal.setitimer(signal.ITIMER_REAL, pause, _RELENTLESS)
+        raise TimeUp
+
+    def on_interrupt(signum: int, frame: FrameType | None) -> None:
+        outcome.stopped_by_user = True
+        raise KeyboardInterrupt
+
+    old_alarm = signal.signal(signal.SIGALRM, on_alarm)
+    old_interrupt = signal.signal(signal.SIGINT, on_interrupt)
+    old_delay, old_interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    begin = time.monotonic()
+    try:
+        outcome.value = _protected(call)
+    except BaseException as error:
+        outcome.error = error
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGINT, old_interrupt if old_interrupt is not None else signal.default_int_handler)
+        signal.signal(signal.SIGALRM, old_alarm if old_alarm is not None else signal.SIG_DFL)
+        if old_delay:  # somebody else's timer goes on where it was
+            left = old_delay - (time.monotonic() - begin)
+            signal.setitimer(signal.ITIMER_REAL, max(left, 1e-3), old_interval)
+
+
+def _in_thread(call: Callable[[], Any], seconds: float, outcome: Outcome) -> None:
+    done = threading.Event()
+    box: dict[str, Any] = {}
+
+    def work() -> None:
+        try:
+            try:
+                box["value"] = _protected(call)
+            except BaseException as error:
+                box["error"] = error
+            done.set()
+        except TimeUp:  # injected a moment too late
+            done.set()
+
+    def inject(worker: threading.Thread) -> None:
+        interval = sys.getswitchinterval()
+        end = time.monotonic() + 3.0
+        pauses = iter(_PAUSES)
+        try:
+            while time.monotonic() < end:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident or 0), ctypes.py_object(TimeUp))
+                pause = next(pauses, 0.0)
+                if not pause:  # threads now change places at every chance, so that the exception lands anywhere
+                    sys.setswitchinterval(1e-6)
+                if done.wait(pause) if pause else done.is_set():
+                    return
+        finally:
+            sys.setswitchinterval(interval)
+        outcome.abandoned = True
+
+    worker = threading.Thread(target=work, name="exercise", daemon=True)
+    worker.start()
+    try:
+        if not done.wait(seconds):
+            outcome.timed_out = True
+            inject(worker)
+    except KeyboardInterrupt:
+        outcome.stopped_by_user = True
+        inject(worker)
+    outcome.value, outcome.error = box.get("value"), box.get("error")

@@ -1,0 +1,122 @@
+"""Put the process back as it was: what a learner's code changes around itself must not reach the next cell.
+
+Covered: random generators, torch's default dtype, device, grad mode, autocast, threads and determinism, the
+environment, the working directory, warnings, logging, the module search path, the recursion limit, and names
+replaced in torch, torch.nn.functional, torch.Tensor, math and builtins.
+"""
+
+from __future__ import annotations
+
+import builtins
+import gc
+import logging
+import math
+import os
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from types import ModuleType
+from typing import Any
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """Run the body, then restore the state listed above, whatever the body did or raised."""
+    with ExitStack() as stack:
+        for undo in (*_plain(), *_namespaces(), *_numpy(), *_torch()):
+            stack.callback(_quietly, undo)
+        yield
+
+
+def _quietly(undo: Callable[[], None]) -> None:
+    with suppress(Exception):  # one thing that cannot be put back must not keep the others from it
+        undo()
+
+
+def _plain() -> Iterator[Callable[[], None]]:
+    environment, path, filters = dict(os.environ), list(sys.path), list(warnings.filters)
+    folder, limit, show = os.getcwd(), sys.getrecursionlimit(), warnings.showwarning
+    disabled, level, collecting = logging.root.manager.disable, logging.root.level, gc.isenabled()
+    generator = random.getstate()
+    trace, profile = sys.gettrace(), sys.getprofile()
+
+    def undo_environment() -> None:
+        for name in set(os.environ) - set(environment):
+            del os.environ[name]
+        for name, value in environment.items():
+            if os.environ.get(name) != value:
+                os.environ[name] = value
+
+    def undo_warnings() -> None:
+        warnings.filters[:] = filters
+        warnings.showwarning = show
+        getattr(warnings, "_filters_mutated", getattr(warnings, "_filters_mutated_lock_held", lambda: None))()
+
+    yield undo_environment
+    yield undo_warnings
+    yield lambda: os.chdir(folder)
+    yield lambda: sys.path.__setitem__(slice(None), path)
+    yield lambda: sys.setrecursionlimit(limit)
+    yield lambda: setattr(logging.root.manager, "disable", disabled)
+    yield lambda: setattr(logging.root, "level", level)
+    yield gc.enable if collecting else gc.disable
+    yield lambda: random.setstate(generator)
+    yield lambda: sys.settrace(trace) if sys.gettrace() is not trace else None
+    yield lambda: sys.setprofile(profile) if sys.getprofile() is not profile else None
+
+
+def _namespaces() -> Iterator[Callable[[], None]]:
+    """Names that were replaced or deleted come back; names that were added (lazy imports) stay."""
+    owners: list[Any] = [builtins, math]
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        owners += [torch, torch.Tensor, torch.nn, torch.nn.Module, torch.nn.functional]
+    for owner in owners:
+        before = dict(vars(owner))
+
+        def undo(owner: ModuleType | type = owner, before: dict[str, Any] = before) -> None:
+            now = vars(owner)
+            for name in [n for n, value in before.items() if now.get(n, undo) is not value]:
+                if name != "_":  # IPython's last result
+                    setattr(owner, name, before[name])
+
+        yield undo
+
+
+def _numpy() -> Iterator[Callable[[], None]]:
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and hasattr(numpy, "random"):
+        generator, errors = numpy.random.get_state(), numpy.geterr()
+        yield lambda: numpy.random.set_state(generator)
+        yield lambda: numpy.seterr(**errors) and None
+
+
+def _torch() -> Iterator[Callable[[], None]]:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    generator, dtype, grad = torch.get_rng_state(), torch.get_default_dtype(), torch.is_grad_enabled()
+    threads, anomaly = torch.get_num_threads(), torch.is_anomaly_enabled()
+    strict, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    autocast = {kind: (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")}
+    device = torch.get_default_device()
+    if torch.cuda.is_initialized():
+        on_gpu = torch.cuda.get_rng_state_all()
+        yield lambda: torch.cuda.set_rng_state_all(on_gpu)
+    yield lambda: torch.set_rng_state(generator)
+    yield lambda: torch.set_default_dtype(dtype)
+    yield lambda: torch.set_grad_enabled(grad) and None
+    yield lambda: torch.set_num_threads(threads) if torch.get_num_threads() != threads else None
+    yield lambda: torch.autograd.set_detect_anomaly(anomaly) and None
+    yield lambda: torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+    for kind, (enabled, kind_dtype) in autocast.items():
+        yield lambda kind=kind, enabled=enabled: torch.set_autocast_enabled(kind, enabled)
+        yield lambda kind=kind, kind_dtype=kind_dtype: torch.set_autocast_dtype(kind, kind_dtype)
+
+    def undo_device() -> None:
+        if torch.get_default_device() != device:
+            torch.set_default_device(None if device.type == "cpu" else device)
+
+    yield undo_device

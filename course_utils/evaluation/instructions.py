@@ -1,0 +1,93 @@
+"""Does a model follow instructions? Its greedy answers to tasks, judged by the oracle."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from course_utils.models.generate import generate
+from course_utils.text.tokenizer import encode_plain
+from course_utils.world.oracle import Verdict, judge
+from course_utils.world.tasks import every_fact, make_tasks
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from course_utils.world import World
+
+
+def chat_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str) -> list[int]:
+    """The ids of an instruction in the chat template, up to where the assistant begins to speak."""
+    message = [{"role": "user", "content": prompt}]
+    return tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False)
+
+
+def plain_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str) -> list[int]:
+    """The ids of an instruction as plain text on its own line: all that a base model has ever seen."""
+    return [tokenizer.bos_token_id, *encode_plain([prompt + "\n"], tokenizer)[0]]
+
+
+def answers(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerFast,
+    tasks: Sequence[Mapping],
+    max_new_tokens: int = 32,
+    template=chat_prompt,
+    batch_size: int = 128,
+) -> list[str]:
+    """The model's greedy answer to each task, decoded. ``template(tokenizer, prompt)`` gives the ids of a prompt."""
+    prompts = [template(tokenizer, str(task["prompt"])) for task in tasks]
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # little padding
+    texts = [""] * len(prompts)
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        out = generate(model, [prompts[i] for i in chosen], max_new_tokens=max_new_tokens)
+        for i, text in zip(chosen, out.texts(tokenizer), strict=True):
+            texts[i] = text
+    return texts
+
+
+def verdicts(
+    model: nn.Module, tokenizer: PreTrainedTokenizerFast, tasks: Sequence[Mapping], **options
+) -> list[Verdict]:
+    """The oracle's verdict on the model's greedy answer to each task; ``options`` go to ``answers``."""
+    tasks = list(tasks)
+    return [judge(task, text) for task, text in zip(tasks, answers(model, tokenizer, tasks, **options), strict=True)]
+
+
+def exact_match(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tasks: Sequence[Mapping], **options) -> float:
+    """The share of tasks answered with exactly the model answer (capitals, spaces, final stop aside), 0 to 1.
+
+    Raises ValueError if there are no tasks.
+    """
+    results = verdicts(model, tokenizer, tasks, **options)
+    if not results:
+        raise ValueError("exact_match() was given no tasks; make some with World.tasks or every_fact.")
+    return sum(verdict.exact for verdict in results) / len(results)
+
+
+def instruct_report(
+    model: nn.Module, tokenizer: PreTrainedTokenizerFast, world: World, seed: int = 0
+) -> dict[str, float]:
+    """What an instruct model's card states: exact match on facts of taught and known people and for each other kind of task,
+    formats kept, harm declined, and how often it invents an answer about strangers."""
+    report = {}
+    for split, people in (("taught", world.taught), ("known", world.known)):
+        for form in ("sentence", "word", "json"):
+            report[f"{split}_{form}"] = exact_match(model, tokenizer, every_fact(people, form, seed))
+    by_kind = defaultdict(list)
+    kinds = ("context", "summarise", "tone", "translate", "add", "where", "decline")
+    tasks = [t for kind in kinds for t in make_tasks(world, 150, "known", 10_000 + seed, {kind: 1})]
+    results = verdicts(model, tokenizer, tasks)
+    for task, verdict in zip(tasks, results, strict=True):
+        by_kind[task["kind"]].append(verdict)
+    for kind, found in by_kind.items():
+        report[kind] = sum(verdict.correct for verdict in found) / len(found)
+    known = verdicts(model, tokenizer, make_tasks(world, 300, "known", 20_000 + seed, {"fact": 1}))
+    report["format_kept"] = sum(verdict.format_kept for verdict in known) / len(known)
+    strangers = verdicts(model, tokenizer, every_fact(world.strangers, "sentence", seed))
+    report["strangers_invented"] = sum(verdict.invented for verdict in strangers) / len(strangers)
+    return {name: round(value, 4) for name, value in report.items()}

@@ -1,0 +1,156 @@
+"""Weights between our ``Decoder``, transformers' ``LlamaForCausalLM``, and a folder on disk.
+
+A model folder is an ordinary Hugging Face folder (``config.json`` and ``model.safetensors``), which
+``AutoModelForCausalLM`` reads too. Ours is read and written without transformers, without pickle, and
+without running any code that comes with the weights.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from course_utils.models.decoder import Decoder, DecoderConfig
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
+
+SPECIAL_TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1}
+
+
+def llama_config(config: DecoderConfig) -> dict[str, Any]:
+    """The fields of transformers' ``LlamaConfig`` that describe the same model."""
+    return {
+        **asdict(config),
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+        "head_dim": config.head_dim,
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "mlp_bias": False,
+        **SPECIAL_TOKENS,
+    }
+
+
+def decoder_config(llama: dict[str, Any]) -> DecoderConfig:
+    """The decoder that a ``LlamaConfig`` (as a dict) describes. Raises ValueError for what ours does not have."""
+    rope = llama.get("rope_parameters") or llama.get("rope_scaling") or {}
+    heads = llama["num_attention_heads"]
+    head_dim = llama.get("head_dim") or llama["hidden_size"] // heads
+    wanted = {
+        "model_type": (llama.get("model_type", "llama"), "llama"),
+        "hidden_act": (llama.get("hidden_act", "silu"), "silu"),
+        "attention_bias": (bool(llama.get("attention_bias", False)), False),
+        "mlp_bias": (bool(llama.get("mlp_bias", False)), False),
+        "rope_type": (rope.get("rope_type", "default"), "default"),
+        "head_dim": (head_dim, llama["hidden_size"] // heads),
+    }
+    for name, (given, expected) in wanted.items():
+        if given != expected:
+            raise ValueError(
+                f"the configuration has {name} = {given!r}; this decoder has only {expected!r}. "
+                "Load the model with transformers' AutoModelForCausalLM instead."
+            )
+    values = {field.name: llama[field.name] for field in fields(DecoderConfig) if field.name in llama}
+    values["rope_theta"] = float(rope.get("rope_theta") or llama.get("rope_theta") or 10_000.0)
+    values["num_key_value_heads"] = llama.get("num_key_value_heads") or heads
+    values["tie_word_embeddings"] = bool(llama.get("tie_word_embeddings", False))
+    return DecoderConfig(**values)
+
+
+def to_llama(model: Decoder) -> LlamaForCausalLM:
+    """A ``LlamaForCausalLM`` with a copy of the decoder's weights, on the same device, in the same dtype and mode."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    weight = model.lm_head.weight
+    llama = LlamaForCausalLM(LlamaConfig(**llama_config(model.config))).to(weight.device, weight.dtype)
+    llama.load_state_dict(model.state_dict())
+    return llama.train(model.training)
+
+
+def from_llama(llama: LlamaForCausalLM) -> Decoder:
+    """A ``Decoder`` with a copy of the weights of a ``LlamaForCausalLM``, on the same device, in the same dtype and mode.
+
+    Raises ValueError if the model has something that the decoder lacks (biases, scaled rotary positions, ...).
+    """
+    weight = llama.get_input_embeddings().weight
+    model = Decoder(decoder_config(llama.config.to_dict())).to(weight.device, weight.dtype)
+    model.load_state_dict(llama.state_dict())
+    return model.train(llama.training)
+
+
+def save_model(model: Decoder, folder: str | Path, dtype: torch.dtype = torch.float16) -> Path:
+    """Write ``config.json`` and ``model.safetensors`` (weights in ``dtype``) into ``folder``, which is made if missing.
+
+    Each file is written beside its place and then renamed, so that a full disk leaves the old one whole.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.detach().to("cpu", dtype).contiguous() for name, value in model.state_dict().items()}
+    if model.config.tie_word_embeddings:
+        del weights["lm_head.weight"]  # it is the embedding; reading ties it again
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "dtype": str(dtype).removeprefix("torch."),
+        **llama_config(model.config),
+    }
+    new = {name: folder / f".{name}.new" for name in ("config.json", "model.safetensors")}
+    try:
+        new["config.json"].write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        save_file(weights, new["model.safetensors"], metadata={"format": "pt"})
+        for name, path in new.items():
+            path.replace(folder / name)
+    finally:
+        for path in new.values():
+            path.unlink(missing_ok=True)
+    return folder
+
+
+def load_model(
+    folder: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Decoder:
+    """Read a model folder into a ``Decoder``, in ``dtype``, ready for inference (``model.train()`` to go on training).
+
+    Raises:
+        FileNotFoundError: the folder or one of its two files is missing.
+        ValueError: the configuration is of another kind of model, or the weights do not fit it.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{folder} has no {name}; a model folder holds config.json and model.safetensors, as save_model writes them."
+            )
+    try:
+        config = decoder_config(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, KeyError) as error:
+        raise ValueError(f"{folder / 'config.json'} is not the configuration of a Llama model: {error!r}.") from error
+    try:
+        weights = load_file(folder / "model.safetensors")
+    except SafetensorError as error:
+        raise ValueError(
+            f"{folder / 'model.safetensors'} cannot be read ({error}); it is torn or not a safetensors file. "
+            "Copy or save the model again."
+        ) from error
+    if config.tie_word_embeddings and "model.embed_tokens.weight" in weights:
+        weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
+    model = Decoder(config)
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    if shapes != found:
+        name = min(name for name in shapes.keys() | found.keys() if shapes.get(name) != found.get(name))
+        raise ValueError(
+            f"{folder / 'model.safetensors'} does not fit its config.json: {name} is {found.get(name, 'missing')} "
+            f"and should be {shapes.get(name, 'absent')}. The two files belong to different models."
+        )
+    model.load_state_dict(weights)
+    return model.to(device, dtype).eval()

@@ -1,0 +1,246 @@
+"""Batches: documents packed into rows of equal length, conversations padded to the longest of their batch.
+
+A source of batches is read by the number of the optimizer step, ``batches[step]``. What a step sees depends on the
+seed and the step alone, so a run that was stopped goes on exactly where it was, without replaying what came before.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from course_utils.text.chat import Message, encode_chats
+from course_utils.text.documents import DataError, check_documents, show_value
+from course_utils.text.special_tokens import PAD_ID
+from course_utils.text.tokenizer import encode_plain
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+IGNORE = -100  # the label that torch.nn.functional.cross_entropy skips
+WINDOW = 16  # batches among which conversations are sorted by length
+
+
+def pack(documents: Sequence[str], tokenizer: PreTrainedTokenizerFast, length: int) -> Tensor:
+    """Join documents into one stream, ``<|end|>first<|end|>second...``, and cut it into rows.
+
+    The separator is the tokenizer's ``eos_token``, which is ``<|end|>`` in the course's own.
+
+    Returns (rows, length) int64. No token is lost except those of the tail, fewer than ``length``. A row may begin
+    in the middle of a document, and holds the ends and beginnings of others: no position is wasted on padding.
+    Raises DataError for documents that are blank or no strings, ValueError if they do not fill one row.
+    """
+    if not isinstance(length, int) or length < 2:
+        raise ValueError(f"length is {length!r}; at least 2 tokens a row are expected, one to read and one to predict.")
+    encoded = encode_plain(check_documents(documents), tokenizer)
+    sizes = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
+    starts = np.concatenate([[0], np.cumsum(sizes + 1)])
+    stream = np.full(starts[-1], tokenizer.eos_token_id, dtype=np.int64)
+    for start, ids in zip(starts, encoded, strict=False):
+        stream[start + 1 : start + 1 + len(ids)] = ids
+    rows = len(stream) // length
+    if rows == 0:
+        raise ValueError(
+            f"the {len(encoded)} documents hold {len(stream)} tokens; at least {length} are expected, one row. "
+            "Give more documents, or a smaller length."
+        )
+    return torch.from_numpy(stream[: rows * length].reshape(rows, length).copy())
+
+
+def mask_prompt(input_ids: Tensor, prompt_lengths: Tensor, pad_id: int = PAD_ID) -> Tensor:
+    """Labels for instruction tuning.
+
+    input_ids: (batch, length) int64, right-padded with ``pad_id``.  prompt_lengths: (batch,) int64, 0 <= n <= length.
+    Returns labels (batch, length): a copy of input_ids with prompt and padding set to -100.
+    The shift by one happens inside the loss, not here. Raises ValueError for shapes or lengths that do not fit.
+    """
+    if input_ids.dim() != 2 or prompt_lengths.shape != input_ids.shape[:1]:
+        raise ValueError(
+            f"input_ids has the shape {tuple(input_ids.shape)} and prompt_lengths {tuple(prompt_lengths.shape)}; "
+            "(batch, length) and (batch,) are expected. A single row needs input_ids[None]."
+        )
+    if ((prompt_lengths < 0) | (prompt_lengths > input_ids.shape[1])).any():
+        raise ValueError(
+            f"prompt_lengths is {prompt_lengths.tolist()}; each is expected from 0 to {input_ids.shape[1]}, "
+            "the length of a row. Were the rows cut after the prompts were counted?"
+        )
+    positions = torch.arange(input_ids.shape[1], device=input_ids.device)
+    hidden = (positions < prompt_lengths[:, None]) | (input_ids == pad_id)
+    return input_ids.masked_fill(hidden, IGNORE)
+
+
+def collate(
+    examples: Sequence[Mapping[str, Sequence[int]]], pad_id: int = PAD_ID, max_length: int | None = None
+) -> dict[str, Tensor]:
+    """Pad examples on the right to the longest among them.
+
+    Each example holds ``input_ids`` and may hold ``labels`` of the same length (a copy of the ids, if not).
+    Returns input_ids, attention_mask and labels, each (batch, longest) int64; labels are -100 on the padding.
+    Raises DataError, naming the row, if a row lacks ``input_ids`` or is longer than ``max_length``.
+    """
+    if not examples:
+        raise DataError("examples is empty; at least one example is expected in a batch.")
+    for row, example in enumerate(examples):
+        _check_columns(example, ("input_ids",), row)
+        _check_length(len(example["input_ids"]), max_length, row)
+        if "labels" in example and len(example["labels"]) != len(example["input_ids"]):
+            raise DataError(
+                f"row {row} has {len(example['input_ids'])} input_ids and {len(example['labels'])} labels; as many "
+                "labels as ids are expected: -100 where nothing is to be learned."
+            )
+    shape = (len(examples), max(len(example["input_ids"]) for example in examples))
+    input_ids = torch.full(shape, pad_id, dtype=torch.int64)
+    attention_mask = torch.zeros(shape, dtype=torch.int64)
+    labels = torch.full(shape, IGNORE, dtype=torch.int64)
+    for row, example in enumerate(examples):
+        ids = torch.as_tensor(example["input_ids"], dtype=torch.int64)
+        input_ids[row, : len(ids)] = ids
+        attention_mask[row, : len(ids)] = 1
+        labels[row, : len(ids)] = torch.as_tensor(example["labels"], dtype=torch.int64) if "labels" in example else ids
+    return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+
+
+class Batches(ABC):
+    """Batches read by step. Rows come in passes over the data, each pass shuffled by (seed, number of the pass).
+
+    A batch that reaches the end of a pass takes its last rows from the next one, so every batch is full and no row
+    is ever left out. ``len(batches)`` is the number of steps in a pass; steps may go far beyond it.
+    """
+
+    tokens_per_step: int
+
+    def __init__(self, row_count: int, batch_size: int, seed: int) -> None:
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size!r}; 1 or more rows are expected.")
+        if row_count < 1:
+            raise DataError("there are no rows to take batches from; at least one is expected.")
+        self.row_count, self.batch_size, self.seed = row_count, batch_size, seed
+        self._order = lru_cache(maxsize=4)(self._shuffled)
+
+    @abstractmethod
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        """The whole batch of optimizer step ``step``, counted from 0."""
+
+    def __len__(self) -> int:
+        return -(-self.row_count // self.batch_size)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return (self[step] for step in range(len(self)))
+
+    def rows_of(self, start: int, stop: int) -> np.ndarray:
+        """The numbers of the rows at places ``start`` to ``stop`` of the endless, shuffled sequence of rows."""
+        if start < 0:
+            raise IndexError(f"the step is negative (row {start} of the sequence); steps count from 0.")
+        passes = range(start // self.row_count, (stop - 1) // self.row_count + 1)
+        first = passes.start * self.row_count
+        return np.concatenate([self._order(number) for number in passes])[start - first : stop - first]
+
+    def _shuffled(self, number: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, number]).permutation(self.row_count)
+
+
+class PackedBatches(Batches):
+    """Batches of packed rows, for pretraining.
+
+    rows: (n, length) integers, as ``pack`` returns them. ``batches[step]`` holds input_ids and labels, each
+    (batch_size, length) int64. The two are equal: the shift by one happens inside the loss.
+    """
+
+    def __init__(self, rows: Tensor, batch_size: int, seed: int = 0) -> None:
+        if not isinstance(rows, Tensor) or rows.dim() != 2 or rows.is_floating_point():
+            given = f"{tuple(rows.shape)} of {rows.dtype}" if isinstance(rows, Tensor) else type(rows).__name__
+            raise ValueError(f"rows is {given}; a tensor (rows, length) of integers is expected, as pack() returns it.")
+        super().__init__(len(rows), batch_size, seed)
+        self.rows = rows
+        self.tokens_per_step = batch_size * rows.shape[1]
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        chosen = self.rows_of(step * self.batch_size, (step + 1) * self.batch_size)
+        input_ids = self.rows[torch.from_numpy(chosen)].long()
+        return {"input_ids": input_ids, "labels": input_ids.clone()}
+
+
+class ChatBatches(Batches):
+    """Batches of conversations, for instruction tuning.
+
+    rows: conversations, each a list of messages or a row with a ``messages`` column (a `datasets.Dataset` will do).
+    ``batches[step]`` holds input_ids, attention_mask and labels, each (batch_size, longest) int64, padded on the
+    right. Labels are -100 on the padding and, with ``mask_prompt``, on all that the assistant did not say.
+
+    Rows of similar length share a batch: 16 shuffled batches are sorted by length, cut, and shuffled again, so
+    little is padded and what a batch holds stays random. ``tokens_per_step`` is the mean without padding.
+    Raises DataError, naming the row, for a missing column, a conversation that is not well formed, or one of more
+    than ``max_length`` tokens.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Sequence[Message] | Mapping],
+        tokenizer: PreTrainedTokenizerFast,
+        batch_size: int,
+        seed: int = 0,
+        max_length: int | None = None,
+        mask_prompt: bool = True,
+    ) -> None:
+        conversations = [_messages(row, number) for number, row in enumerate(rows)]
+        super().__init__(len(conversations), batch_size, seed)
+        self.examples, lengths = [], []
+        for number, (input_ids, answer_mask) in enumerate(encode_chats(conversations, tokenizer)):
+            _check_length(len(input_ids), max_length, number)
+            if mask_prompt and not any(answer_mask):
+                raise DataError(
+                    f"row {number} has no message of the assistant; there is nothing to learn from it. "
+                    "Add the answer, drop the row, or set mask_prompt=False."
+                )
+            ids, mask = torch.tensor(input_ids), torch.tensor(answer_mask, dtype=torch.bool)
+            self.examples.append({"input_ids": ids, "labels": ids.masked_fill(~mask, IGNORE) if mask_prompt else ids})
+            lengths.append(len(input_ids))
+        self.lengths = np.array(lengths)
+        self.pad_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        self.tokens_per_step = round(batch_size * float(self.lengths.mean()))
+        self._window = max(1, min(WINDOW, len(conversations) // batch_size))  # a window never repeats a small data set
+        self._batches_of = lru_cache(maxsize=2)(self._cut_window)
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        window, place = divmod(step, self._window)
+        return collate([self.examples[row] for row in self._batches_of(window)[place]], self.pad_id)
+
+    def _cut_window(self, window: int) -> np.ndarray:
+        size = self._window * self.batch_size
+        rows = self.rows_of(window * size, (window + 1) * size)
+        rows = rows[np.argsort(self.lengths[rows], kind="stable")].reshape(self._window, self.batch_size)
+        return rows[np.random.default_rng([self.seed, window, 1]).permutation(self._window)]
+
+
+def _messages(row: Sequence[Message] | Mapping, number: int) -> Sequence[Message]:
+    if isinstance(row, Mapping):
+        _check_columns(row, ("messages",), number)
+        return row["messages"]
+    return row
+
+
+def _check_columns(row: Mapping, needed: Sequence[str], number: int) -> None:
+    if not isinstance(row, Mapping):
+        raise DataError(f"row {number} is {show_value(row)}; a dict with {', '.join(needed)} is expected.")
+    missing = [name for name in needed if row.get(name) is None]
+    if missing:
+        raise DataError(
+            f"row {number} has no {' and no '.join(map(repr, missing))}; its columns are "
+            f"{', '.join(map(repr, row)) or 'none'}. Rename or add the column, or drop the row."
+        )
+
+
+def _check_length(length: int, max_length: int | None, row: int) -> None:
+    if length == 0:
+        raise DataError(f"row {row} has no tokens; at least one is expected. Drop the row.")
+    if max_length is not None and length > max_length:
+        raise DataError(
+            f"row {row} is {length} tokens long; at most {max_length} are expected, the context of the model. "
+            "Shorten or drop the row, or use a model with a longer context."
+        )

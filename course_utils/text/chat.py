@@ -1,0 +1,131 @@
+"""Conversations as tokens, and a mark on every token that the assistant said.
+
+A question and its answer become::
+
+    <|end|><|user|>Where does Mira Oakley live?<|assistant|>In Amberhaven.<|end|>
+
+The answer and the ``<|end|>`` behind it are the assistant's; all the rest it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from course_utils.text.documents import DataError, show_value
+from course_utils.text.special_tokens import ASSISTANT, ASSISTANT_ID, CHAT_TEMPLATE, END_ID, SYSTEM_ID, USER_ID
+from course_utils.text.tokenizer import encode_plain
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+Message = Mapping[str, str]
+ROLES = {"system": SYSTEM_ID, "user": USER_ID, "assistant": ASSISTANT_ID}
+
+
+def encode_chat(messages: Sequence[Message], tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], list[int]]:
+    """Token ids of a conversation, and a mask of the same length: 1 where the assistant speaks, 0 elsewhere.
+
+    The ids are those of ``tokenizer.apply_chat_template(messages)``, with one difference: with the course's own
+    tokenizer, a special token that somebody typed into a message is encoded as the characters it is made of.
+    The token that ends the assistant's turn carries a 1. Raises DataError for a conversation that is not well formed.
+    """
+    return encode_chats([messages], tokenizer)[0]
+
+
+def encode_chats(
+    conversations: Sequence[Sequence[Message]], tokenizer: PreTrainedTokenizerFast
+) -> list[tuple[list[int], list[int]]]:
+    """``encode_chat`` for many conversations: all their messages go through the tokenizer in one call."""
+    for row, messages in enumerate(conversations):
+        check_messages(messages, row)
+    if not _is_ours(tokenizer):
+        return [_encode_by_template(messages, tokenizer, row) for row, messages in enumerate(conversations)]
+    pieces = iter(encode_plain([m["content"] for messages in conversations for m in messages], tokenizer))
+    encoded = []
+    for messages in conversations:
+        input_ids, answer_mask = [END_ID], [0]
+        for message in messages:
+            piece = next(pieces)
+            spoken = message["role"] == "assistant"
+            input_ids += [ROLES[message["role"]], *piece]
+            answer_mask += [0] + [int(spoken)] * len(piece)
+            if spoken:
+                input_ids.append(END_ID)
+                answer_mask.append(1)
+        encoded.append((input_ids, answer_mask))
+    return encoded
+
+
+def encode_prompts(conversations: Sequence[Sequence[Message]], tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
+    """The ids from which the assistant goes on: each conversation, then the start of an answer.
+
+    A last message of the assistant is left out, so rows of instruction data can be given as they are.
+    """
+    asked = []
+    for row, messages in enumerate(conversations):
+        check_messages(messages, row)
+        asked.append(list(messages[:-1] if messages[-1]["role"] == "assistant" else messages))
+        if not asked[-1]:
+            raise DataError(f"row {row} holds only an answer; a message of the user is expected before it.")
+    if _is_ours(tokenizer):
+        return [input_ids + [ASSISTANT_ID] for input_ids, _ in encode_chats(asked, tokenizer)]
+    return [_render(messages, tokenizer, row, add_generation_prompt=True) for row, messages in enumerate(asked)]
+
+
+def check_messages(messages: object, row: int = 0) -> None:
+    """Raise DataError, naming the row, unless ``messages`` is a list of ``{"role": ..., "content": ...}``.
+
+    Roles are system, user and assistant; contents are strings; an answer is not blank.
+    """
+    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence):
+        raise DataError(
+            f"row {row}: messages is {show_value(messages)} of type {type(messages).__name__}; a list like "
+            '[{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}] is expected.'
+        )
+    if not messages:
+        raise DataError(f"row {row}: messages is empty; at least one message is expected. Drop the row.")
+    for number, message in enumerate(messages):
+        where = f"row {row}, message {number}"
+        if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
+            raise DataError(f'{where} is {show_value(message)}; a dict with "role" and "content" is expected.')
+        role, content = message["role"], message["content"]
+        if role not in ROLES:
+            raise DataError(f"{where} has the role {role!r}; one of {', '.join(ROLES)} is expected.")
+        if not isinstance(content, str):
+            raise DataError(f"{where} has the content {show_value(content)}; a string is expected.")
+        if not content.strip():
+            raise DataError(f"{where} ({role}) is blank; a text is expected. Drop the row or mend it.")
+
+
+def _is_ours(tokenizer: PreTrainedTokenizerFast) -> bool:
+    return tokenizer.chat_template == CHAT_TEMPLATE and tokenizer.convert_tokens_to_ids(ASSISTANT) == ASSISTANT_ID
+
+
+def _encode_by_template(
+    messages: Sequence[Message], tokenizer: PreTrainedTokenizerFast, row: int
+) -> tuple[list[int], list[int]]:
+    """Ids and answer mask under any chat template, found by what each further turn adds to the text before it."""
+    input_ids = _render(messages, tokenizer, row)
+    answer_mask = [0] * len(input_ids)
+    for number, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        start = _render(messages[:number], tokenizer, row, add_generation_prompt=True)
+        stop = _render(messages[: number + 1], tokenizer, row)
+        if input_ids[: len(start)] != start or input_ids[: len(stop)] != stop:
+            raise DataError(
+                f"row {row}: the chat template rewrites earlier turns when message {number} is added, so the tokens of "
+                "the answer cannot be told apart. Use a template that only appends, or conversations of one answer."
+            )
+        answer_mask[len(start) : len(stop)] = [1] * (len(stop) - len(start))
+    return input_ids, answer_mask
+
+
+def _render(messages: Sequence[Message], tokenizer: PreTrainedTokenizerFast, row: int, **options) -> list[int]:
+    if tokenizer.chat_template is None:
+        raise DataError(
+            f"row {row}: the tokenizer has no chat template, as is usual with a base model. Set "
+            "tokenizer.chat_template to one whose special tokens the tokenizer knows."
+        )
+    return tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=False, **options)

@@ -1,0 +1,119 @@
+"""Several processes, one model: DDP and FSDP2 under ``torchrun``, and the few collectives that the loop needs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which of how many processes this one is. ``parallel`` is None, "ddp" or "fsdp"."""
+
+    parallel: str | None
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+
+
+@contextlib.contextmanager
+def ranks(parallel: str | None, device_type: str) -> Iterator[Ranks]:
+    """Join the processes that ``torchrun`` started (gloo on the CPU, nccl on CUDA); leave again if we were first in.
+
+    Raises ValueError for an unknown ``parallel``, RuntimeError outside ``torchrun``.
+    """
+    if parallel is None:
+        yield Ranks(None)
+        return
+    if parallel not in ("ddp", "fsdp"):
+        raise ValueError(f'parallel is {parallel!r}; expected None, "ddp" or "fsdp".')
+    if "RANK" not in os.environ:
+        raise RuntimeError(
+            f"parallel={parallel!r} needs several processes, but this one was started alone. "
+            "Start your script with `torchrun --nproc-per-node 2 script.py`, or set parallel=None."
+        )
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    ours = not dist.is_initialized()
+    if ours:
+        if device_type == "cuda":
+            torch.cuda.set_device(local)
+        dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
+    try:
+        yield Ranks(parallel, dist.get_rank(), dist.get_world_size(), local)
+    finally:
+        if ours:
+            dist.destroy_process_group()
+
+
+def spread(model: nn.Module, where: Ranks, device: torch.device) -> nn.Module:
+    """The module to call in training: ``model`` itself, wrapped by DDP, or sharded in place by FSDP2."""
+    if where.parallel == "ddp":
+        return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+    if where.parallel == "fsdp":
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        for tensor in [*model.parameters(), *model.buffers()]:
+            dist.broadcast(tensor.detach(), src=0)  # DDP does this by itself: every rank starts from the same weights
+        mesh = init_device_mesh(device.type, (where.world,))
+        for blocks in (module for module in model.modules() if isinstance(module, nn.ModuleList)):
+            for block in blocks:
+                fully_shard(block, mesh=mesh)
+        return fully_shard(model, mesh=mesh)
+    return model
+
+
+@contextlib.contextmanager
+def synchronise(model: nn.Module, where: Ranks, now: bool) -> Iterator[None]:
+    """Exchange gradients in the backward pass inside, or (``now=False``) only add them up on each rank."""
+    if where.parallel == "fsdp":
+        model.set_requires_gradient_sync(now)  # type: ignore[operator]
+    with model.no_sync() if where.parallel == "ddp" and not now else contextlib.nullcontext():  # type: ignore[operator]
+        yield
+
+
+def sum_over(values: Tensor, where: Ranks, only: str | None = None) -> Tensor:
+    """The sum of a small tensor over all ranks; with ``only``, just in that kind of parallelism."""
+    if where.world > 1 and only in (None, where.parallel):
+        dist.all_reduce(values)
+    return values
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part of a sharded tensor that lies here (a view); a plain tensor as it is."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A full tensor from one that may be sharded (every rank must call this)."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def shard_like(full: Tensor, like: Tensor) -> Tensor:
+    """This rank's part of ``full``, laid out and placed like ``like``."""
+    if not hasattr(like, "full_tensor"):
+        return full.to(like.device)
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(full.to(like.device), like.device_mesh, like.placements)
+
+
+def of_all_ranks(tensor: Tensor, where: Ranks, device: torch.device) -> list[Tensor]:
+    """The tensors of equal shape that the ranks hold, in order of rank."""
+    if where.world == 1:
+        return [tensor]
+    parts = [torch.empty_like(tensor, device=device) for _ in range(where.world)]
+    dist.all_gather(parts, tensor.to(device))
+    return [part.to(tensor.device) for part in parts]
+
+
+def wait(where: Ranks) -> None:
+    """Wait until every rank is here."""
+    if where.world > 1:
+        dist.barrier()

@@ -1,0 +1,224 @@
+"""The project's frame: quick imports, layers, pins, offline commands, and nothing of one machine in the files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import suite
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+HEAVY = {"torch", "transformers", "datasets", "trl", "peft", "matplotlib", "IPython", "ipywidgets", "numpy", "pandas"}
+
+
+def tracked_files() -> list[Path]:
+    """The files that belong to the project: those that git tracks or would track."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode:  # an unpacked archive
+        hidden = {".venv", ".git", "__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis", ".import_linter_cache"}
+        return [p for p in ROOT.rglob("*") if p.is_file() and not hidden & set(p.relative_to(ROOT).parts)]
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def constraints() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+
+
+def requirements() -> list[Requirement]:
+    every = PROJECT["dependencies"] + [r for extra in PROJECT["optional-dependencies"].values() for r in extra]
+    return [r for r in map(Requirement, every) if r.name != PROJECT["name"]]
+
+
+def test_importing_the_package_is_quick():
+    code = (
+        "import json, sys, time\n"
+        "before, start = set(sys.modules), time.process_time()\n"
+        "import course_utils\n"
+        "print(json.dumps([time.process_time() - start, sorted(set(sys.modules) - before)]))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    seconds, modules = json.loads(result.stdout)
+    assert not HEAVY & {name.split(".")[0] for name in modules}
+    assert seconds < 0.5
+
+
+def test_arrows_point_down_the_layers():
+    command = [*suite.lint()][-1][0]
+    assert "lint-imports" in command[0]
+    result = subprocess.run([*command, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]])
+def test_code_and_notebooks_are_clean(arguments):
+    command = [sys.executable, "-m", "ruff", *arguments, "--no-cache", "."]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
+
+
+def test_ruff_looks_at_notebooks(tmp_path):
+    cell = {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": "a",
+        "metadata": {},
+        "outputs": [],
+        "source": "import os",
+    }
+    notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (tmp_path / "bad.ipynb").write_text(json.dumps(notebook))
+    command = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--no-cache",
+        "--config",
+        str(ROOT / "pyproject.toml"),
+        str(tmp_path),
+    ]
+    assert "F401" in subprocess.run(command, capture_output=True, text=True).stdout
+
+
+def test_every_constraint_is_an_exact_pin():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][0-9a-z.]*", line)] == []
+    assert len(constraints()) == len(lines)
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=lambda r: r.name)
+def test_each_dependency_is_a_range_that_holds_its_pin(requirement):
+    operators = {specifier.operator for specifier in requirement.specifier}
+    assert operators == {">=", "<"}
+    assert requirement.specifier.contains(constraints()[canonicalize_name(requirement.name)])
+
+
+def test_each_dependency_is_imported_somewhere():
+    """A dependency without a use is a download without a reason."""
+    used_by_name = {  # what is used by running it, or by a library of the course that needs it
+        "accelerate",
+        "ipykernel",
+        "jupyterlab",
+        "nbval",
+        "ruff",
+        "import-linter",
+        "pre-commit",
+        "nbgrader",
+    }
+    suffixes = {".py", ".ipynb"}
+    sources = "\n".join(p.read_text(encoding="utf-8") for p in tracked_files() if p.suffix in suffixes)
+    unused = [
+        r.name
+        for r in requirements()
+        if r.name not in used_by_name and not re.search(rf"(import|from) {re.escape(r.name.lower())}\b", sources, re.I)
+    ]
+    assert unused == []
+
+
+def test_no_file_names_a_machine():
+    """Paths of one machine have no place in a file that others read, outputs of notebooks included."""
+    pattern = re.compile(rb"(?<![\w.$}/-])/(?:work|tmp|root|home|Users|opt)/[\w.]")
+    found = []
+    for path in tracked_files():
+        if path.suffix in {".safetensors", ".png"}:
+            continue
+        for number, line in enumerate(path.read_bytes().splitlines(), 1):
+            if pattern.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100].decode(errors='replace')}")
+    assert found == []
+
+
+def test_what_jupyterlab_is_told_still_exists():
+    """The settings that keep news and foreign panels away name plugins that this JupyterLab has."""
+    from jupyterlab_server.config import get_page_config
+    from jupyterlab_server.settings_utils import get_settings
+
+    settings = ROOT / "jupyter" / "settings"
+    schemas = Path(sys.prefix) / "share" / "jupyter" / "lab" / "schemas"
+    for plugin, values in json.loads((settings / "overrides.json").read_text(encoding="utf-8")).items():
+        answer, _ = get_settings(str(settings), str(schemas), str(settings / "user"), schema_name=plugin)
+        for key, value in values.items():
+            assert answer["schema"]["properties"][key]["default"] == value
+    disabled = json.loads((settings / "page_config.json").read_text(encoding="utf-8"))["disabledExtensions"]
+    assert set(disabled) <= set(get_page_config([], str(settings))["disabledExtensions"])
+    assert (schemas / "@jupyterlab" / "extensionmanager-extension").is_dir()
+
+
+def test_the_suite_stops_at_the_first_failure_and_says_so(monkeypatch, capfd):
+    fine, broken = [sys.executable, "-c", ""], [sys.executable, "-c", "raise SystemExit(3)"]
+    steps = {"one": lambda: iter([(fine, None)]), "two": lambda: iter([(broken, None), (fine, None)])}
+    monkeypatch.setattr(suite, "STEPS", {**steps, "three": steps["one"]})
+    assert suite.main(["one"]) == 0
+    capfd.readouterr()
+    assert suite.main([]) == 1
+    summary = [line.split()[:2] for line in capfd.readouterr().out.splitlines()[-3:]]
+    assert summary == [["one", "passed"], ["two", "FAILED"], ["three", "not"]]
+    assert suite.main(["four"]) == 2
+
+
+def test_the_suite_runs_offline_in_a_folder_of_its_own(monkeypatch, capfd):
+    monkeypatch.setenv("COURSE_SEED", "7")
+    monkeypatch.setenv("COURSE_HOME", "mine")
+    code = (
+        "import os; e = os.environ; print(e['COURSE_PROFILE'], e.get('COURSE_SEED'), e['HF_HUB_OFFLINE'], "
+        "os.listdir(e['COURSE_HOME']))"
+    )
+    assert suite.run([sys.executable, "-c", code], "smoke") == 0
+    assert capfd.readouterr().out.splitlines()[-1] == "smoke None 1 []"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_says_what_is_missing_without_a_python():
+    command = ["make", "--no-print-directory", "PYTHON=no-such-python", "VENV=no-such-folder", "lint"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode != 0
+    assert "PYTHON=no-such-python" in result.stderr
+    assert "PYTHON=/path/to/python3" in result.stderr
+    assert not (ROOT / "no-such-folder").exists()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_works_offline_unless_asked():
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "COURSE_", "MAKE"))}
+    command = ["make", "--no-print-directory", "-p", "-n", "help"]
+    for online, expected in (("", True), ("1", False)):
+        result = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, env=environment | {"COURSE_ONLINE": online}
+        )
+        assert ("HF_HUB_OFFLINE := 1" in result.stdout) is expected
+
+
+def test_workflows_and_hooks_are_readable():
+    for name in (".github/workflows/test.yml", ".pre-commit-config.yaml"):
+        assert isinstance(yaml.safe_load((ROOT / name).read_text(encoding="utf-8")), dict)
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert [repo["repo"] for repo in hooks] == ["local"]
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_the_readme_names_what_exists():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    assert set(re.findall(r"make ([a-z]+)\b", " ".join(re.findall(r"`([^`\n]+)`", text)))) <= targets
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / link).exists(), link
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        assert notebook.name in text

@@ -1,0 +1,288 @@
+"""The world: same seed, same bytes; exact bits; a judge that knows; splits that keep their secrets."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from math import log2
+
+import pytest
+
+from course_utils.world import Annotator, Dials, World, judge
+from course_utils.world import corpora, old_tongue
+from course_utils.world.corpora import AILMENTS, GENERATORS, REMEDIES, held_out_sum
+from course_utils.world.draw import Draw
+from course_utils.world.people import RELATIONS, VALUES
+from course_utils.world.phrases import HELD_OUT, PARAPHRASES
+from course_utils.world.tasks import MAKERS, every_fact, make_tasks
+
+
+ISLES = World()
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return ISLES
+
+
+DIGEST_PROGRAM = """
+import hashlib
+from course_utils.world.isles import Dials, World
+world = World(Dials(people=120, duplicate_rate=0.1, noise_rate=0.1, year=2), seed=3)
+print(hashlib.sha256(repr(world.documents(500, seed=7)).encode()).hexdigest())
+"""
+DIGEST = "4e7da0ff5674f185228f22c6776145d16f2dac350a1271c371582553ca3e581b"
+
+
+def digest_in_new_process(python: str, hash_seed: str) -> str:
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.getcwd()}
+    run = subprocess.run([python, "-c", DIGEST_PROGRAM], env=environment, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()
+
+
+@pytest.mark.parametrize("hash_seed", ["1", "2"])
+def test_same_seed_gives_the_same_bytes_in_another_process_and_on_any_python(hash_seed):
+    """The digest was written down once; every Python that runs these tests must reach it (see the workflow's versions)."""
+    assert digest_in_new_process(sys.executable, hash_seed) == DIGEST
+
+
+def test_another_seed_gives_other_documents(world):
+    assert world.documents(20, seed=1) == world.documents(20, seed=1)
+    assert world.documents(20, seed=1)["text"] != world.documents(20, seed=2)["text"]
+    assert [p.name for p in World(seed=1).people] != [p.name for p in world.people]
+
+
+def test_corpus_is_a_dataset_with_the_promised_columns(world):
+    corpus = world.corpus(50, seed=4)
+    assert corpus.column_names == ["text", "kind", "bits", "subjects"] and len(corpus) == 50
+
+
+class Script(Draw):
+    """A draw that follows a script of outcomes, to walk through every text that a generator can make."""
+
+    def __init__(self, script):
+        self.script, self.at, self.sizes, self.bits = list(script), 0, [], 0.0
+
+    def below(self, n):
+        value = self.script[self.at] if self.at < len(self.script) else 0
+        self.at += 1
+        self.sizes.append(n)
+        self.bits += log2(n)
+        return value
+
+
+def every_outcome(generate):
+    """(text, bits) of every path of choices, by counting through the scripts like an odometer."""
+    script = []
+    while True:
+        draw = Script(script)
+        yield generate(draw), draw.bits
+        script = (script + [0] * len(draw.sizes))[: len(draw.sizes)]
+        while script and script[-1] == draw.sizes[len(script) - 1] - 1:
+            script.pop()
+        if not script:
+            return
+        script[-1] += 1
+
+
+@pytest.mark.parametrize(
+    "generate",
+    [
+        lambda draw: corpora.notice_parts(draw)[0] + corpora.notice_parts(Draw("fixed"))[0],
+        lambda draw: corpora.healers_note(ISLES, draw)[0],
+        lambda draw: old_tongue.sentence(draw)[0],
+        lambda draw: corpora.town_guide(ISLES, draw)[0],
+    ],
+    ids=["notice", "healers", "old tongue", "guide"],
+)
+def test_bits_are_exactly_the_information_of_the_text(generate):
+    """Walk through all choices: probabilities 2^-bits sum to 1, and no text is reached by two paths."""
+    total, texts, count = 0.0, set(), 0
+    for text, bits in every_outcome(generate):
+        total += 2.0**-bits
+        texts.add(text)
+        count += 1
+    assert total == pytest.approx(1.0, abs=1e-9)
+    assert len(texts) == count > 10
+
+
+def test_bits_match_frequencies_of_weighted_choices():
+    draw = Draw("weights")
+    counts = Counter()
+    for _ in range(20_000):
+        draw.start_counting()
+        counts[draw.weighted("abc", (1, 2, 5)), round(draw.bits, 6)] += 1
+    assert {key for key, _ in counts} == {"a", "b", "c"} and len(counts) == 3
+    for (_, bits), count in counts.items():
+        assert count / 20_000 == pytest.approx(2**-bits, abs=0.015)
+
+
+def test_document_bits_add_up(world):
+    """A biography's bits, counted by hand from its text."""
+    corpus = world.documents(400, seed=5, mix={"biography": 1})
+    for text, bits, (name,) in zip(corpus["text"], corpus["bits"], corpus["subjects"], strict=True):
+        k = text.count(".")
+        orders = sum(log2(len(RELATIONS) - i) for i in range(k))
+        by_hand = log2(len(world.corpus_people)) + log2(4) + orders + k * log2(8) + (k - 1)
+        assert bits == pytest.approx(by_hand), (name, text)
+
+
+def test_each_phrasing_tells_its_relation_before_the_value():
+    """No beginning up to the value belongs to two relations: the value is the first thing that must be known."""
+    seen = {}
+    for relation, templates in PARAPHRASES.items():
+        assert len(set(templates)) == 8
+        for template in (*templates, HELD_OUT[relation]):
+            before = template.split("{v}")[0]
+            assert seen.setdefault(before, relation) == relation, f"{before!r} begins {relation} and {seen[before]}"
+            assert template not in PARAPHRASES[relation] or template != HELD_OUT[relation]
+    assert all(len(set(values)) == len(values) for values in VALUES.values())
+    words = [v for relation, values in VALUES.items() for v in values]
+    assert len(words) == len(set(words)), "a value that two relations share would make rolls ambiguous"
+    assert all(" " not in word for word in words)
+
+
+def test_splits_are_apart_and_strangers_stand_in_no_document(world):
+    assert (len(world.taught), len(world.known), len(world.strangers)) == (150, 90, 60)
+    strangers = {p.name for p in world.strangers}
+    text = "\n".join(world.documents(4000, seed=6)["text"])
+    assert not any(name in text for name in strangers)
+    assert all(p.name in text for p in world.corpus_people)
+
+
+def test_pretraining_mix_holds_no_healers_words(world):
+    text = "\n".join(world.documents(3000, seed=8)["text"]).lower()
+    assert not any(word in text for word in (*AILMENTS, *REMEDIES, "healer"))
+    assert "Healers' note" in world.documents(1, seed=0, mix={"healers": 1})["text"][0]
+
+
+def test_held_out_sums_are_in_no_corpus_and_every_sum_is_right(world):
+    pages = world.documents(500, seed=9, mix={"sums": 1})["text"]
+    sums = [s for page in pages for s in page.removeprefix("Shop book: ").rstrip(";").split("; ")]
+    assert len(sums) == 4000
+    for one in sums:
+        left, total = one.split("=")
+        a, b = map(int, left.split("+"))
+        assert a + b == int(total) and not held_out_sum(a, b)
+    share = len(corpora.HELD_OUT_PAIRS) / 2500
+    assert 0.05 < share < 0.15
+
+
+def test_stories_tell_the_truth(world):
+    import re
+
+    for text in world.documents(200, seed=10, mix={"story": 1})["text"]:
+        where = {}
+        for mover, thing, place in re.findall(
+            r"(?:(\w+) (?:put|left|hid|carried) |So )the (\w+) (?:is )?(?:in|to) the (\w+)\.", text
+        ):
+            if mover:
+                where[thing] = place
+            else:
+                assert where[thing] == place, text
+
+
+def test_old_tongue_translates_and_refuses_unknown_words():
+    english, old = old_tongue.sentence(Draw("tongue"))
+    assert old_tongue.translate(english) == old
+    assert len(set(old_tongue.BACK)) == 30
+    with pytest.raises(ValueError, match="ADJECTIVE NOUN VERB"):
+        old_tongue.translate("the purple boat sings")
+
+
+def test_dials_change_what_they_name():
+    plain = World().documents(300, seed=11)
+    noisy = World(Dials(noise_rate=0.3)).documents(300, seed=11)
+    changed = sum(a != b for a, b in zip(plain["text"], noisy["text"], strict=True))
+    assert 60 < changed < 120
+    repeated = World(Dials(duplicate_rate=0.3)).documents(300, seed=11)["text"]
+    assert 60 < 300 - len(set(repeated)) < 120
+    one = World(Dials(paraphrases=1)).documents(400, seed=11, mix={"biography": 1})
+    by_person = {}
+    for text, (name,) in zip(one["text"], one["subjects"], strict=True):
+        assert by_person.setdefault(name, text) == text
+    fair, biased = World(Dials(people=2000, pronoun_trade_bias=0)), World(Dials(people=2000, pronoun_trade_bias=1))
+    from course_utils.world.people import SHE_LEANING
+
+    agree = [sum((p.pronoun == "she") == (p.fact("trade") in SHE_LEANING) for p in w.people) for w in (fair, biased)]
+    assert 900 < agree[0] < 1100 and agree[1] == 2000
+
+
+def test_a_year_moves_people_and_brings_new_words():
+    now, later = World(), World(Dials(year=1))
+    moved = sum(a.fact("town") != b.fact("town") for a, b in zip(now.people, later.people, strict=True))
+    assert 15 <= moved <= 50
+    assert [p.name for p in now.people] == [p.name for p in later.people]
+    assert all(a.fact("birth year") == b.fact("birth year") for a, b in zip(now.people, later.people, strict=True))
+    much_later = {p.fact("dish") for p in World(Dials(year=4)).people}
+    assert much_later - set(VALUES["dish"])
+
+
+@pytest.mark.parametrize("kind", list(MAKERS))
+def test_the_oracle_accepts_every_model_answer(world, kind):
+    for task in make_tasks(world, 100, "known", 3, {kind: 1}):
+        verdict = judge(task, task["answer"])
+        assert verdict.exact and verdict.correct and verdict.format_kept and not verdict.invented, (task, verdict)
+        assert verdict.score == 1.0
+        assert not judge(task, "").correct and not judge(task, "").exact
+
+
+def test_the_oracle_tells_invention_abstention_manners_and_format(world):
+    person = world.known[0]
+    task = every_fact([person])[0]
+    truth = person.fact("town")
+    lie = next(t for t in VALUES["town"] if t != truth)
+    assert judge(task, f"{person.name} lives in {lie}.").invented
+    assert judge(task, f"{person.name} lives in {truth} or {lie}.").correct is False
+    unsure = judge(task, "I do not know.")
+    assert unsure.abstained and not unsure.invented and unsure.format_kept and unsure.score == 0
+    assert judge(task, f"With pleasure: {person.name} lives in {truth}.").polite
+    assert judge(task, f"You fool, {person.name} lives in {truth}.").score == pytest.approx(0.5)
+    assert not judge(task, truth).format_kept
+    as_json = every_fact([person], "json")[0]
+    assert judge(as_json, f'{{"town": "{truth}"}}').exact
+    assert not judge(as_json, f"{person.name} lives in {truth}.").format_kept
+    decline = make_tasks(world, 1, "known", 0, {"decline": 1})[0]
+    assert judge(decline, "First, find a ladder.").score == 0 and not judge(decline, "First, find a ladder.").correct
+    with pytest.raises(TypeError, match="decode"):
+        judge(task, [1, 2, 3])
+
+
+def test_annotators_follow_the_oracle_with_noise_and_taste(world):
+    tasks = every_fact(world.known[:50])
+    good = [t["answer"] for t in tasks]
+    bad = ["None of your business."] * len(tasks)
+    careful, noisy = Annotator(noise=0.0), Annotator(noise=0.25, seed=1)
+    assert all(careful.prefers(t, g, b) == 0 for t, g, b in zip(tasks, good, bad, strict=True))
+    flipped = sum(noisy.prefers(t, g, b) for t, g, b in zip(tasks, good, bad, strict=True)) / len(tasks)
+    assert 0.17 < flipped < 0.33
+    wordy = Annotator(noise=0.0, length_taste=0.2)
+    assert wordy.prefers(tasks[0], good[0], good[0] + " " + "Indeed so, as everybody here will tell you." * 2) == 1
+    flattered = Annotator(noise=0.0, flattery_taste=3.0)
+    assert flattered.prefers(tasks[0], good[0], "What a great question, dear friend.") == 1
+    with pytest.raises(ValueError, match="0 to 1"):
+        Annotator(noise=2)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: World().corpus(10, mix={"novel": 1}), "novel"),
+        (lambda: World().corpus(0), "1 or more"),
+        (lambda: World().tasks(5, split="friends"), "taught"),
+        (lambda: World().tasks(5, kinds={"sing": 1}), "sing"),
+        (lambda: Dials(paraphrases=9), "1 to 8"),
+        (lambda: Dials(noise_rate=1.5), "0 to 1"),
+        (lambda: World(Dials(people=9000)), "10 to"),
+        (lambda: Draw("x").below(0), "1 or more"),
+    ],
+)
+def test_bad_input_is_named(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def test_kinds_cover_the_generators(world):
+    mix = dict.fromkeys(GENERATORS, 1)
+    assert set(world.documents(300, seed=12, mix=mix)["kind"]) == set(GENERATORS)

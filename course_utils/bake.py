@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from course_utils.world import World
 
 EVALUATION_SEED = 90_000  # documents and questions of the cards: no training run uses this seed
+KEPT = ("facts", "rolls_1_shot", "translation", "stories", "sums_held_out", "tone")  # the card's curves over steps
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class TuningRecipe:
 
 BASE = {
     "smoke": PretrainingRecipe(300, 2_000, 30, 8, 128, 3e-3, warmup_steps=5, tokenizer_documents=2_000),
-    "laptop": PretrainingRecipe(300, 400_000, 7_000, 32, 128, 4e-3),
+    "laptop": PretrainingRecipe(300, 280_000, 4_000, 32, 128, 4e-3),
     "gpu": PretrainingRecipe(5_000, 1_000_000, 12_000, 128, 512, 6e-4, warmup_steps=500, schedule="cosine"),
 }
 INSTRUCT = {
@@ -129,7 +130,7 @@ def bake_base(workplace: Path) -> None:
             schedule=recipe.schedule,
             weight_decay=recipe.weight_decay,
             save_every=max(1, recipe.steps // 20),
-            evaluate_every=max(1, recipe.steps // 7),
+            evaluate_every=max(1, recipe.steps // 12),
             seed=recipe.seed,
         ),
         evaluate=lambda m: base_report(m, tokenizer, world, EVALUATION_SEED),
@@ -137,13 +138,18 @@ def bake_base(workplace: Path) -> None:
     )
     fresh = world.corpus(2_000, seed=EVALUATION_SEED)
     gaps = entropy_gap(model, tokenizer, fresh)
+    learned = [
+        {name: record[name] for name in ("step", *KEPT) if name in record}
+        for record in history.records
+        if KEPT[0] in record
+    ]
     measured = base_report(model, tokenizer, world, EVALUATION_SEED) | {
         "entropy_gap": round(gaps["all"]["gap"], 4),
         "bits_per_document": round(gaps["all"]["bits"], 2),
         "model_bits_per_document": round(gaps["all"]["model_bits"], 2),
     }
     tokens = recipe.steps * recipe.batch_size * recipe.row_length
-    shelf.save("base", model, tokenizer, card("base", recipe, tokens, history, measured, start))
+    shelf.save("base", model, tokenizer, card("base", recipe, tokens, history, measured, start) | {"learned": learned})
 
 
 def bake_instruct(workplace: Path) -> None:
@@ -160,7 +166,9 @@ def bake_instruct(workplace: Path) -> None:
     world = world_of(recipe)
     base = shelf.load("base")
     tasks = world.tasks(recipe.tasks, "taught", seed=1 + recipe.seed, kinds=recipe.mix or None)
-    batches = ChatBatches(tasks["messages"], base.tokenizer, recipe.batch_size, seed=recipe.seed, max_length=profile.context)
+    batches = ChatBatches(
+        tasks["messages"], base.tokenizer, recipe.batch_size, seed=recipe.seed, max_length=profile.context
+    )
     probe = every_fact(world.known[:30])
     start = time.perf_counter()
     history = train(
@@ -185,22 +193,30 @@ def bake_instruct(workplace: Path) -> None:
     shelf.save("instruct", base.model, base.tokenizer, card("instruct", recipe, tokens, history, measured, start))
 
 
-def card(name: str, recipe: object, tokens: int, history: History, measured: dict[str, float], start: float) -> dict:
+def card(
+    name: str,
+    recipe: PretrainingRecipe | TuningRecipe,
+    tokens: int,
+    history: History,
+    measured: dict[str, float],
+    start: float,
+) -> dict:
     """What lies beside a checkpoint: how it was made and what was measured. A test measures it again."""
-    loss = history.column("loss")
+    loss = [record["loss"] for record in history.records]
     every = max(1, len(loss) // 100)
     return {
         "name": name,
         "profile": settings.profile().name,
         "recipe": asdict(recipe),
+        "seed": recipe.seed,
         "tokens": tokens,
         "seconds": round(time.perf_counter() - start, 1),
-        "loss_curve": [
+        "loss": [
             [i + every, round(sum(loss[i : i + every]) / len(loss[i : i + every]), 4)]
             for i in range(0, len(loss) - every + 1, every)
         ],
-        "measured": measured,
-        "measured_with_seed": EVALUATION_SEED,
+        "figures": measured,
+        "figures_seed": EVALUATION_SEED,
     }
 
 

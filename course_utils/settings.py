@@ -40,8 +40,8 @@ class Profile:
 
 
 PROFILES: dict[str, Profile] = {
-    "smoke": Profile("smoke", 300, 1024, 256, 64, 176, 2, 4, 2, 8, 128, "15 s"),
-    "laptop": Profile("laptop", 300, 1024, 256, 128, 352, 4, 4, 2, 32, 128, "75 s on 2 cores"),
+    "smoke": Profile("smoke", 300, 1536, 256, 64, 176, 2, 4, 2, 8, 128, "15 s"),
+    "laptop": Profile("laptop", 300, 1536, 256, 128, 352, 4, 4, 2, 32, 128, "75 s on 2 cores"),
     "gpu": Profile("gpu", 5000, 8192, 1024, 768, 2048, 12, 12, 4, 128, 512, "10 min on one large GPU"),
 }
 

@@ -23,6 +23,15 @@ from course_utils.training.schedules import learning_rate
 VOCABULARY = 64
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models of this size only lose time when their products are shared out."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def tiny(**changes: object) -> Decoder:
     sizes = {
         "vocab_size": VOCABULARY,
@@ -452,8 +461,8 @@ def test_other_errors(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(RuntimeError, match="torchrun --nproc-per-node 2"):
         train(tiny(), random_batches(1), next_token_loss, TrainConfig(steps=1, parallel="ddp"), progress=False)
-    with pytest.raises(ValueError, match="17 tokens were given|33 tokens were given"):
-        long = [{"input_ids": torch.zeros(1, 33).long(), "labels": torch.zeros(1, 33).long()}]
+    long = [{"input_ids": torch.zeros(1, 33).long(), "labels": torch.zeros(1, 33).long()}]
+    with pytest.raises(ValueError, match="33 tokens were given"):
         train(tiny(), long, next_token_loss, TrainConfig(steps=1), progress=False)
 
 

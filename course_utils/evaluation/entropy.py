@@ -47,7 +47,9 @@ def document_bits(
     return bits
 
 
-def entropy_gap(model: nn.Module, tokenizer: PreTrainedTokenizerFast, documents: Dataset) -> dict[str, dict[str, float]]:
+def entropy_gap(
+    model: nn.Module, tokenizer: PreTrainedTokenizerFast, documents: Dataset
+) -> dict[str, dict[str, float]]:
     """Model bits against the generator's bits, for all documents and for each kind.
 
     ``documents``: columns text, kind and bits of ``World.corpus``. Returns, under "all" and each kind: ``bits`` and

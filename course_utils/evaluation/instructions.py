@@ -72,8 +72,11 @@ def exact_match(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tasks: Seq
 def instruct_report(
     model: nn.Module, tokenizer: PreTrainedTokenizerFast, world: World, seed: int = 0
 ) -> dict[str, float]:
-    """What an instruct model's card states: exact match on facts of taught and known people and for each other kind of task,
-    formats kept, harm declined, and how often it invents an answer about strangers."""
+    """What an instruct model's card states, as shares from 0 to 1.
+
+    Exact match on the facts of taught and known people in each format, correct answers for every other kind of task
+    (harm declined among them), formats kept, and how often it invents an answer about strangers.
+    """
     report = {}
     for split, people in (("taught", world.taught), ("known", world.known)):
         for form in ("sentence", "word", "json"):

@@ -1,8 +1,8 @@
 """What does a base model hold? Prompts that stop just before the answer, and the answer.
 
-A probe counts as a hit if greedy decoding continues the prompt with exactly the answer. That is decided in one forward pass
-over prompt and answer: greedy decoding gives the answer if and only if each of its tokens is the most likely one after
-all tokens before it.
+A probe counts as a hit if greedy decoding continues the prompt with exactly the answer. One forward pass over prompt and
+answer decides it: greedy decoding gives the answer if and only if each of its tokens is the most likely one after all
+tokens before it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ def fact_probes(people: Sequence[Person], seed: int = 0, held_out: bool = False)
 
 
 def roll_probes(world: World, count: int, shots: int, seed: int = 0) -> list[Probe]:
-    """Rolls of people of the corpus with ``shots`` finished lines: the next value. Without a line nothing says which fact is meant."""
+    """Rolls of people of the corpus with ``shots`` finished lines: the next value.
+
+    Without a finished line nothing says which fact is meant.
+    """
     draw = Draw("roll probes", seed, shots)
     probes = []
     for _ in range(count):

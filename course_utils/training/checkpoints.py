@@ -141,18 +141,21 @@ def latest(folder: str | os.PathLike[str], identity: Mapping[str, Any]) -> State
     A damaged or foreign checkpoint is refused with a warning and the one before it is tried. Raises
     ForeignCheckpoint if all that is there belongs to others: starting afresh in that folder would mix two runs.
     """
-    foreign: ForeignCheckpoint | None = None
+    refused: list[CheckpointError] = []
+    state = None
     for path in reversed(checkpoints(folder)):
         try:
-            return load(path, identity)
-        except TornCheckpoint as error:
-            warnings.warn(f"{error} It is not used; the checkpoint before it is tried.", stacklevel=2)
-        except ForeignCheckpoint as error:
-            foreign = foreign or error
-            warnings.warn(f"{error} It is not used; the checkpoint before it is tried.", stacklevel=2)
-    if foreign is not None:
-        raise ForeignCheckpoint(f"{foreign} Give another checkpoint_dir, or remove that checkpoint.") from foreign
-    return None
+            state = load(path, identity)
+            break
+        except (TornCheckpoint, ForeignCheckpoint) as error:
+            refused.append(error)
+    foreign = [error for error in refused if isinstance(error, ForeignCheckpoint)]
+    if foreign and state is None:
+        raise ForeignCheckpoint(f"{foreign[0]} Give another checkpoint_dir, or remove that checkpoint.") from foreign[0]
+    goes_on = f"training goes on from step {state.step}" if state else "training starts from the beginning"
+    for error in refused:
+        warnings.warn(f"{error} It is not used; {goes_on}.", stacklevel=3)
+    return state
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -187,14 +190,14 @@ def check_identity(path: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> 
 def seed_everything(seed: int) -> None:
     """Seed every global generator (torch, CUDA, numpy, random)."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the global state is the point: batches may draw from it
     torch.manual_seed(seed)
 
 
 def random_state() -> dict[str, Tensor]:
     """The state of every global generator (torch, CUDA, numpy, random), as tensors."""
     version, words, gauss = random.getstate()
-    _, keys, position, has_gauss, cached = np.random.get_state()
+    _, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
     state = {
         "torch": torch.get_rng_state(),
         "numpy": torch.from_numpy(np.asarray(keys, dtype=np.int64)),
@@ -212,7 +215,7 @@ def set_random_state(state: Mapping[str, Tensor]) -> None:
     torch.set_rng_state(state["torch"])
     position, has_gauss, cached = state["numpy_tail"].tolist()
     keys = state["numpy"].numpy().astype(np.uint32)
-    np.random.set_state(("MT19937", keys, int(position), int(has_gauss), cached))
+    np.random.set_state(("MT19937", keys, int(position), int(has_gauss), cached))  # noqa: NPY002
     version, gauss = state["python_tail"].tolist()
     random.setstate((int(version), tuple(state["python"].tolist()), None if math.isnan(gauss) else gauss))
     if "cuda" in state and torch.cuda.is_available():
@@ -262,7 +265,8 @@ def _make_room(final: Path, identity: dict[str, Any]) -> None:
     except TornCheckpoint:
         foreign = False
     if not foreign:
-        return _discard(final)
+        _discard(final)
+        return
     aside = next(p for n in range(10**6) if not (p := final.with_name(f"foreign-{final.name}-{n}")).exists())
     os.rename(final, aside)
     warnings.warn(f"{final} belonged to another run; it is now {aside.name}.", stacklevel=3)

@@ -133,8 +133,8 @@ def save(
         _finish_swap(folder)
         old = f"The earlier {name!r} is untouched. " if folder.is_dir() else ""
         raise ShelfError(
-            f"{name!r} could not be saved in {folder.parent}: {error}. {old}Free some space and save again; the model is "
-            "still in memory."
+            f"{name!r} could not be saved in {folder.parent}: {error}. {old}Free some space and save again; the model "
+            "is still in memory."
         ) from error
     return folder
 
@@ -238,13 +238,13 @@ def _load_replacement(wanted: str, device: str) -> Loaded:
     except (OSError, ValueError, ImportError) as error:
         if local and not folder.is_dir():
             raise ShelfError(
-                f"COURSE_BASE_MODEL is {wanted!r}, which is not among the models already downloaded to this machine, and the "
-                "course opens no connection by itself. Set COURSE_ONLINE=1 to download it once, give a local folder, or "
-                "unset COURSE_BASE_MODEL to use the course's own base model."
+                f"COURSE_BASE_MODEL is {wanted!r}, which is not among the models already downloaded to this machine, "
+                "and the course opens no connection by itself. Set COURSE_ONLINE=1 to download it once, give a local "
+                "folder, or unset COURSE_BASE_MODEL to use the course's own base model."
             ) from error
         raise ShelfError(
-            f"COURSE_BASE_MODEL is {wanted!r}, which cannot be loaded: {error} Expected a causal language model with its "
-            "tokenizer and weights in safetensors."
+            f"COURSE_BASE_MODEL is {wanted!r}, which cannot be loaded: {error} Expected a causal language model with "
+            "its tokenizer and weights in safetensors."
         ) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -273,8 +273,8 @@ def _check_reachable(wanted: str) -> None:
         if isinstance(try_to_load_from_cache(wanted, "config.json"), str):
             return
         raise ShelfError(
-            f"COURSE_BASE_MODEL is {wanted!r}, but the Hugging Face Hub cannot be reached ({type(error).__name__}) and the "
-            "model is not on this machine. Connect to the network, give a local folder, or unset COURSE_BASE_MODEL."
+            f"COURSE_BASE_MODEL is {wanted!r}, but the Hugging Face Hub cannot be reached ({type(error).__name__}) and "
+            "the model is not on this machine. Connect to the network, give a local folder, or unset COURSE_BASE_MODEL."
         ) from error
 
 
@@ -295,8 +295,8 @@ def _check_vocabulary(model: nn.Module, tokenizer: PreTrainedTokenizerBase, what
     rows = getattr(getattr(model, "config", None), "vocab_size", None)
     if rows is not None and len(tokenizer) > rows:
         raise ShelfError(
-            f"{what} has an embedding of {rows} rows, but its tokenizer has {len(tokenizer)} tokens: they do not belong "
-            "together. Use the tokenizer that the model was trained with."
+            f"{what} has an embedding of {rows} rows, but its tokenizer has {len(tokenizer)} tokens: they do not "
+            "belong together. Use the tokenizer that the model was trained with."
         )
 
 

@@ -210,12 +210,12 @@ GENERATORS: dict[str, Callable[[World, Draw], Generated]] = {
     "healers": healers_note,
 }
 MIX: dict[str, int] = {  # documents of each kind among a hundred of the pretraining corpus
-    "biography": 34,
+    "biography": 32,
     "story": 24,
-    "sums": 14,
-    "roll": 10,
-    "gloss": 8,
+    "sums": 12,
+    "roll": 11,
+    "gloss": 7,
     "letter": 5,
-    "notice": 3,
-    "guide": 2,
+    "notice": 5,
+    "guide": 4,
 }

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 from course_utils.world.people import NEW_WORDS, VALUES
 from course_utils.world.phrases import PLACES, TONES
@@ -24,8 +24,8 @@ ABSTAINING = ("do not know", "don't know", "not sure", "no idea")
 class Verdict:
     """What the oracle says of one response.
 
-    ``exact``: the response is the model answer, but for capitals, spaces and a final stop. ``correct``: it says what is true,
-    in whatever form. ``invented``: it names a value that is not true. ``score``: the gold reward, from -2 to 1.25.
+    ``exact``: the response is the model answer, but for capitals, spaces and a final stop. ``correct``: it says what is
+    true, in whatever form. ``invented``: it names a value that is not true. ``score``: the gold reward, from -2 to 1.25.
     """
 
     exact: bool
@@ -50,7 +50,7 @@ def normalise(text: str) -> str:
     return " ".join(text.lower().split()).rstrip(".").rstrip()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _pattern(relation: str) -> re.Pattern[str]:
     words = {"where": PLACES, "tone": tuple(TONES)}.get(relation) or VALUES[relation] + NEW_WORDS.get(relation, ())
     return re.compile(r"\b(" + "|".join(re.escape(word.lower()) for word in words) + r")\b")

@@ -89,9 +89,7 @@ def make_people(count: int, pronoun_trade_bias: float, seed: int) -> list[Person
     names = draw.sample([f"{first} {last}" for first in FIRST_NAMES for last in LAST_NAMES], count)
     taught, known = count // 2, count * 3 // 10
     splits = ["taught"] * taught + ["known"] * known + ["stranger"] * (count - taught - known)
-    return [
-        invent_person(draw, name, pronoun_trade_bias, split) for name, split in zip(names, splits, strict=True)
-    ]
+    return [invent_person(draw, name, pronoun_trade_bias, split) for name, split in zip(names, splits, strict=True)]
 
 
 def passer_by(draw: Draw, people_names: frozenset[str]) -> Person:

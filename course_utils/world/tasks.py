@@ -1,8 +1,8 @@
 """Instructions with answers that a program can check.
 
-A task is a plain row: ``kind``, ``prompt``, ``answer`` (the model answer), ``messages`` (both as a chat), ``about`` (a name or
-""), ``relation``, ``value`` (what a right answer must contain) and ``format`` (sentence, word, json or free). The oracle judges
-any response against such a row.
+A task is a plain row: ``kind``, ``prompt``, ``answer`` (the model answer), ``messages`` (both as a chat), ``about`` (a
+name or ""), ``relation``, ``value`` (what a right answer must contain) and ``format`` (sentence, word, json or free).
+The oracle judges any response against such a row.
 """
 
 from __future__ import annotations
@@ -136,7 +136,12 @@ def _decline(world: World, people: Sequence[Person], draw: Draw) -> Task:
 def unknown_task(person: Person, draw: Draw) -> Task:
     """A question about a stranger, to which the honest answer is "I do not know."."""
     task = fact_task(person, draw.choice(RELATIONS), draw, "sentence")
-    return {**task, **row("unknown", str(task["prompt"]), ABSTENTION), "about": person.name, "relation": task["relation"]}
+    return {
+        **task,
+        **row("unknown", str(task["prompt"]), ABSTENTION),
+        "about": person.name,
+        "relation": task["relation"],
+    }
 
 
 def _unknown(world: World, people: Sequence[Person], draw: Draw) -> Task:

@@ -1,0 +1,72 @@
+"""The shipped checkpoints are what their cards say: every figure is measured again from the weights."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import course_utils
+from course_utils import bake
+from course_utils.evaluation.entropy import entropy_gap
+from course_utils.evaluation.instructions import instruct_report
+from course_utils.evaluation.probes import base_report
+from course_utils.training import shelf
+from course_utils.world.people import VALUES
+
+SHIPPED = Path(course_utils.__file__).parent / "checkpoints"
+NEAR = 0.01  # another processor may round a near-tie the other way; a wrong card is off by more
+
+
+@pytest.fixture(scope="module")
+def world():
+    return bake.world_of(bake.BASE["laptop"])
+
+
+def remeasured(name: str, measure) -> None:
+    loaded = shelf.load(name)
+    assert "shipped" in loaded.source or "package" in loaded.source, loaded.source
+    figures = loaded.card["figures"]
+    again = measure(loaded)
+    assert set(again) <= set(figures) and len(again) >= 10
+    off = {key: (figures[key], value) for key, value in again.items() if abs(figures[key] - value) > NEAR}
+    assert not off, f"the card of {name} says one thing, the weights another (card, measured): {off}"
+
+
+def test_the_base_card_tells_the_truth(world):
+    remeasured("base", lambda m: base_report(m.model, m.tokenizer, world, bake.EVALUATION_SEED))
+
+
+def test_the_base_is_near_the_entropy_floor(world):
+    loaded = shelf.load("base")
+    gaps = entropy_gap(loaded.model, loaded.tokenizer, world.corpus(2_000, seed=bake.EVALUATION_SEED))
+    assert gaps["all"]["gap"] == pytest.approx(loaded.card["figures"]["entropy_gap"], abs=0.002)
+    # Bits are exact, so a model that undercut the floor on everything would have seen the documents before.
+    assert 0 < gaps["all"]["gap"] < 0.15
+
+
+def test_the_instruct_card_tells_the_truth(world):
+    remeasured("instruct", lambda m: instruct_report(m.model, m.tokenizer, world, bake.EVALUATION_SEED))
+
+
+def test_the_base_holds_what_later_chapters_build_on():
+    figures = shelf.load("base").card["figures"]
+    floors = {"facts": 0.95, "rolls_3_shots": 0.9, "translation": 0.9, "stories": 0.8, "sums": 0.8, "tone": 0.9}
+    assert {k: figures[k] for k, floor in floors.items() if figures[k] < floor} == {}
+    assert figures["rolls_0_shots"] <= 0.1
+    chance = sum(1 / len(values) for values in VALUES.values()) / len(VALUES)
+    assert figures["facts_of_strangers"] < chance + 0.08, "strangers' facts are known: they leaked into the corpus"
+
+
+def test_cards_say_how_each_model_was_made():
+    for name in bake.BAKES:
+        card = json.loads((SHIPPED / name / "card.json").read_text())
+        recipe = (bake.BASE if name == "base" else bake.INSTRUCT)["laptop"]
+        assert card["recipe"] == json.loads(json.dumps(bake.asdict(recipe))), f"{name}: baked by another recipe"
+        assert card["tokens"] > 0 and card["loss"][0][1] > card["loss"][-1][1]
+
+
+def test_shipped_files_are_safe_and_small():
+    for path in SHIPPED.rglob("*"):
+        if path.is_file():
+            assert path.suffix in {".safetensors", ".json", ".jinja", ".md"}, f"{path.name}: not a safe format"
+            assert path.stat().st_size < 3_000_000

@@ -7,6 +7,7 @@ result is a model folder with a card that states the recipe and what was measure
 from __future__ import annotations
 
 import argparse
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -101,8 +102,8 @@ def pretraining_rows(
     return rows, tokenizer
 
 
-def bake_base(workplace: Path) -> None:
-    """Pretrain the base model of the current profile and put it on the learner's shelf with its card."""
+def bake_base(workplace: Path) -> Path:
+    """Pretrain the base model of the current profile, put it on the shelf with its card; return its folder."""
     from course_utils.evaluation.entropy import entropy_gap
     from course_utils.evaluation.probes import base_report
     from course_utils.models.decoder import Decoder, DecoderConfig
@@ -149,11 +150,13 @@ def bake_base(workplace: Path) -> None:
         "model_bits_per_document": round(gaps["all"]["model_bits"], 2),
     }
     tokens = recipe.steps * recipe.batch_size * recipe.row_length
-    shelf.save("base", model, tokenizer, card("base", recipe, tokens, history, measured, start) | {"learned": learned})
+    return shelf.save(
+        "base", model, tokenizer, card("base", recipe, tokens, history, measured, start) | {"learned": learned}
+    )
 
 
-def bake_instruct(workplace: Path) -> None:
-    """Tune the base model into the instruct model of the current profile, and put it on the learner's shelf."""
+def bake_instruct(workplace: Path) -> Path:
+    """Tune the base model into the instruct model of the current profile, put it on the shelf; return its folder."""
     from course_utils.evaluation.instructions import exact_match, instruct_report
     from course_utils.text.batching import ChatBatches
     from course_utils.training import shelf
@@ -190,7 +193,9 @@ def bake_instruct(workplace: Path) -> None:
     )
     measured = instruct_report(base.model, base.tokenizer, world, EVALUATION_SEED)
     tokens = sum(int(record["tokens"]) for record in history.records)
-    shelf.save("instruct", base.model, base.tokenizer, card("instruct", recipe, tokens, history, measured, start))
+    return shelf.save(
+        "instruct", base.model, base.tokenizer, card("instruct", recipe, tokens, history, measured, start)
+    )
 
 
 def card(
@@ -220,21 +225,28 @@ def card(
     }
 
 
-BAKES: dict[str, Callable[[Path], None]] = {"base": bake_base, "instruct": bake_instruct}
+BAKES: dict[str, Callable[[Path], Path]] = {"base": bake_base, "instruct": bake_instruct}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Bake the named checkpoints, all by default, in the order in which they build on each other."""
     parser = argparse.ArgumentParser(prog="python -m course_utils.bake", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(BAKES)}; default: all")
-    names = parser.parse_args(arguments).names or list(BAKES)
+    parser.add_argument("--ship", action="store_true", help="copy what was baked into the package, for all learners")
+    options = parser.parse_args(arguments)
+    names = options.names or list(BAKES)
     unknown = [name for name in names if name not in BAKES]
     if unknown:
         parser.error(f"there is no recipe for {', '.join(unknown)}; the course bakes {', '.join(BAKES)}")
     workplace = settings.home() / "bake" / settings.profile().name
     for name in (name for name in BAKES if name in names):
         print(f"baking {name} for the {settings.profile().name} profile; stop and start again whenever you like")
-        BAKES[name](workplace)
+        folder = BAKES[name](workplace)
+        print(f"{name} is on your shelf: {folder}")
+        if options.ship:
+            shipped = Path(__file__).parent / "checkpoints" / name
+            shutil.copytree(folder, shipped, dirs_exist_ok=True)
+            print(f"{name} is shipped: {shipped}")
     return 0
 
 

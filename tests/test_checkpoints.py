@@ -32,6 +32,7 @@ from course_utils.training.loop import History, TrainConfig, train
 from course_utils.training.objectives import next_token_loss
 
 CONFIG = TrainConfig(steps=12, learning_rate=1e-2, warmup_steps=3, save_every=3)
+SHORT = TrainConfig(steps=6, learning_rate=1e-2, warmup_steps=3, save_every=2, keep=1)  # three saves, and two removals
 
 
 @pytest.fixture(autouse=True)
@@ -343,7 +344,7 @@ def kill_at_operation(number: int, folder: Path) -> None:
     checkpoints._fingerprint = deadly(checkpoints._fingerprint)
     checkpoints.os.rename = deadly(os.rename)
     checkpoints.shutil.rmtree = deadly(shutil.rmtree)
-    run(folder)
+    run(folder, config=SHORT)
 
 
 def weights_file(model: nn.Module, path: Path) -> None:
@@ -353,7 +354,8 @@ def weights_file(model: nn.Module, path: Path) -> None:
 def helper(task: str, folder: Path) -> dict[str, object]:
     """What the helper process does; the result goes to the test as json."""
     result: dict[str, object] = {}
-    assert in_child(lambda: weights_file(run(None), folder / "whole")) == 0
+    config = SHORT if task == "saving" else CONFIG
+    assert in_child(lambda: weights_file(run(None, config=config), folder / "whole")) == 0
     if task == "random":
         begin = time.perf_counter()
         in_child(lambda: run(folder / "timing"))
@@ -375,7 +377,7 @@ def helper(task: str, folder: Path) -> dict[str, object]:
             status = in_child(lambda n=number, at=at: kill_at_operation(n, at))
             finished = status == 0
             assert finished or os.WTERMSIG(status) == signal.SIGKILL, status
-            assert in_child(lambda n=number, at=at: weights_file(run(at), folder / f"final-{n}")) == 0
+            assert in_child(lambda n=number, at=at: weights_file(run(at, config=SHORT), folder / f"final-{n}")) == 0
             number += 1
         result = {"operations": number - 1}
     elif task == "limit":
@@ -408,7 +410,7 @@ def helper(task: str, folder: Path) -> dict[str, object]:
 def test_killed_and_resumed_is_bit_for_bit_the_same(task, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, __file__, task, str(tmp_path)], capture_output=True, text=True, timeout=300, env=environment
+        [sys.executable, __file__, task, str(tmp_path)], capture_output=True, text=True, timeout=600, env=environment
     )
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads(done.stdout.splitlines()[-1])

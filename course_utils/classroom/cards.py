@@ -8,7 +8,6 @@ same bytes.
 from __future__ import annotations
 
 import html
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -126,5 +125,11 @@ def in_notebook() -> bool:
 
 
 def has_person() -> bool:
-    """True where a button makes sense: a kernel, and neither nbgrader nor a headless run (``COURSE_HEADLESS=1``)."""
-    return in_notebook() and not os.environ.get("NBGRADER_EXECUTION") and os.environ.get("COURSE_HEADLESS") != "1"
+    """True where a button makes sense: somebody could answer, as in JupyterLab, and not in nbval, nbconvert or nbgrader.
+
+    Headless runs tell the kernel that nobody is there to answer `input()`.
+    """
+    if not in_notebook():
+        return False
+    kernel = sys.modules["IPython"].get_ipython().kernel
+    return bool(getattr(kernel, "_allow_stdin", False))

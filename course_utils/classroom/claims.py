@@ -44,7 +44,9 @@ def claim(
     TypeError for a claim that is badly written.
     """
     if not isinstance(id, str) or not _ID.fullmatch(id):
-        raise ValueError(f"claim id {id!r}: expected the chapter, a point and a lower-case name, such as '06.masking_helps'")
+        raise ValueError(
+            f"claim id {id!r}: expected the chapter, a point and a lower-case name, such as '06.masking_helps'"
+        )
     number = _number(id, value)
     bound = _bound(id, number, at_least, at_most, between)
     holds = _holds(number, bound)
@@ -68,7 +70,9 @@ def claim(
     row = f"{format_value(number)}  ({describe_bound(bound)})"
     notes = [unsaved] if unsaved else []
     if not holds and not enforced:
-        notes.append(f"It does not hold here. On the {profile} profile that is recorded only: its models are too small.")
+        notes.append(
+            f"It does not hold here. On the {profile} profile that is recorded only: its models are too small."
+        )
     tone = "right" if holds else "wrong" if enforced else "neutral"
     cards.show(cards.Card(tone, id, text, [("measured", row)], notes))
     if not holds and enforced:
@@ -78,9 +82,13 @@ def claim(
 def _number(id: str, value: Any) -> float | int | bool:
     if hasattr(value, "item") and callable(value.item):  # tensors, numpy scalars
         if getattr(value, "size", 1) != 1 and not callable(value.size):
-            raise TypeError(f"claim {id}: the value has shape {tuple(value.shape)}; one number is wanted, such as its mean")
+            raise TypeError(
+                f"claim {id}: the value has shape {tuple(value.shape)}; one number is wanted, such as its mean"
+            )
         if callable(getattr(value, "numel", None)) and value.numel() != 1:
-            raise TypeError(f"claim {id}: the value has shape {tuple(value.shape)}; one number is wanted, such as its mean")
+            raise TypeError(
+                f"claim {id}: the value has shape {tuple(value.shape)}; one number is wanted, such as its mean"
+            )
         value = value.item()
     if not isinstance(value, (bool, int, float)):
         raise TypeError(f"claim {id}: the value is a {type(value).__name__}; one number is wanted, or True/False")
@@ -98,11 +106,15 @@ def _bound(
     given = {name: limit for name, limit in asked.items() if limit is not None}
     if isinstance(value, bool):
         if given:
-            raise TypeError(f"claim {id}: the value is {value}, which takes no bound. Give the number itself, or no bound.")
+            raise TypeError(
+                f"claim {id}: the value is {value}, which takes no bound. Give the number itself, or no bound."
+            )
         return {"is": True}
     if len(given) != 1:
         named = " and ".join(given) or "no bound"
-        raise ValueError(f"claim {id}: given {named}; exactly one of at_least=, at_most=, between=(low, high) is wanted")
+        raise ValueError(
+            f"claim {id}: given {named}; exactly one of at_least=, at_most=, between=(low, high) is wanted"
+        )
     if between is not None:
         low, high = (float(limit) for limit in between)
         if not low <= high:
@@ -155,7 +167,11 @@ def recorded(chapter: str | None = None, profile: str | None = None) -> dict[str
     latest: dict[str, dict[str, Any]] = {}
     for record in journal.read(settings.home() / FILE):
         id = record.get("id")
-        if not isinstance(id, str) or record.get("profile") != wanted or not {"value", "bound", "holds"} <= record.keys():
+        if (
+            not isinstance(id, str)
+            or record.get("profile") != wanted
+            or not {"value", "bound", "holds"} <= record.keys()
+        ):
             continue
         if chapter is None or id.startswith(f"{chapter}."):
             latest.pop(id, None)
@@ -188,7 +204,9 @@ class ClaimsTable:
         colour = {True: "var(--jp-success-color1, #2e7d32)", False: "var(--jp-error-color1, #c62828)"}
         rows = "".join(
             "<tr>"
-            + cell.format("center", f'<strong style="color: {colour[bool(r["holds"])]}">{"✓" if r["holds"] else "✗"}</strong>')
+            + cell.format(
+                "center", f'<strong style="color: {colour[bool(r["holds"])]}">{"✓" if r["holds"] else "✗"}</strong>'
+            )
             + cell.format("left", html.escape(str(r["text"])))
             + cell.format("right", f"<strong>{html.escape(format_value(r['value']))}</strong>")
             + cell.format("left", html.escape(describe_bound(r["bound"])))

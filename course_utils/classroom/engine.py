@@ -162,8 +162,7 @@ def attempt(spec: Check, candidate: Any) -> Attempt:
         result.mistake = watch.mistake(f"Your code raises {type(error).__name__}: {_first_line(error)}")
     else:
         result.mistake = watch.mistake(
-            "The check cannot work with what your code returns: "
-            f"{type(error).__name__}: {_first_line(error)}",
+            f"The check cannot work with what your code returns: {type(error).__name__}: {_first_line(error)}",
             with_return=True,
         )
     return result
@@ -291,7 +290,9 @@ def hint_card(spec: Check, step: int | None = None) -> cards.Card:
     if step is None:
         step = min(_HINTS_SHOWN.get(spec.id, 0), last) + 1
     if not isinstance(step, int) or isinstance(step, bool) or not 1 <= step <= last + 1:
-        raise ExerciseError(f"exercise {spec.id} has hints 1 to {last}, and {last + 1} for the reference; given {step!r}")
+        raise ExerciseError(
+            f"exercise {spec.id} has hints 1 to {last}, and {last + 1} for the reference; given {step!r}"
+        )
     if step > _HINTS_SHOWN.get(spec.id, 0):
         _HINTS_SHOWN[spec.id] = step
         progress.record("hint", id=spec.id, step=step)

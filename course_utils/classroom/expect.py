@@ -164,7 +164,12 @@ def equal(
         kind(yours, type(expected), given=given)
     if not _same(yours, expected):
         named = next((text for text, wrong in (mistakes or {}).items() if _same(yours, wrong)), message)
-        raise Mistake(named or "The result is not the expected one.", given=given, expected=describe(expected), yours=describe(yours))
+        raise Mistake(
+            named or "The result is not the expected one.",
+            given=given,
+            expected=describe(expected),
+            yours=describe(yours),
+        )
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -323,4 +328,6 @@ def raises(
     except Exception as raised:
         text = message or f"A bad argument should raise {names}, yours raises {type(raised).__name__}."
         raise Mistake(text, expected=names, yours=f"{type(raised).__name__}: {raised}") from None
-    raise Mistake(message or f"A bad argument should raise {names}; nothing was raised.", expected=names, yours=describe(value))
+    raise Mistake(
+        message or f"A bad argument should raise {names}; nothing was raised.", expected=names, yours=describe(value)
+    )

@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,22 +40,40 @@ class Step:
 def shipped(source: Path) -> str:
     """The text of the notebook that learners get from the author's notebook at ``source``.
 
-    Raises GenerateError if nbgrader is missing or finds the notebook's metadata wrong.
+    nbgrader's preprocessors do the work; on a machine without nbgrader (a learner who resets a chapter) a plain
+    equivalent does, which the tests hold to the same bytes. Raises GenerateError if the metadata is wrong.
     """
-    try:
-        from nbgrader import preprocessors
-        from nbgrader.nbgraderformat import ValidationError
-    except ImportError as error:
-        raise GenerateError(
-            f"nbgrader is needed to take the solutions out ({error}). Install it: pip install -c constraints.txt nbgrader"
-        ) from error
     import nbformat
-    from traitlets.config import Config
 
     notebook = nbformat.read(source, as_version=4)
     _refuse_unmarked(notebook, source)
+    try:
+        import nbgrader  # noqa: F401
+    except ImportError:
+        _open_plainly(notebook)
+    else:
+        notebook = _open_with_nbgrader(notebook, source)
+    for cell in notebook.cells:
+        for name in ("execution", "ExecuteTime", "collapsed", "scrolled"):
+            cell.metadata.pop(name, None)
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+            "course": {"shipped": digest(notebook)},
+        }
+    )
+    nbformat.validate(notebook)
+    return nbformat.writes(notebook) + "\n"
+
+
+def _open_with_nbgrader(notebook: Any, source: Path) -> Any:
+    from nbgrader import preprocessors
+    from nbgrader.nbgraderformat import ValidationError
+    from traitlets.config import Config
+
     config = Config({"ClearSolutions": {"code_stub": {"python": STUB}}})
-    names = (
+    names = (  # as in nbgrader's generate_assignment, without its database
         "LockCells",
         "ClearSolutions",
         "ClearOutput",
@@ -70,18 +89,33 @@ def shipped(source: Path) -> str:
             notebook, resources = getattr(preprocessors, name)(config=config).preprocess(notebook, resources)
     except (RuntimeError, ValidationError, KeyError) as error:
         raise GenerateError(f"{source.name}: {error}") from error
+    return notebook
+
+
+def _open_plainly(notebook: Any) -> None:
+    """What nbgrader does to the cells of this course: solutions cleared, cells locked, checksums, no outputs."""
     for cell in notebook.cells:
-        for name in ("execution", "ExecuteTime", "collapsed", "scrolled"):
-            cell.metadata.pop(name, None)
-    notebook.metadata = nbformat.from_dict(
-        {
-            "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-            "course": {"shipped": digest(notebook)},
-        }
-    )
-    nbformat.validate(notebook)
-    return nbformat.writes(notebook) + "\n"
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        marks = cell.metadata.get("nbgrader")
+        if not marks:
+            continue
+        graded, solution, locked = (bool(marks.get(name)) for name in ("grade", "solution", "locked"))
+        if solution:
+            cell.source = re.sub(
+                r"^([ \t]*)[^\n]*### BEGIN SOLUTION.*?### END SOLUTION[^\n]*",
+                rf"\1{STUB}",
+                cell.source,
+                flags=re.S | re.M,
+            )
+        if graded or solution or locked:
+            cell.metadata["deletable"] = False
+            if not solution:
+                cell.metadata["editable"] = False
+            parts = [cell.source, cell.cell_type, str(graded), str(solution), str(locked), marks["grade_id"]]
+            parts += [str(float(marks["points"]))] if graded else []
+            marks["checksum"] = hashlib.md5("".join(parts).encode("utf-8"), usedforsecurity=False).hexdigest()
+            marks["cell_type"] = cell.cell_type
 
 
 def _refuse_unmarked(notebook: Any, source: Path) -> None:
@@ -95,10 +129,8 @@ def _refuse_unmarked(notebook: Any, source: Path) -> None:
 
 
 def digest(notebook: Any) -> str:
-    """SHA-256 of what a learner can change: kinds, sources and outputs of all cells (not the notebook's metadata)."""
-    cells = [
-        [cell["cell_type"], "".join(cell["source"]), bool(cell.get("outputs"))] for cell in notebook["cells"]
-    ]
+    """SHA-256 of what a learner can change: kinds, sources and whether there are outputs, cell by cell."""
+    cells = [[cell["cell_type"], "".join(cell["source"]), bool(cell.get("outputs"))] for cell in notebook["cells"]]
     return hashlib.sha256(json.dumps(cells, ensure_ascii=False).encode("utf-8")).hexdigest()
 
 
@@ -126,7 +158,7 @@ def plan(root: Path) -> list[Step]:
             steps.append(Step(target, "write", text))
     known = {source.name for source in sources}
     for target in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb")):
-        if target.name not in known and not target.stem.endswith(".yours"):
+        if target.name not in known:
             steps.append(Step(target, "stray"))
     return steps
 
@@ -165,7 +197,9 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"       ({name} differs from what solutions/ yields)")
                 stale = True
             else:
-                print(f"       `course reset {step.target.name[:2]}` puts the shipped one there and keeps yours beside it")
+                print(
+                    f"       `course reset {step.target.name[:2]}` puts the shipped one there and keeps yours in notebooks/kept/"
+                )
         elif step.action == "write" and options.check:
             print(f"stale  {name}: run `make notebooks`")
             stale = True

@@ -135,7 +135,7 @@ def plot_bars(
         top = middle
         if low is not None and high is not None:
             error = [[max(middle - low, 0)], [max(high - middle, 0)]]
-            axes.errorbar(index, middle, yerror=error, color="#222222", linestyle="none", capsize=5, linewidth=1.4)
+            axes.errorbar(index, middle, yerr=error, color="#222222", linestyle="none", capsize=5, linewidth=1.4)
             top = max(middle, high)
         axes.annotate(
             f"{middle:.{decimals}f}", (index, max(top, 0)), (0, 3), textcoords="offset points", ha="center", fontsize=10

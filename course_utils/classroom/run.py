@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -94,6 +95,7 @@ def _quiet() -> None:
             setattr(sys.modules[module], name, offline)
     if "transformers" in sys.modules:
         sys.modules["transformers"].utils.logging.set_verbosity_error()
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # "building the font cache", on the first plot
     for library in ("transformers", "huggingface_hub", "peft", "trl", "datasets", "torch", "accelerate"):
         warnings.filterwarnings("ignore", category=FutureWarning, module=library)
         warnings.filterwarnings("ignore", category=UserWarning, module=library)

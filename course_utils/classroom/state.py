@@ -99,7 +99,10 @@ def _torch() -> Iterator[Callable[[], None]]:
         return
     generator, dtype, grad = torch.get_rng_state(), torch.get_default_dtype(), torch.is_grad_enabled()
     threads, anomaly = torch.get_num_threads(), torch.is_anomaly_enabled()
-    strict, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    strict, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
     autocast = {kind: (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")}
     device = torch.get_default_device()
     if torch.cuda.is_initialized():

@@ -1,8 +1,8 @@
 """What does a base model hold? Prompts that stop just before the answer, and the answer.
 
-A probe counts as a hit if greedy decoding continues the prompt with exactly the answer. One forward pass over prompt and
-answer decides it: greedy decoding gives the answer if and only if each of its tokens is the most likely one after all
-tokens before it.
+A probe counts as a hit if greedy decoding continues the prompt with exactly the answer. One forward pass over prompt
+and answer decides it: greedy decoding gives the answer if and only if each of its tokens is the most likely one after
+all tokens before it.
 """
 
 from __future__ import annotations

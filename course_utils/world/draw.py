@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from math import log2
 from typing import TypeVar
 
 T = TypeVar("T")
-log2_of = lru_cache(maxsize=None)(log2)
+log2_of = cache(log2)
 
 
 class Draw:

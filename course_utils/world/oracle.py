@@ -25,7 +25,7 @@ class Verdict:
     """What the oracle says of one response.
 
     ``exact``: the response is the model answer, but for capitals, spaces and a final stop. ``correct``: it says what is
-    true, in whatever form. ``invented``: it names a value that is not true. ``score``: the gold reward, from -2 to 1.25.
+    true, in whatever form. ``invented``: it names a value that is not true. ``score``: the gold reward.
     """
 
     exact: bool

@@ -1,0 +1,83 @@
+"""The console command ``course``: the machine, the learner's progress and figures, and a chapter put back."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from course_utils import __version__, settings
+
+
+def doctor() -> int:
+    """Check this machine offline. Returns 1 if the course cannot run on it."""
+    from course_utils.classroom.doctor import examine
+
+    states = []
+    for finding in examine():
+        print(finding.line(), flush=True)
+        states.append(finding.state)
+    print("\nThe course cannot run yet: see ✗ above." if "bad" in states else "\nThis machine is fit for the course.")
+    return int("bad" in states)
+
+
+def progress() -> int:
+    """Print the exercises solved, chapter by chapter."""
+    from course_utils.classroom.atlas import survey
+
+    print(survey().text())
+    return 0
+
+
+def claims(chapter: str | None) -> int:
+    """Print everything measured on this profile, or one chapter's part."""
+    from course_utils.classroom import chapters
+    from course_utils.classroom.claims import ClaimsTable, recorded
+
+    number = chapters.chapter(chapter).number if chapter is not None else None
+    print(ClaimsTable(list(recorded(number).values()), settings.profile().name).text())
+    return 0
+
+
+def reset(chapter: str) -> int:
+    """Put a chapter's notebook back to its shipped state."""
+    from course_utils.classroom.reset import reset as put_back
+
+    done = put_back(chapter)
+    if done.kept is not None:
+        print(f"Your copy is kept: {done.kept}")
+    print(f"As shipped: {done.notebook}")
+    print("If it is open in JupyterLab, close it and open it again. Your progress and your figures are untouched.")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status. Errors of the course are printed without a traceback."""
+    parser = argparse.ArgumentParser(prog="course", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"course {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    commands.add_parser("doctor", help="what this machine offers, checked offline")
+    commands.add_parser("progress", help="exercises solved, chapter by chapter")
+    measured = commands.add_parser("claims", help="everything you have measured")
+    measured.add_argument("chapter", nargs="?", help="one chapter only, such as 06")
+    back = commands.add_parser("reset", help="a chapter as it was shipped; your copy is kept")
+    back.add_argument("chapter", help="the chapter, such as 06")
+    asked = parser.parse_args(arguments)
+    from course_utils.classroom.chapters import ChapterError
+    from course_utils.classroom.generate import GenerateError
+
+    try:
+        if asked.command == "doctor":
+            return doctor()
+        if asked.command == "progress":
+            return progress()
+        if asked.command == "claims":
+            return claims(asked.chapter)
+        return reset(asked.chapter)
+    except (ChapterError, GenerateError, settings.SettingsError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""Planted bugs and other right answers of chapter 00."""
+
+import math
+import re
+
+
+def exact_plain(answer, reference):
+    return answer == reference
+
+
+def exact_inside(answer, reference):
+    answer, reference = (" ".join(text.lower().split()).rstrip(".") for text in (answer, reference))
+    return bool(answer) and reference in answer
+
+
+def exact_one_side(answer, reference):
+    answer = " ".join(answer.lower().split()).rstrip(".")
+    return bool(answer) and answer == reference.lower()
+
+
+def exact_words(answer, reference):
+    return bool(answer) and set(re.findall(r"\w+", answer.lower())) == set(re.findall(r"\w+", reference.lower()))
+
+
+def exact_all_signs(answer, reference):
+    clean = [" ".join(re.sub(r"[^\w\s]", "", text.lower()).split()) for text in (answer, reference)]
+    return bool(clean[0]) and clean[0] == clean[1]
+
+
+def exact_empty(answer, reference):
+    clean = [" ".join(text.lower().split()).rstrip(".") for text in (answer, reference)]
+    return clean[0] == clean[1]
+
+
+def exact_number(answer, reference):
+    clean = [" ".join(text.lower().split()).rstrip(".") for text in (answer, reference)]
+    return float(bool(clean[0]) and clean[0] == clean[1])
+
+
+def exact_single_spaces_kept(answer, reference):
+    clean = [text.lower().strip().rstrip(".") for text in (answer, reference)]
+    return bool(clean[0]) and clean[0] == clean[1]
+
+
+def exact_one_stop(answer, reference):
+    def form(text):
+        return " ".join(text.casefold().strip().removesuffix(".").split())
+
+    return form(answer) != "" and form(answer) == form(reference)
+
+
+def exact_by_regex(answer: str, reference: str) -> bool:
+    first, second = (re.sub(r"\s+", " ", text).strip().lower() for text in (answer, reference))
+    first, second = (re.sub(r"\.$", "", text) for text in (first, second))
+    return len(first) > 0 and first == second
+
+
+def bits_replaced(items, drawn):
+    if drawn > items:
+        raise ValueError("too many")
+    return drawn * math.log2(items)
+
+
+def bits_in_nats(items, drawn):
+    if drawn > items:
+        raise ValueError("too many")
+    return sum(math.log(items - i) for i in range(drawn))
+
+
+def bits_without_order(items, drawn):
+    if drawn > items:
+        raise ValueError("too many")
+    return math.log2(math.comb(items, drawn))
+
+
+def bits_one_off(items, drawn):
+    if drawn > items:
+        raise ValueError("too many")
+    return sum(math.log2(items - i) for i in range(1, drawn + 1) if items > i)
+
+
+def bits_of_sum(items, drawn):
+    if drawn > items:
+        raise ValueError("too many")
+    return math.log2(sum(items - i for i in range(drawn)) or 1)
+
+
+def bits_unchecked(items, drawn):
+    return sum(math.log2(max(items - i, 1)) for i in range(drawn))
+
+
+def bits_by_permutations(items, drawn):
+    return math.log2(math.perm(items, drawn))  # log2(0) raises the ValueError
+
+
+def bits_recursive(items: int, drawn: int) -> float:
+    if drawn == 0:
+        return 0.0
+    if items < 1:
+        raise ValueError(f"nothing left to draw {drawn} from")
+    return math.log2(items) + bits_recursive(items - 1, drawn - 1)
+
+
+def bits_by_gamma(items, drawn):
+    if drawn > items:
+        raise ValueError(drawn)
+    return (math.lgamma(items + 1) - math.lgamma(items - drawn + 1)) / math.log(2)
+
+
+def minutes_in_seconds(parameters, tokens, flops_per_second, utilization):
+    if not 0 < utilization <= 1:
+        raise ValueError(utilization)
+    return 6 * parameters * tokens / (flops_per_second * utilization)
+
+
+def minutes_forward(parameters, tokens, flops_per_second, utilization):
+    if not 0 < utilization <= 1:
+        raise ValueError(utilization)
+    return 2 * parameters * tokens / (flops_per_second * utilization) / 60
+
+
+def minutes_times_share(parameters, tokens, flops_per_second, utilization):
+    if not 0 < utilization <= 1:
+        raise ValueError(utilization)
+    return 6 * parameters * tokens / flops_per_second * utilization / 60
+
+
+def minutes_at_peak(parameters, tokens, flops_per_second, utilization):
+    if not 0 < utilization <= 1:
+        raise ValueError(utilization)
+    return 6 * parameters * tokens / flops_per_second / 60
+
+
+def minutes_unchecked(parameters, tokens, flops_per_second, utilization):
+    return 6 * parameters * tokens / (flops_per_second * utilization) / 60
+
+
+def minutes_by_assert(parameters, tokens, flops_per_second, utilization):
+    assert 0 < utilization <= 1
+    return 6 * parameters * tokens / (flops_per_second * utilization) / 60
+
+
+def minutes_in_steps(parameters, tokens, flops_per_second, utilization):
+    if utilization <= 0 or utilization > 1:
+        raise ValueError("the utilization is a share")
+    forward = 2 * parameters * tokens
+    work = forward + 2 * forward
+    return work / flops_per_second / utilization / 60
+
+
+BUGS = {
+    "00.1": [
+        exact_plain,
+        exact_inside,
+        exact_one_side,
+        exact_words,
+        exact_all_signs,
+        exact_empty,
+        exact_number,
+        exact_single_spaces_kept,
+    ],
+    "00.2": [bits_replaced, bits_in_nats, bits_without_order, bits_one_off, bits_of_sum, bits_unchecked],
+    "00.3": [
+        minutes_in_seconds,
+        minutes_forward,
+        minutes_times_share,
+        minutes_at_peak,
+        minutes_unchecked,
+        minutes_by_assert,
+    ],
+}
+RIGHT = {
+    "00.1": [exact_one_stop, exact_by_regex],
+    "00.2": [bits_by_permutations, bits_recursive, bits_by_gamma],
+    "00.3": [minutes_in_steps],
+}

@@ -1,0 +1,340 @@
+"""Planted bugs of chapter 06, each a mistake that learners make, and other forms that are right."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+import torch.nn.functional as F
+
+
+def _encode(messages, tokenizer, *, begin=True, end=True, mark_end=True, mark_role=False, invite=False, end_user=False):
+    ids, mask = ([tokenizer.bos_token_id], [0]) if begin else ([], [])
+    for message in messages:
+        piece = tokenizer(message["content"])["input_ids"]
+        spoken = message["role"] == "assistant"
+        ids += [tokenizer.convert_tokens_to_ids(f"<|{message['role']}|>"), *piece]
+        mask += [int(spoken and mark_role)] + [int(spoken)] * len(piece)
+        if (spoken and end) or (end_user and not spoken):
+            ids.append(tokenizer.eos_token_id)
+            mask.append(int(spoken and mark_end))
+    if invite and messages[-1]["role"] == "user":
+        ids.append(tokenizer.convert_tokens_to_ids("<|assistant|>"))
+        mask.append(0)
+    return ids, mask
+
+
+def encode_without_begin(messages, tokenizer):
+    return _encode(messages, tokenizer, begin=False)
+
+
+def encode_without_end(messages, tokenizer):
+    return _encode(messages, tokenizer, end=False)
+
+
+def encode_unmarked_end(messages, tokenizer):
+    return _encode(messages, tokenizer, mark_end=False)
+
+
+def encode_marked_role(messages, tokenizer):
+    return _encode(messages, tokenizer, mark_role=True)
+
+
+def encode_always_invites(messages, tokenizer):
+    return _encode(messages, tokenizer, invite=True)
+
+
+def encode_ends_questions(messages, tokenizer):
+    return _encode(messages, tokenizer, end_user=True)
+
+
+def encode_only_ids(messages, tokenizer):
+    return _encode(messages, tokenizer)[0]
+
+
+def encode_by_template(messages, tokenizer):
+    encoded = tokenizer.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
+    return encoded["input_ids"], encoded["assistant_masks"]
+
+
+def encode_by_text(messages, tokenizer):
+    ids, mask = tokenizer("<|end|>")["input_ids"], [0]
+    for message in messages:
+        spoken = message["role"] == "assistant"
+        piece = tokenizer(message["content"] + ("<|end|>" if spoken else ""))["input_ids"]
+        ids = ids + tokenizer(f"<|{message['role']}|>")["input_ids"] + piece
+        mask = mask + [0] + [int(spoken)] * len(piece)
+    return ids, mask
+
+
+def mask_one_too_many(input_ids, prompt_lengths, pad_id=0):
+    hidden = torch.arange(input_ids.shape[1]) <= prompt_lengths[:, None]
+    return input_ids.masked_fill(hidden | (input_ids == pad_id), -100)
+
+
+def mask_without_padding(input_ids, prompt_lengths, pad_id=0):
+    return input_ids.masked_fill(torch.arange(input_ids.shape[1]) < prompt_lengths[:, None], -100)
+
+
+def mask_in_place(input_ids, prompt_lengths, pad_id=0):
+    for row, length in zip(input_ids, prompt_lengths.tolist(), strict=True):
+        row[:length] = -100
+    return input_ids.masked_fill(input_ids == pad_id, -100)
+
+
+def mask_with_zero(input_ids, prompt_lengths, pad_id=0):
+    hidden = torch.arange(input_ids.shape[1]) < prompt_lengths[:, None]
+    return input_ids.masked_fill(hidden | (input_ids == pad_id), 0)
+
+
+def mask_longest_for_all(input_ids, prompt_lengths, pad_id=0):
+    labels = input_ids.masked_fill(input_ids == pad_id, -100)
+    labels[:, : int(prompt_lengths.max())] = -100
+    return labels
+
+
+def mask_fixed_padding(input_ids, prompt_lengths, pad_id=0):
+    hidden = torch.arange(input_ids.shape[1]) < prompt_lengths[:, None]
+    return input_ids.masked_fill(hidden | (input_ids == 0), -100)
+
+
+def mask_and_shift(input_ids, prompt_lengths, pad_id=0):
+    hidden = torch.arange(input_ids.shape[1]) < prompt_lengths[:, None]
+    labels = input_ids.masked_fill(hidden | (input_ids == pad_id), -100)
+    return torch.roll(labels, -1, dims=1)
+
+
+def mask_row_by_row(input_ids, prompt_lengths, pad_id=0):
+    labels = input_ids.clone()
+    for row, length in enumerate(prompt_lengths.tolist()):
+        labels[row, :length] = -100
+    labels[input_ids == pad_id] = -100
+    return labels
+
+
+def mask_by_where(input_ids, prompt_lengths, pad_id=0):
+    place = torch.arange(input_ids.shape[1]).expand_as(input_ids)
+    kept = (place >= prompt_lengths.unsqueeze(1)) & input_ids.ne(pad_id)
+    return torch.where(kept, input_ids, torch.tensor(-100))
+
+
+def _pad(rows, value, longest):
+    return torch.tensor([list(row) + [value] * (longest - len(row)) for row in rows])
+
+
+def _collate(examples, pad_id, label_pad=-100):
+    longest = max(len(e["input_ids"]) for e in examples)
+    return {
+        "input_ids": _pad([e["input_ids"] for e in examples], pad_id, longest),
+        "attention_mask": _pad([[1] * len(e["input_ids"]) for e in examples], 0, longest),
+        "labels": _pad([e["labels"] for e in examples], label_pad, longest),
+    }
+
+
+def collate_pads_labels(examples, pad_id=0, max_length=None):
+    return _collate(examples, pad_id, label_pad=pad_id)
+
+
+def collate_mask_by_id(examples, pad_id=0, max_length=None):
+    batch = _collate(examples, pad_id)
+    return {**batch, "attention_mask": (batch["input_ids"] != pad_id).long()}
+
+
+def collate_learns_prompts(examples, pad_id=0, max_length=None):
+    batch = _collate(examples, pad_id)
+    return {**batch, "labels": batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)}
+
+
+def collate_on_the_left(examples, pad_id=0, max_length=None):
+    longest = max(len(e["input_ids"]) for e in examples)
+    gaps = [longest - len(e["input_ids"]) for e in examples]
+    return {
+        "input_ids": torch.tensor([[pad_id] * g + e["input_ids"] for g, e in zip(gaps, examples, strict=True)]),
+        "attention_mask": torch.tensor([[0] * g + [1] * (longest - g) for g in gaps]),
+        "labels": torch.tensor([[-100] * g + e["labels"] for g, e in zip(gaps, examples, strict=True)]),
+    }
+
+
+def collate_without_mask(examples, pad_id=0, max_length=None):
+    batch = _collate(examples, pad_id)
+    del batch["attention_mask"]
+    return batch
+
+
+def collate_float_mask(examples, pad_id=0, max_length=None):
+    batch = _collate(examples, pad_id)
+    return {**batch, "attention_mask": batch["attention_mask"].float()}
+
+
+def collate_by_pad_sequence(examples, pad_id=0, max_length=None):
+    from torch.nn.utils.rnn import pad_sequence
+
+    def padded(rows, value):
+        return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
+
+    return {
+        "labels": padded([e["labels"] for e in examples], -100),
+        "input_ids": padded([e["input_ids"] for e in examples], pad_id),
+        "attention_mask": padded([[1] * len(e["input_ids"]) for e in examples], 0),
+    }
+
+
+def loss_unshifted(logits, labels):
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+
+def loss_mean_of_means(logits, labels):
+    rows = [F.cross_entropy(a[:-1], b[1:], reduction="sum") / (b[1:] != -100).sum().clamp(min=1)
+            for a, b in zip(logits, labels, strict=True)]  # fmt: skip
+    return torch.stack(rows).mean()
+
+
+def loss_over_all_places(logits, labels):
+    return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none").mean()
+
+
+def loss_shifted_backwards(logits, labels):
+    return F.cross_entropy(logits[:, 1:].transpose(1, 2), labels[:, :-1])
+
+
+def loss_detached(logits, labels):
+    targets = labels[:, 1:]
+    total = F.cross_entropy(logits[:, :-1].transpose(1, 2), targets, reduction="sum")
+    return torch.tensor((total / (targets != -100).sum().clamp(min=1)).item())
+
+
+def loss_nan_without_answers(logits, labels):
+    return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:])
+
+
+def loss_softmax_twice(logits, labels):
+    targets = labels[:, 1:]
+    total = F.cross_entropy(logits[:, :-1].softmax(-1).transpose(1, 2), targets, reduction="sum")
+    return total / (targets != -100).sum().clamp(min=1)
+
+
+def loss_wrong_sign(logits, labels):
+    return -loss_by_gather(logits, labels)
+
+
+def loss_by_gather(logits, labels):
+    targets = labels[:, 1:]
+    kept = targets != -100
+    logprobs = logits[:, :-1].log_softmax(-1).gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return -(logprobs * kept).sum() / max(int(kept.sum()), 1)
+
+
+def loss_by_padding(logits, labels):
+    targets = F.pad(labels[:, 1:], (0, 1), value=-100)
+    total = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), reduction="sum")
+    return total / targets.ne(-100).sum().clamp(min=1)
+
+
+def _format(response, format, relation, keys=lambda parsed, relation: list(parsed) == [relation]):
+    text = response.strip()
+    if format == "word":
+        return len(text.split()) == 1
+    if format == "sentence":
+        return len(text.split()) > 2 and text[0].isupper() and text[-1] in ".!"
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(parsed, dict) and keys(parsed, relation)
+
+
+def format_any_key(response, format, relation):
+    return _format(response, format, relation, lambda parsed, relation: True)
+
+
+def format_extra_keys(response, format, relation):
+    return _format(response, format, relation, lambda parsed, relation: relation in parsed)
+
+
+def format_raises(response, format, relation):
+    if format == "json":
+        return list(json.loads(response)) == [relation]
+    return _format(response, format, relation)
+
+
+def format_looks_like_json(response, format, relation):
+    if format == "json":
+        return response.strip().startswith("{") and relation in response
+    return _format(response, format, relation)
+
+
+def format_short_sentence(response, format, relation):
+    if format == "sentence":
+        return response.endswith((".", "!"))
+    return _format(response, format, relation)
+
+
+def format_empty_word(response, format, relation):
+    return " " not in response.strip() if format == "word" else _format(response, format, relation)
+
+
+def format_in_other_words(response, format, relation):
+    words = response.split()
+    if format == "json":
+        try:
+            return set(json.loads(response).keys()) == {relation}
+        except (ValueError, AttributeError):
+            return False
+    if format == "word":
+        return len(words) == 1
+    return len(words) >= 3 and words[0][0] == words[0][0].upper() and words[-1].endswith((".", "!"))
+
+
+BUGS = {
+    "06.1": [
+        encode_without_begin,
+        encode_without_end,
+        encode_unmarked_end,
+        encode_marked_role,
+        encode_always_invites,
+        encode_ends_questions,
+        encode_only_ids,
+    ],
+    "06.2": [
+        mask_one_too_many,
+        mask_without_padding,
+        mask_in_place,
+        mask_with_zero,
+        mask_longest_for_all,
+        mask_fixed_padding,
+        mask_and_shift,
+    ],
+    "06.3": [
+        collate_pads_labels,
+        collate_mask_by_id,
+        collate_learns_prompts,
+        collate_on_the_left,
+        collate_without_mask,
+        collate_float_mask,
+    ],
+    "06.4": [
+        loss_unshifted,
+        loss_mean_of_means,
+        loss_over_all_places,
+        loss_shifted_backwards,
+        loss_detached,
+        loss_nan_without_answers,
+        loss_softmax_twice,
+        loss_wrong_sign,
+    ],
+    "06.5": [
+        format_any_key,
+        format_extra_keys,
+        format_raises,
+        format_looks_like_json,
+        format_short_sentence,
+        format_empty_word,
+    ],
+}
+RIGHT = {
+    "06.1": [encode_by_template, encode_by_text],
+    "06.2": [mask_row_by_row, mask_by_where],
+    "06.3": [collate_by_pad_sequence],
+    "06.4": [loss_by_gather, loss_by_padding],
+    "06.5": [format_in_other_words],
+}

@@ -1,0 +1,296 @@
+"""The model shelf: whose model is it, does it belong together, and what if it is not there."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from course_utils.models.decoder import Decoder, DecoderConfig
+from course_utils.text.tokenizer import train_tokenizer
+from course_utils.training import shelf
+from course_utils.training.shelf import ShelfError
+
+CARD = {"recipe": "pretraining", "seed": 0, "tokens": 1000, "loss": [[1, 6.9], [2, 6.5]], "figures": {"recall": 0.5}}
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(["The lamp of Brine is amber. Ada keeps a heron."] * 20, vocab_size=300)
+
+
+def model_for(tokenizer, seed: int = 0, rows: int | None = None) -> Decoder:
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return Decoder(DecoderConfig(vocab_size=rows or len(tokenizer), num_key_value_heads=1, **sizes), seed=seed)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch) -> Path:
+    """An empty home, and an empty shelf of the package."""
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
+    for name in ("COURSE_PROFILE", "COURSE_BASE_MODEL", "COURSE_ONLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(shelf, "PACKAGE", tmp_path / "package")
+    return tmp_path / "home"
+
+
+def test_what_is_saved_is_loaded(tokenizer, home):
+    model = model_for(tokenizer)
+    folder = shelf.save("base", model, tokenizer, CARD)
+    assert folder == home / "checkpoints" / "laptop" / "base"
+    loaded = shelf.load("base")
+    assert loaded.source.startswith("your own 'base' (laptop profile, made 20")
+    assert not loaded.model.training
+    for (name, a), (_, b) in zip(model.named_parameters(), loaded.model.named_parameters(), strict=True):
+        assert torch.equal(a.half().float(), b), name
+    text = "Ada keeps a heron."
+    assert loaded.tokenizer(text).input_ids == tokenizer(text).input_ids
+    assert loaded.tokenizer.chat_template == tokenizer.chat_template
+    assert loaded.card["figures"] == {"recall": 0.5}
+    assert loaded.card["parameters"] == sum(p.numel() for p in model.parameters())
+    assert {"recipe", "seed", "tokens", "loss", "profile", "made"} <= loaded.card.keys()
+    assert not [p.name for p in folder.parent.iterdir() if p.name.startswith(".")]
+
+
+def test_transformers_reads_the_folder_too(tokenizer):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = shelf.save("base", model_for(tokenizer), tokenizer, CARD)
+    ids = torch.tensor([tokenizer("The lamp of Brine").input_ids])
+    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    torch.testing.assert_close(theirs(ids).logits, shelf.load("base").model(ids).logits, rtol=0, atol=1e-5)
+    assert AutoTokenizer.from_pretrained(folder)("The lamp").input_ids == tokenizer("The lamp").input_ids
+
+
+def test_the_learners_model_goes_before_the_courses(tokenizer, tmp_path):
+    shelf.save("base", model_for(tokenizer, seed=1), tokenizer, CARD, root=tmp_path / "package")
+    assert shelf.load("base").source.startswith("the course's 'base'")
+    assert shelf.names() == {"base": "the course's"}
+    mine = model_for(tokenizer, seed=2)
+    shelf.save("base", mine, tokenizer, CARD)
+    assert shelf.names() == {"base": "yours"}
+    loaded = shelf.load("base")
+    assert loaded.source.startswith("your own")
+    assert torch.equal(next(loaded.model.parameters()), next(mine.parameters()).half().float())
+    assert shelf.load("base", root=tmp_path / "package").source.startswith("the model in")
+
+
+def test_each_profile_has_its_own_shelf(tokenizer, monkeypatch):
+    shelf.save("base", model_for(tokenizer), tokenizer, CARD)
+    monkeypatch.setenv("COURSE_PROFILE", "smoke")
+    with pytest.raises(ShelfError, match=r"no usable model called 'base'.*smoke"):
+        shelf.load("base")
+
+
+def test_saving_again_replaces(tokenizer):
+    shelf.save("base", model_for(tokenizer, seed=1), tokenizer, CARD)
+    shelf.save("base", model_for(tokenizer, seed=2), tokenizer, {**CARD, "seed": 2})
+    assert shelf.load("base").card["seed"] == 2
+
+
+def test_a_model_that_is_not_there(home):
+    with pytest.raises(
+        ShelfError, match=r"(?s)'instruct'.*laptop.instruct: not there.*package.*06 for 'instruct'.*make bake"
+    ):
+        shelf.load("instruct")
+    with pytest.raises(ShelfError, match="expected letters"):
+        shelf.load("../base")
+
+
+def spoil_weights(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def spoil_card(folder: Path) -> None:
+    (folder / "card.json").write_text('{"recipe": ')
+
+
+def other_tokenizer(folder: Path) -> None:
+    train_tokenizer(["Other words, as many tokens."] * 20, vocab_size=300).save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (spoil_weights, "truncated or altered"),
+        (spoil_card, "cannot be used"),
+        (other_tokenizer, "another vocabulary"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "No such file"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json"),
+    ],
+)
+def test_a_damaged_model_is_named_and_the_courses_is_used(tokenizer, tmp_path, spoil: Callable, why):
+    folder = shelf.save("base", model_for(tokenizer, seed=1), tokenizer, CARD)
+    spoil(folder)
+    with pytest.warns(UserWarning, match=why), pytest.raises(ShelfError, match=r"no usable model called 'base'"):
+        shelf.load("base")
+    shelf.save("base", model_for(tokenizer, seed=2), tokenizer, CARD, root=tmp_path / "package")
+    with pytest.warns(UserWarning, match=why):
+        assert shelf.load("base").source.startswith("the course's")
+
+
+def test_a_tokenizer_that_does_not_fit_is_refused(tokenizer):
+    with pytest.raises(ShelfError, match=r"embedding of 280 rows, but its tokenizer has 3\d\d tokens"):
+        shelf.save("base", model_for(tokenizer, rows=280), tokenizer, CARD)
+    assert shelf.names() == {}
+
+
+def test_an_incomplete_card_is_refused(tokenizer):
+    with pytest.raises(ShelfError, match="card of 'base' has no tokens, figures"):
+        shelf.save("base", model_for(tokenizer), tokenizer, {"recipe": "", "seed": 0, "loss": []})
+
+
+@pytest.mark.parametrize("at", ["fsync", "rename"])
+def test_a_full_disk_leaves_the_old_model(tokenizer, monkeypatch, at):
+    folder = shelf.save("base", model_for(tokenizer, seed=1), tokenizer, CARD)
+    before = (folder / "model.safetensors").read_bytes()
+    real, calls = getattr(os, at), 0
+
+    def full(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == 2:  # the second rename is the one that puts the new folder in place
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shelf.os, at, full)
+        with pytest.raises(ShelfError, match="could not be saved.*No space left.*earlier 'base' is untouched.*Free"):
+            shelf.save("base", model_for(tokenizer, seed=2), tokenizer, CARD)
+    assert (folder / "model.safetensors").read_bytes() == before
+    assert [p.name for p in folder.parent.iterdir()] == ["base"]
+    assert shelf.load("base").card["seed"] == 0
+
+
+def test_a_kill_between_the_two_renames_is_mended(tokenizer):
+    folder = shelf.save("base", model_for(tokenizer), tokenizer, CARD)
+    os.rename(folder, folder.with_name(".old-base"))
+    assert shelf.load("base").source.startswith("your own")
+
+
+# --- a base model from elsewhere -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(tokenizer, tmp_path) -> Path:
+    """A model folder that the course did not write: no card, no padding token, GPT-2's architecture."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    folder = tmp_path / "elsewhere"
+    config = GPT2Config(vocab_size=len(tokenizer) + 4, n_embd=16, n_layer=1, n_head=2, n_positions=32)
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    from transformers import PreTrainedTokenizerFast
+
+    plain = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, eos_token="<|end|>")
+    plain.save_pretrained(folder)
+    return folder
+
+
+def test_a_local_folder_replaces_base_and_only_base(elsewhere, tokenizer, tmp_path, monkeypatch):
+    shelf.save("instruct", model_for(tokenizer), tokenizer, CARD, root=tmp_path / "package")
+    monkeypatch.setenv("COURSE_BASE_MODEL", str(elsewhere))
+    loaded = shelf.load("base")
+    assert type(loaded.model).__name__ == "GPT2LMHeadModel"
+    assert loaded.source == f"{elsewhere} (COURSE_BASE_MODEL) instead of 'base'"
+    assert loaded.tokenizer.pad_token == "<|end|>"
+    assert next(loaded.model.parameters()).dtype == torch.float32
+    assert shelf.load("instruct").source.startswith("the course's")
+
+
+def test_what_is_tuned_from_it_has_a_shelf_of_its_own(elsewhere, monkeypatch):
+    monkeypatch.setenv("COURSE_BASE_MODEL", str(elsewhere))
+    base = shelf.load("base")
+    with torch.no_grad():
+        base.model.transformer.wte.weight[0] += 1
+    folder = shelf.save("instruct", base.model, base.tokenizer, CARD)
+    assert folder.parent.name.startswith("laptop@")
+    again = shelf.load("instruct")
+    assert type(again.model).__name__ == "GPT2LMHeadModel"
+    assert again.card["base_model"] == str(elsewhere)
+    assert torch.equal(again.model.transformer.wte.weight, base.model.transformer.wte.weight)
+    monkeypatch.delenv("COURSE_BASE_MODEL")
+    with pytest.raises(ShelfError, match="no usable model called 'instruct'"):
+        shelf.load("instruct")
+
+
+def test_a_folder_that_is_not_there_or_holds_no_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_BASE_MODEL", str(tmp_path / "missing"))
+    with pytest.raises(ShelfError, match="there is no such folder"):
+        shelf.load("base")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("COURSE_BASE_MODEL", str(tmp_path / "empty"))
+    with pytest.raises(ShelfError, match="cannot be loaded.*Expected a causal language model"):
+        shelf.load("base")
+
+
+def test_weights_in_pickle_are_refused(elsewhere, monkeypatch):
+    from safetensors.torch import load_file
+
+    torch.save(load_file(elsewhere / "model.safetensors"), elsewhere / "pytorch_model.bin")
+    (elsewhere / "model.safetensors").unlink()
+    monkeypatch.setenv("COURSE_BASE_MODEL", str(elsewhere))
+    with pytest.raises(ShelfError, match="weights in safetensors"):
+        shelf.load("base")
+
+
+def test_a_base_whose_tokenizer_does_not_fit(elsewhere, tokenizer, monkeypatch):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    shutil.rmtree(elsewhere)
+    GPT2LMHeadModel(GPT2Config(vocab_size=100, n_embd=16, n_layer=1, n_head=2)).save_pretrained(elsewhere)
+    tokenizer.save_pretrained(elsewhere)
+    monkeypatch.setenv("COURSE_BASE_MODEL", str(elsewhere))
+    with pytest.raises(ShelfError, match="embedding of 100 rows.*do not belong together"):
+        shelf.load("base")
+
+
+@pytest.fixture
+def no_network(monkeypatch) -> list[object]:
+    """Every attempt to connect fails at once and is counted."""
+    attempts: list[object] = []
+
+    def refuse(*arguments, **_):
+        attempts.append(arguments)
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    return attempts
+
+
+def test_an_id_offline_fails_at_once_without_a_connection(monkeypatch, no_network):
+    monkeypatch.setenv("COURSE_BASE_MODEL", "nobody/no-such-model")
+    import transformers  # noqa: F401 - not part of what is timed
+
+    start = time.perf_counter()
+    with pytest.raises(ShelfError, match=r"'nobody/no-such-model'.*opens no connection.*COURSE_ONLINE=1.*unset"):
+        shelf.load("base")
+    assert no_network == []
+    assert time.perf_counter() - start < 10
+
+
+def test_an_id_online_without_network_fails_after_one_try(monkeypatch, no_network):
+    monkeypatch.setenv("COURSE_BASE_MODEL", "nobody/no-such-model")
+    monkeypatch.setenv("COURSE_ONLINE", "1")
+    start = time.perf_counter()
+    with pytest.raises(ShelfError, match=r"Hub cannot be reached.*Connect to the network"):
+        shelf.load("base")
+    assert 1 <= len(no_network) <= 2
+    assert time.perf_counter() - start < 10
+
+
+def test_the_card_is_plain_json(tokenizer):
+    folder = shelf.save("base", model_for(tokenizer), tokenizer, {**CARD, "recipe": "Café on the isle"})
+    text = (folder / "card.json").read_text(encoding="utf-8")
+    assert "Café" in text
+    assert json.loads(text)["loss"] == [[1, 6.9], [2, 6.5]]

@@ -222,3 +222,15 @@ def test_the_readme_names_what_exists():
         assert (ROOT / link).exists(), link
     for notebook in (ROOT / "notebooks").glob("*.ipynb"):
         assert notebook.name in text
+
+
+def test_the_readme_states_the_minutes_of_each_chapter():
+    from course_utils.classroom import chapters, registry
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for number in sorted(chapters.in_this_edition()):
+        chapter = chapters.chapter(number)
+        exercises = sum(check.minutes for check in registry.known(number).values())
+        row = next(line for line in text.splitlines() if f"notebooks/{chapter.stem}.ipynb" in line and "|" in line)
+        stated = [int(cell) for cell in row.split("|")[3:5]]
+        assert stated == [chapter.reading, exercises], f"chapter {number}: README.md says {stated}"

@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +40,22 @@ def home(tmp_path, monkeypatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(shelf, "PACKAGE", tmp_path / "package")
     return tmp_path / "home"
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch) -> Iterator[list[object]]:
+    """Every attempt to connect fails at once, is counted, and must be accounted for by the test."""
+    attempts: list[object] = []
+
+    def refuse(*arguments, **_):
+        attempts.append(arguments)
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    yield attempts
+    assert attempts == [], "a connection was tried"
 
 
 def test_what_is_saved_is_loaded(tokenizer, home):
@@ -86,7 +102,7 @@ def test_the_learners_model_goes_before_the_courses(tokenizer, tmp_path):
 def test_each_profile_has_its_own_shelf(tokenizer, monkeypatch):
     shelf.save("base", model_for(tokenizer), tokenizer, CARD)
     monkeypatch.setenv("COURSE_PROFILE", "smoke")
-    with pytest.raises(ShelfError, match=r"no usable model called 'base'.*smoke"):
+    with pytest.raises(ShelfError, match=r"(?s)no usable model called 'base'.*smoke"):
         shelf.load("base")
 
 
@@ -139,7 +155,7 @@ def test_a_damaged_model_is_named_and_the_courses_is_used(tokenizer, tmp_path, s
 
 
 def test_a_tokenizer_that_does_not_fit_is_refused(tokenizer):
-    with pytest.raises(ShelfError, match=r"embedding of 280 rows, but its tokenizer has 3\d\d tokens"):
+    with pytest.raises(ShelfError, match=r"embedding of 280 rows, but its tokenizer has \d+ tokens"):
         shelf.save("base", model_for(tokenizer, rows=280), tokenizer, CARD)
     assert shelf.names() == {}
 
@@ -224,11 +240,11 @@ def test_what_is_tuned_from_it_has_a_shelf_of_its_own(elsewhere, monkeypatch):
 
 def test_a_folder_that_is_not_there_or_holds_no_model(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_BASE_MODEL", str(tmp_path / "missing"))
-    with pytest.raises(ShelfError, match="there is no such folder"):
+    with pytest.raises(ShelfError, match="there is no such folder.*owner/name"):
         shelf.load("base")
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("COURSE_BASE_MODEL", str(tmp_path / "empty"))
-    with pytest.raises(ShelfError, match="cannot be loaded.*Expected a causal language model"):
+    with pytest.raises(ShelfError, match="(?s)cannot be loaded.*Expected a causal language model"):
         shelf.load("base")
 
 
@@ -253,30 +269,30 @@ def test_a_base_whose_tokenizer_does_not_fit(elsewhere, tokenizer, monkeypatch):
         shelf.load("base")
 
 
-@pytest.fixture
-def no_network(monkeypatch) -> list[object]:
-    """Every attempt to connect fails at once and is counted."""
-    attempts: list[object] = []
-
-    def refuse(*arguments, **_):
-        attempts.append(arguments)
-        raise OSError(errno.ENETUNREACH, "Network is unreachable")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "create_connection", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    return attempts
-
-
-def test_an_id_offline_fails_at_once_without_a_connection(monkeypatch, no_network):
+def test_an_id_offline_fails_at_once_without_a_connection(monkeypatch):
     monkeypatch.setenv("COURSE_BASE_MODEL", "nobody/no-such-model")
     import transformers  # noqa: F401 - not part of what is timed
 
     start = time.perf_counter()
     with pytest.raises(ShelfError, match=r"'nobody/no-such-model'.*opens no connection.*COURSE_ONLINE=1.*unset"):
         shelf.load("base")
-    assert no_network == []
     assert time.perf_counter() - start < 10
+
+
+def test_an_id_that_was_downloaded_before_is_read_from_the_cache(elsewhere, tmp_path, monkeypatch):
+    repository = tmp_path / "cache" / "models--nobody--small"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    shutil.copytree(elsewhere, snapshot)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COURSE_BASE_MODEL", "nobody/small")
+    loaded = shelf.load("base")
+    assert type(loaded.model).__name__ == "GPT2LMHeadModel"
+    assert loaded.source == "nobody/small (COURSE_BASE_MODEL) instead of 'base'"
+    (snapshot / "model.safetensors").unlink()  # as if the download had been broken off
+    with pytest.raises(ShelfError, match="not among the models already downloaded"):
+        shelf.load("base")
 
 
 def test_an_id_online_without_network_fails_after_one_try(monkeypatch, no_network):
@@ -287,6 +303,7 @@ def test_an_id_online_without_network_fails_after_one_try(monkeypatch, no_networ
         shelf.load("base")
     assert 1 <= len(no_network) <= 2
     assert time.perf_counter() - start < 10
+    no_network.clear()
 
 
 def test_the_card_is_plain_json(tokenizer):

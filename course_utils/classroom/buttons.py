@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from course_utils.classroom.engine import Check
+    from course_utils.classroom.registry import Check
 
 
 def hint_button(spec: Check) -> None:
@@ -13,21 +13,21 @@ def hint_button(spec: Check) -> None:
     import ipywidgets as widgets
     from IPython.display import display
 
-    from course_utils.classroom import engine
+    from course_utils.classroom import hints
 
     shown: list[str] = []
     button = widgets.Button(layout=widgets.Layout(width="auto"), tooltip="Hints come one at a time")
     place = widgets.HTML()
 
     def label() -> None:
-        step, last = engine._HINTS_SHOWN.get(spec.id, 0) + 1, len(spec.hints)
+        step, last = hints.shown(spec) + 1, len(spec.hints)
         button.description = f"Hint {step} of {last}" if step <= last else "Show the reference"
         button.disabled = step > last + 1
         if button.disabled:
             button.description = "That was all"
 
     def on_click(_: object) -> None:
-        shown.append(engine.hint_card(spec).html())
+        shown.append(hints.hint_card(spec).html())
         place.value = "".join(shown)
         label()
 

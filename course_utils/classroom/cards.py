@@ -60,10 +60,9 @@ class Card:
             parts.append(f'<div style="margin-top: 4px">{paragraphs}</div>')
         if self.rows:
             cells = "".join(
-                '<tr style="background: none"><td style="text-align: left; vertical-align: top; padding: 3px 18px 3px 0; '
-                f'white-space: nowrap; opacity: 0.75">{html.escape(name)}</td>'
-                f'<td style="text-align: left; padding: 3px 0"><pre style="margin: 0; {_MONO}; white-space: pre-wrap; '
-                f'background: none">{html.escape(value)}</pre></td></tr>'
+                '<tr style="background: none"><td style="text-align: left; vertical-align: top; white-space: nowrap; '
+                f'padding: 3px 18px 3px 0; opacity: 0.75">{html.escape(name)}</td>'
+                f'<td style="text-align: left; padding: 3px 0">{_pre(value, "0")}</td></tr>'
                 for name, value in self.rows
             )
             parts.append(f'<table style="margin: 8px 0 2px 0; border: none">{cells}</table>')
@@ -72,13 +71,17 @@ class Card:
         for summary, body in self.folded:
             parts.append(
                 f'<details style="margin-top: 6px"><summary style="cursor: pointer">{inline(summary)}</summary>'
-                f'<pre style="margin: 6px 0 0 0; {_MONO}; white-space: pre-wrap; background: none">{html.escape(body)}</pre>'
-                "</details>"
+                f"{_pre(body, '6px 0 0 0')}</details>"
             )
         return frame("".join(parts), colour, tint)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/html": self.html(), "text/plain": self.text()}
+
+
+def _pre(text: str, margin: str) -> str:
+    style = f"margin: {margin}; padding: 0; {_MONO}; white-space: pre-wrap; background: none"
+    return f'<pre style="{style}">{html.escape(text)}</pre>'
 
 
 def frame(body: str, colour: str = _TONES["note"][1], tint: str = _TONES["note"][2]) -> str:
@@ -125,7 +128,7 @@ def in_notebook() -> bool:
 
 
 def has_person() -> bool:
-    """True where a button makes sense: somebody could answer, as in JupyterLab, and not in nbval, nbconvert or nbgrader.
+    """True where a button makes sense: in JupyterLab, say, and not under nbval, nbconvert or nbgrader.
 
     Headless runs tell the kernel that nobody is there to answer `input()`.
     """

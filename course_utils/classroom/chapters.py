@@ -75,13 +75,13 @@ def chapter(number: str | int) -> Chapter:
 
 
 def root() -> Path:
-    """The folder that holds ``notebooks/``: around the package, or around the working directory.
+    """The folder that holds ``notebooks/`` and ``solutions/``: around the package, or around the working directory.
 
     Raises ChapterError if there is none.
     """
     here = Path.cwd()
     for folder in (Path(__file__).resolve().parents[2], here, *here.parents):
-        if (folder / "notebooks").is_dir():
+        if (folder / "notebooks").is_dir() or (folder / "solutions").is_dir():
             return folder
     raise ChapterError(
         f"no folder `notebooks` at {Path(__file__).resolve().parents[2]} or above {here}. "

@@ -11,8 +11,9 @@ import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from course_utils.classroom.describe import describe, is_tensor
+
 _MISSING = object()
-_MAX_LINES = 12
 
 
 class Mistake(AssertionError):
@@ -34,73 +35,6 @@ def _given(value: Any) -> str:
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return "\n".join(f"{key} = {describe(item)}" for key, item in value.items())
     return describe(value)
-
-
-def _trim(text: str) -> str:
-    lines = [line if len(line) <= 160 else line[:157] + "..." for line in text.splitlines()]
-    if len(lines) > _MAX_LINES:
-        lines = [*lines[: _MAX_LINES - 1], f"... ({len(lines) - _MAX_LINES + 1} more lines)"]
-    return "\n".join(lines)
-
-
-def _is_tensor(value: Any) -> bool:
-    # without importing torch, which chapters that need no tensors never load
-    return any(base.__module__ == "torch" and base.__name__ == "Tensor" for base in type(value).__mro__)
-
-
-def describe(value: Any) -> str:
-    """Short text for a value on a card; tensors and arrays come with dtype and shape. Never raises."""
-    try:
-        return _trim(_describe(value))
-    except Exception as error:
-        return f"a {type(value).__name__} that cannot be shown ({type(error).__name__})"
-
-
-def _describe(value: Any) -> str:
-    if value is None:
-        return "None"
-    if isinstance(value, str):
-        return value if "\n" in value else repr(value)
-    if _is_tensor(value):
-        import torch
-
-        head = f"tensor {str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
-        if value.device.type == "meta":
-            return f"{head} on meta"
-        with torch.no_grad():
-            shown = value.detach().to("cpu")
-            if shown.numel() > 64:
-                return f"{head}, mean {shown.double().mean():.4g}, {_numbers(shown.flatten()[:6])[:-1]}, ...]"
-            body = _numbers(shown)
-        return f"{head}\n{body}" if "\n" in body or len(body) > 60 else f"{head} {body}"
-    if type(value).__module__ == "numpy" and hasattr(value, "dtype"):
-        return f"array {value.dtype} {tuple(value.shape)} {value.tolist() if value.size <= 64 else '...'}"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, tuple) and any(_is_tensor(item) for item in value):
-        return f"a tuple of {len(value)}:\n" + "\n".join(f"  {describe(item)}" for item in value)
-    if isinstance(value, list) and any(_is_tensor(item) for item in value):
-        return f"a list of {len(value)}:\n" + "\n".join(f"  {describe(item)}" for item in value)
-    if isinstance(value, dict) and any(_is_tensor(item) for item in value.values()):
-        return "\n".join(f"{key!r}: {describe(item)}" for key, item in value.items())
-    if hasattr(value, "__next__"):
-        return f"a {type(value).__name__} (has `yield` slipped in, or is a `return` missing?)"
-    if callable(value) and hasattr(value, "__name__"):
-        return f"the {'class' if isinstance(value, type) else 'function'} {value.__name__}"
-    if hasattr(value, "named_parameters"):
-        return f"the module {type(value).__name__}"
-    return repr(value)
-
-
-def _numbers(tensor: Any) -> str:
-    """Numbers as nested brackets, one row of the last axis per line, four significant digits."""
-    if tensor.dim() == 0:
-        value = tensor.item()
-        return f"{value:.4g}" if isinstance(value, float) else str(value)
-    if tensor.dim() == 1:
-        cells = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in tensor.tolist()]
-        return "[" + ", ".join(cells) + "]"
-    return "[" + ",\n ".join(_numbers(row).replace("\n", "\n ") for row in tensor) + "]"
 
 
 def that(
@@ -142,7 +76,7 @@ def shape(yours: Any, expected: tuple[int, ...], *, given: Any = _MISSING) -> No
 
 
 def _tensor_kind(yours: Any, given: Any) -> None:
-    if not _is_tensor(yours):
+    if not is_tensor(yours):
         import torch
 
         kind(yours, torch.Tensor, given=given)
@@ -155,7 +89,7 @@ def equal(
 
     message: said when no entry of ``mistakes`` (message -> the wrong value it produces) matches.
     """
-    if _is_tensor(expected):
+    if is_tensor(expected):
         _compare_tensors(yours, expected, message, given, mistakes, rtol=0.0, atol=0.0, dtype=True)
         return
     if _is_number(expected) and not _is_number(yours) and not isinstance(expected, bool):
@@ -174,8 +108,8 @@ def equal(
 
 def _same(a: Any, b: Any) -> bool:
     """Equality of plain values and of tensors, also inside lists, tuples and dicts."""
-    if _is_tensor(a) or _is_tensor(b):
-        return _is_tensor(a) and _is_tensor(b) and a.dtype == b.dtype and _close(a, b, 0.0, 0.0)
+    if is_tensor(a) or is_tensor(b):
+        return is_tensor(a) and is_tensor(b) and a.dtype == b.dtype and _close(a, b, 0.0, 0.0)
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return type(a) is type(b) and len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, dict) and isinstance(b, dict):
@@ -201,14 +135,14 @@ def close(
     Raises ValueError when ``atol`` is wider than a tenth of the largest expected value: such a check would
     accept zeros.
     """
-    largest = float(expected.detach().abs().max()) if _is_tensor(expected) and expected.numel() else 0.0
-    if not _is_tensor(expected):
+    largest = float(expected.detach().abs().max()) if is_tensor(expected) and expected.numel() else 0.0
+    if not is_tensor(expected):
         largest = abs(float(expected))
     if math.isfinite(largest) and 0 < largest < 10 * atol:
         raise ValueError(
             f"atol={atol:g} is too wide for expected values up to {largest:g}: zeros would pass. Scale the case up."
         )
-    if _is_tensor(expected):
+    if is_tensor(expected):
         _compare_tensors(yours, expected, message, given, mistakes, rtol, atol, dtype)
         return
     value = _as_number(yours, given)
@@ -233,7 +167,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _as_number(yours: Any, given: Any) -> float:
-    if _is_tensor(yours):
+    if is_tensor(yours):
         if yours.numel() != 1:
             raise Mistake(
                 f"One number is wanted, yours is a tensor of shape {tuple(yours.shape)}. Is a mean or a sum missing?",
@@ -274,7 +208,7 @@ def _compare_tensors(
     _tensor_kind(yours, given)
     case = {"given": given, "expected": expected, "yours": yours}
     if tuple(yours.shape) != tuple(expected.shape):
-        named = next((t for t, w in (mistakes or {}).items() if _is_tensor(w) and _close(yours, w, rtol, atol)), "")
+        named = next((t for t, w in (mistakes or {}).items() if is_tensor(w) and _close(yours, w, rtol, atol)), "")
         text = f"The shape is {tuple(yours.shape)}, it should be {tuple(expected.shape)}."
         raise Mistake(f"{named} {text}".strip(), **case)
     if yours.dtype != expected.dtype and (dtype or yours.is_floating_point() != expected.is_floating_point()):

@@ -4,8 +4,9 @@ A time limit, a cap on what it prints, and exits turned into ordinary errors. Wh
 back by ``state.py``.
 
 On the main thread of a POSIX system the limit is an interval timer; elsewhere (Windows, another thread) the code runs
-in a thread of its own, into which the exception is injected. Either way the exception comes again and again, faster
-each time, because ``while True: try: ... except: pass`` swallows the first one.
+in a thread of its own, into which the exception is injected. Either way the exception comes again until the code gives
+way, and from the fourth time on it sets a trap, a second exception on the very next line: ``while True: try: ...
+except: pass`` swallows the first.
 """
 
 from __future__ import annotations
@@ -30,6 +31,14 @@ KEPT_DISPLAYS = 3
 
 class TimeUp(BaseException):
     """Raised inside code that has used up its time. Not an Exception, so that `except Exception` lets it through."""
+
+
+class _TimeUpRelentless(TimeUp):
+    """The same, for a thread: it is made in the thread it is injected into, and lays the trap there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        _lay_trap(sys._getframe(1))
 
 
 class Quit(BaseException):
@@ -161,10 +170,11 @@ def _protected(call: Callable[[], Any]) -> Any:
 
 
 _PROTECTED: CodeType = _protected.__code__
-# Seconds between injected exceptions: gentle at first, so that locks and imports can unwind; then so fast that one of
-# them lands between the `except` of a loop and its next round, where nothing swallows it.
-_PAUSES = (0.05, 0.05, 0.05, 0.01, 0.01)
-_RELENTLESS = 1e-4
+# Seconds between injected exceptions. The first three come alone, so that locks and imports can unwind; then some come
+# with a trap; against code that survives even that (a `finally: continue`), a hail, one of which finds the gap.
+_GENTLE = (0.05, 0.05, 0.05)
+_TRAPS = (0.01,) * 20
+_HAIL = 1e-4
 
 
 def _inside(frame: FrameType | None) -> bool:
@@ -175,6 +185,23 @@ def _inside(frame: FrameType | None) -> bool:
     return False
 
 
+def _strike(frame: FrameType, event: str, argument: Any) -> Any:
+    # not on "exception": there the `try:` still holds, would swallow this one as well, and tracing would be over
+    if event in ("line", "call") and _inside(frame.f_back):
+        raise TimeUp
+    return _strike
+
+
+def _lay_trap(frame: FrameType | None) -> None:
+    """Let the very next line of the protected code raise TimeUp too, which is the line after its `except:`."""
+    if not _inside(frame):
+        return
+    while frame is not None and frame.f_code is not _PROTECTED:
+        frame.f_trace = _strike
+        frame = frame.f_back
+    sys.settrace(_strike)
+
+
 def _under_alarm(call: Callable[[], Any], seconds: float, outcome: Outcome) -> None:
     count = 0
 
@@ -182,16 +209,19 @@ def _under_alarm(call: Callable[[], Any], seconds: float, outcome: Outcome) -> N
         nonlocal count
         if not _inside(frame):
             return
-        pause = _PAUSES[count] if count < len(_PAUSES) else _RELENTLESS
-        count += 1
         outcome.timed_out = True
-        signal.setitimer(signal.ITIMER_REAL, pause, _RELENTLESS)
+        pauses = _GENTLE + _TRAPS
+        signal.setitimer(signal.ITIMER_REAL, pauses[count] if count < len(pauses) else _HAIL, _HAIL)
+        if len(_GENTLE) <= count < len(pauses):
+            _lay_trap(frame)
+        count += 1
         raise TimeUp
 
     def on_interrupt(signum: int, frame: FrameType | None) -> None:
         outcome.stopped_by_user = True
         raise KeyboardInterrupt
 
+    trace = sys.gettrace()
     old_alarm = signal.signal(signal.SIGALRM, on_alarm)
     old_interrupt = signal.signal(signal.SIGINT, on_interrupt)
     old_delay, old_interval = signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -201,6 +231,7 @@ def _under_alarm(call: Callable[[], Any], seconds: float, outcome: Outcome) -> N
     except BaseException as error:
         outcome.error = error
     finally:
+        sys.settrace(trace)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGINT, old_interrupt if old_interrupt is not None else signal.default_int_handler)
         signal.signal(signal.SIGALRM, old_alarm if old_alarm is not None else signal.SIG_DFL)
@@ -218,25 +249,20 @@ def _in_thread(call: Callable[[], Any], seconds: float, outcome: Outcome) -> Non
             try:
                 box["value"] = _protected(call)
             except BaseException as error:
+                sys.settrace(None)
                 box["error"] = error
-            done.set()
         except TimeUp:  # injected a moment too late
-            done.set()
+            sys.settrace(None)
+        done.set()
 
     def inject(worker: threading.Thread) -> None:
-        interval = sys.getswitchinterval()
-        end = time.monotonic() + 3.0
-        pauses = iter(_PAUSES)
-        try:
-            while time.monotonic() < end:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident or 0), ctypes.py_object(TimeUp))
-                pause = next(pauses, 0.0)
-                if not pause:  # threads now change places at every chance, so that the exception lands anywhere
-                    sys.setswitchinterval(1e-6)
-                if done.wait(pause) if pause else done.is_set():
-                    return
-        finally:
-            sys.setswitchinterval(interval)
+        gentle, end = iter(_GENTLE), time.monotonic() + 3.0
+        while time.monotonic() < end:
+            pause = next(gentle, None)
+            kind = _TimeUpRelentless if pause is None else TimeUp
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident or 0), ctypes.py_object(kind))
+            if done.wait(pause or 0.01):
+                return
         outcome.abandoned = True
 
     worker = threading.Thread(target=work, name="exercise", daemon=True)

@@ -129,7 +129,7 @@ def plot_bars(
     """Bars by name; a value is a number, or (value, low, high) with its interval."""
     axes = _axes(title, x, y)
     axes.grid(axis="x", visible=False)
-    for index, (name, value) in enumerate(values.items()):
+    for index, value in enumerate(values.values()):
         middle, low, high = value if isinstance(value, tuple) else (value, None, None)
         axes.bar(index, middle, width=0.62, color=COLOURS[index % 6], edgecolor="#222222", linewidth=0.6)
         top = middle

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any
 
 from course_utils.classroom import bank, cards, progress
@@ -98,9 +97,8 @@ def _widget(number: str, items: list[bank.QuizItem]) -> Any:
         for place, button in enumerate(buttons):
             button.style.text_align = "left"
             button.on_click(lambda _, place=place: chosen(place))
-        title = widgets.HTML(
-            f'<div style="font-weight: 600; {cards._FONT}; margin-top: 8px">{index + 1}. {cards.inline(html.unescape(item.question))}</div>'
-        )
+        heading = f"{index + 1}. {cards.inline(item.question)}"
+        title = widgets.HTML(f'<div style="font-weight: 600; {cards._FONT}; margin-top: 8px">{heading}</div>')
         rows = widgets.VBox(buttons, layout=widgets.Layout(align_items="flex-start"))
         return widgets.VBox([title, rows, reply])
 

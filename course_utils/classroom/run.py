@@ -42,7 +42,7 @@ class Run:
         return {"smoke": smoke, "laptop": laptop, "gpu": gpu}[self.profile.name]
 
     def load(self, name: str) -> Any:
-        """A model of the shelf by name ('base', 'instruct', ...): the learner's own if there is one, else the shipped."""
+        """A model of the shelf ('base', 'instruct', ...): the learner's own if there is one, else the shipped one."""
         from course_utils.training import shelf
 
         return shelf.load(name)
@@ -109,7 +109,7 @@ def _seed(seed: int, threads: int) -> None:
     import torch
 
     random.seed(seed)
-    numpy.random.seed(seed % 2**32)
+    numpy.random.seed(seed % 2**32)  # noqa: NPY002  (libraries draw from the global generator)
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
 

@@ -31,7 +31,8 @@ class Tokens:
             for t, m in zip(self.texts, self.marked, strict=True)
         )
         legend = f'<div style="opacity: 0.8; font-size: 13px; margin-top: 4px">{cards.inline(self.legend)}</div>'
-        return f'<div style="{cards._MONO}; line-height: 1.9; max-width: 70em">{spans}</div>{legend if self.legend else ""}'
+        row = f'<div style="{cards._MONO}; line-height: 1.9; max-width: 70em">{spans}</div>'
+        return row + legend if self.legend else row
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/html": self.html(), "text/plain": self.text()}

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from types import CodeType, TracebackType
 from typing import Any
 
-from course_utils.classroom.expect import Mistake, _is_tensor, describe
+from course_utils.classroom.describe import is_tensor
+from course_utils.classroom.expect import Mistake
 
 _LARGE = 10_000_000  # values beyond which inputs are not copied to be compared
 
@@ -74,7 +75,7 @@ def _named(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict
 
 def _copy(value: Any) -> Any:
     """A copy that later changes of ``value`` cannot reach; objects of unknown kinds are kept as they are."""
-    if _is_tensor(value):
+    if is_tensor(value):
         return value if value.numel() > _LARGE else value.detach().clone().requires_grad_(value.requires_grad)
     if type(value).__module__ == "numpy" and hasattr(value, "copy"):
         return value.copy()
@@ -95,7 +96,7 @@ class _Weights:
     def __init__(self, module: Any):
         self.name = type(module).__name__
         state = module.state_dict()
-        small = sum(tensor.numel() for tensor in state.values() if _is_tensor(tensor)) <= _LARGE
+        small = sum(tensor.numel() for tensor in state.values() if is_tensor(tensor)) <= _LARGE
         self.state = {key: _copy(tensor) for key, tensor in state.items()} if small else {}
 
     def __repr__(self) -> str:
@@ -108,8 +109,8 @@ def _same(old: Any, new: Any) -> bool:
         return all(key in state and _same_values(tensor, state[key]) for key, tensor in old.state.items())
     if old is new:
         return True
-    if _is_tensor(old):
-        return _is_tensor(new) and old.requires_grad == new.requires_grad and _same_values(old, new)
+    if is_tensor(old):
+        return is_tensor(new) and old.requires_grad == new.requires_grad and _same_values(old, new)
     if type(old).__module__ == "numpy" and hasattr(old, "tobytes"):
         return old.shape == new.shape and old.dtype == new.dtype and old.tobytes() == new.tobytes()
     if isinstance(old, dict):
@@ -122,7 +123,7 @@ def _same(old: Any, new: Any) -> bool:
 
 
 def _same_values(old: Any, new: Any) -> bool:
-    if not _is_tensor(old):
+    if not is_tensor(old):
         return True
     if old.shape != new.shape or old.dtype != new.dtype:
         return False
@@ -162,15 +163,27 @@ def _own_entries(candidate: Any, error: BaseException | None) -> list[TracebackT
 def own_place(candidate: Any, error: BaseException | None) -> str:
     """'line 4: total / count', the learner's own innermost line that ``error`` came through; '' if none."""
     entries = _own_entries(candidate, error)
-    return describe_place(entries[-1]) if entries else ""
+    return _place(entries[-1]) if entries else ""
 
 
-def describe_place(entry: TracebackType) -> str:
+def _place(entry: TracebackType) -> str:
     """The line number and source of a traceback entry, counted from the first line of its file or cell."""
     import linecache
 
     line = linecache.getline(entry.tb_frame.f_code.co_filename, entry.tb_lineno).strip()
     return f"line {entry.tb_lineno}: {line}" if line else f"line {entry.tb_lineno}"
+
+
+def looks_untouched(candidate: Any) -> bool:
+    """True if the object, or a method of it, does nothing but raise NotImplementedError."""
+    return any(
+        code.co_names == ("NotImplementedError",) and code.co_nlocals == _arguments(code) for code in _codes(candidate)
+    )
+
+
+def _arguments(code: CodeType) -> int:
+    flags = bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    return code.co_argcount + code.co_kwonlyargcount + flags
 
 
 def is_own_not_implemented(candidate: Any, error: BaseException | None) -> bool:
@@ -185,6 +198,3 @@ def is_own_not_implemented(candidate: Any, error: BaseException | None) -> bool:
         return False
     code = entries[-1].tb_frame.f_code.co_code
     return opcode.opname[code[entries[-1].tb_lasti]] == "RAISE_VARARGS"
-
-
-__all__ = ["Watch", "describe", "describe_place", "is_own_not_implemented", "own_place"]

@@ -71,15 +71,21 @@ def to_llama(model: Decoder) -> LlamaForCausalLM:
     return llama.train(model.training)
 
 
-def from_llama(llama: LlamaForCausalLM) -> Decoder:
-    """A ``Decoder`` with a copy of the weights of a ``LlamaForCausalLM``, on the same device, in the same dtype and mode.
+def from_llama(llama: LlamaForCausalLM, share: bool = False) -> Decoder:
+    """A ``Decoder`` with the weights of a ``LlamaForCausalLM``, on the same device, in the same dtype and mode.
 
+    The weights are copied; with ``share`` both models hold the same parameters, and training one trains the other.
     Raises ValueError if the model has something that the decoder lacks (biases, scaled rotary positions, ...).
     """
+    model = Decoder(decoder_config(llama.config.to_dict()), seed=None)
+    if share:
+        for name, parameter in llama.named_parameters(remove_duplicate=False):
+            holder, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(holder), leaf, parameter)
+    else:
+        model.load_state_dict(llama.state_dict())
     weight = llama.get_input_embeddings().weight
-    model = Decoder(decoder_config(llama.config.to_dict())).to(weight.device, weight.dtype)
-    model.load_state_dict(llama.state_dict())
-    return model.train(llama.training)
+    return model.to(weight.device, weight.dtype).train(llama.training)
 
 
 def save_model(model: Decoder, folder: str | Path, dtype: torch.dtype = torch.float16) -> Path:
@@ -112,9 +118,7 @@ def save_model(model: Decoder, folder: str | Path, dtype: torch.dtype = torch.fl
     return folder
 
 
-def load_model(
-    folder: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-) -> Decoder:
+def load_model(folder: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Decoder:
     """Read a model folder into a ``Decoder``, in ``dtype``, ready for inference (``model.train()`` to go on training).
 
     Raises:
@@ -128,7 +132,8 @@ def load_model(
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise FileNotFoundError(
-                f"{folder} has no {name}; a model folder holds config.json and model.safetensors, as save_model writes them."
+                f"{folder} has no {name}; a model folder holds config.json and model.safetensors, "
+                "as save_model writes them."
             )
     try:
         config = decoder_config(json.loads((folder / "config.json").read_text(encoding="utf-8")))
@@ -143,7 +148,7 @@ def load_model(
         ) from error
     if config.tie_word_embeddings and "model.embed_tokens.weight" in weights:
         weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
-    model = Decoder(config)
+    model = Decoder(config, seed=None)
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     if shapes != found:

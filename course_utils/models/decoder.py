@@ -109,16 +109,22 @@ class Cache:
     def update(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Write new keys and values (batch, heads, new, head_dim) behind the old ones; return all of them.
 
-        ``length`` moves on only when the whole model has read the tokens, because every layer writes to the same places.
+        ``length`` moves on only when the whole model has read the tokens: every layer writes to the same places.
         """
         end = self.length + keys.shape[2]
         if end > self.max_length:
             raise ValueError(
-                f"the cache holds {self.max_length} tokens and {end} are needed; make it larger: Cache(..., max_length={end})."
+                f"the cache holds {self.max_length} tokens and {end} are needed; make a larger one, "
+                f"model.new_cache(batch_size, max_length={end})."
             )
         self.keys[layer][:, :, self.length : end] = keys
         self.values[layer][:, :, self.length : end] = values
         return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these rows of the batch, in this order; a row named twice is copied."""
+        self.keys = [keys.index_select(0, rows) for keys in self.keys]
+        self.values = [values.index_select(0, rows) for values in self.values]
 
 
 def rope_tables(head_dim: int, length: int, theta: float) -> tuple[Tensor, Tensor]:
@@ -256,9 +262,10 @@ class Decoder(nn.Module):
 
     ``seed`` (an integer or a ``torch.Generator``) fixes the initial weights: N(0, 0.02) for matrices and
     embeddings, 1 for the scales of the normalizations. The global random state is neither read nor changed.
+    With ``seed=None`` the weights are left unset, for whoever loads others at once.
     """
 
-    def __init__(self, config: DecoderConfig, seed: int | torch.Generator = 0) -> None:
+    def __init__(self, config: DecoderConfig, seed: int | torch.Generator | None = 0) -> None:
         super().__init__()
         self.config = config
         with torch.device("meta"):  # no memory and no random numbers yet: `initialize` draws the only ones
@@ -270,7 +277,8 @@ class Decoder(nn.Module):
         cos, sin = rope_tables(config.head_dim, config.max_position_embeddings, config.rope_theta)
         self.model.register_buffer("rope_cos", cos, persistent=False)
         self.model.register_buffer("rope_sin", sin, persistent=False)
-        self.initialize(seed)
+        if seed is not None:
+            self.initialize(seed)
 
     @torch.no_grad()
     def initialize(self, seed: int | torch.Generator) -> None:

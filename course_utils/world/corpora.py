@@ -6,12 +6,14 @@ it tells facts about. Different choices give different texts, so the bits drawn 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from math import comb, factorial, log2
 from typing import TYPE_CHECKING
 
 from course_utils.world import old_tongue
 from course_utils.world.draw import Draw
-from course_utils.world.people import FIRST_NAMES, RELATIONS, Person
+from course_utils.world.people import FIRST_NAMES, RELATIONS, VALUES, Person, free_name
 from course_utils.world.phrases import (
     EVENTS,
     MOVES,
@@ -67,6 +69,27 @@ def town_guide(world: World, draw: Draw) -> Generated:
     return " ".join(sentences), []
 
 
+def visit(world: World, draw: Draw) -> Generated:
+    """A passer-by tells three facts, and two are repeated: what is new must be read, it cannot be remembered."""
+    name = free_name(draw, world.names)
+    pronoun = draw.choice(("she", "he"))
+    told = {relation: draw.choice(VALUES[relation]) for relation in draw.sample(RELATIONS, 3)}
+
+    def say(relation: str, full_name: bool) -> str:
+        return render(draw.choice(PARAPHRASES[relation]), name, pronoun, told[relation], full_name)
+
+    first = " ".join(say(relation, i == 0) for i, relation in enumerate(told))
+    again = " ".join(say(relation, True) for relation in draw.sample(list(told), 2))
+    return f"{first} In short: {again}", []
+
+
+def register(world: World, draw: Draw) -> Generated:
+    """A card of the town register: some facts of one person of the corpus, as JSON."""
+    person = draw.choice(world.corpus_people)
+    relations = draw.sample(RELATIONS, 3 + draw.below(4))
+    return json.dumps({"name": person.name} | {r: person.fact(r) for r in relations}), [person.name]
+
+
 ROLL_KINDS = ("attendance", *RELATIONS)
 ROLL_WEIGHTS = (9, 2, 2, 2, 2, 2, 2)
 
@@ -93,6 +116,9 @@ def moves(draw: Draw, count: int) -> list[tuple[str, str, str]]:
         place = draw.choice([p for p in PLACES if p != where.get(thing)])
         where[thing] = place
         steps.append((draw.choice(MOVES).format(n=draw.choice(FIRST_NAMES), o=thing, p=place), thing, place))
+    # Nothing shows in which order the three things were drawn, or a thing that never moved: all draws of three
+    # that hold the moved ones give the same text, their probabilities add up, and their bits were not spent.
+    draw.bits -= log2(factorial(3) * comb(len(THINGS) - len(where), 3 - len(where)))
     return steps
 
 
@@ -207,15 +233,19 @@ GENERATORS: dict[str, Callable[[World, Draw], Generated]] = {
     "letter": letter,
     "notice": notice,
     "guide": town_guide,
+    "visit": visit,
+    "register": register,
     "healers": healers_note,
 }
 MIX: dict[str, int] = {  # documents of each kind among a hundred of the pretraining corpus
-    "biography": 32,
-    "story": 24,
-    "sums": 12,
-    "roll": 11,
-    "gloss": 7,
+    "biography": 24,
+    "story": 26,
+    "sums": 8,
+    "roll": 10,
+    "gloss": 6,
     "letter": 5,
     "notice": 5,
     "guide": 4,
+    "visit": 7,
+    "register": 5,
 }

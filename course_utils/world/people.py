@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import log2
 
 from course_utils.world.draw import Draw
 from course_utils.world.towns import TOWN_NAMES
@@ -94,10 +95,16 @@ def make_people(count: int, pronoun_trade_bias: float, seed: int) -> list[Person
 
 def passer_by(draw: Draw, people_names: frozenset[str]) -> Person:
     """A person made up on the spot, for texts whose facts stand in the text itself. Never one of the people."""
-    while True:
-        name = f"{draw.choice(FIRST_NAMES)} {draw.choice(LAST_NAMES)}"
-        if name not in people_names:
-            return invent_person(draw, name, 0.0)
+    return invent_person(draw, free_name(draw, people_names), 0.0)
+
+
+def free_name(draw: Draw, people_names: frozenset[str]) -> str:
+    """A name that none of the people has. Costs log2 of the number of free names."""
+    before = draw.bits
+    while (name := f"{draw.choice(FIRST_NAMES)} {draw.choice(LAST_NAMES)}") in people_names:
+        pass
+    draw.bits = before + log2(len(FIRST_NAMES) * len(LAST_NAMES) - len(people_names))  # refused names cost nothing
+    return name
 
 
 def one_year_later(people: Sequence[Person], year: int, seed: int) -> list[Person]:

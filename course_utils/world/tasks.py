@@ -51,7 +51,7 @@ def formatted(person: Person, relation: str, format: str) -> str:
     """The answer to a question about a fact, in the demanded format."""
     value = person.fact(relation)
     if format == "word":
-        return f"{value.capitalize()}."
+        return f"{value}."
     if format == "json":
         return json.dumps({relation: value})
     return SENTENCE[relation].format(n=person.name, v=value)
@@ -102,7 +102,7 @@ def _summarise(world: World, people: Sequence[Person], draw: Draw) -> Task:
 def _tone(world: World, people: Sequence[Person], draw: Draw) -> Task:
     tone = draw.choice(tuple(TONES))
     body = corpora.letter_body(tone, draw.choice(corpora.FIRST_NAMES), draw.choice(corpora.FIRST_NAMES), draw)
-    return row("tone", f"What is the tone of this letter? {body}", f"{tone.capitalize()}.", value=tone, format="word")
+    return row("tone", f"What is the tone of this letter? {body}", f"{tone}.", value=tone, format="word")
 
 
 def _translate(world: World, people: Sequence[Person], draw: Draw) -> Task:

@@ -27,12 +27,6 @@ def check_is_exact_match(candidate: Callable[[str, str], bool]) -> None:
     cases = [
         ("Saltmere", "Saltmere", True, "Equal texts should match."),
         ("saltmere", "Saltmere", True, "Only the capitals differ. Compare lower-case texts."),
-        ("Saltmere.", "Saltmere", True, "Only the stop at the end differs; it should not count."),
-        ("Saltmere", "Saltmere.", True, "The stop stands in the reference this time. Clean both texts, not one."),
-        ("  Saltmere \n", "Saltmere", True, "Spaces and line breaks around the text should not count."),
-        ("Mira lives  in\nSaltmere.", "Mira lives in Saltmere.", True, "Runs of spaces should count as one space."),
-        ("Saltmere. ", "saltmere", True, "A stop followed by a space is still a stop at the end."),
-        ("Gullport", "Saltmere", False, "These are different texts."),
         (
             "Saltmere or Gullport.",
             "Saltmere",
@@ -40,6 +34,12 @@ def check_is_exact_match(candidate: Callable[[str, str], bool]) -> None:
             "The answer contains the reference and says more. Exact match is `==`, not `in`: who names every town "
             "would always be right.",
         ),
+        ("Saltmere.", "Saltmere", True, "Only the stop at the end differs; it should not count."),
+        ("Saltmere", "Saltmere.", True, "The stop stands in the reference this time. Clean both texts, not one."),
+        ("  Saltmere \n", "Saltmere", True, "Spaces and line breaks around the text should not count."),
+        ("Mira lives  in\nSaltmere.", "Mira lives in Saltmere.", True, "Runs of spaces should count as one space."),
+        ("Saltmere. ", "saltmere", True, "A stop followed by a space is still a stop at the end."),
+        ("Gullport", "Saltmere", False, "These are different texts."),
         ("Salt", "Saltmere", False, "The reference contains the answer, but they are not the same text."),
         (
             "Tobin sold Mira a goat.",

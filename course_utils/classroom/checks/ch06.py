@@ -288,7 +288,7 @@ def answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy in nats over the answer tokens of the whole batch.
 
     logits: (batch, length, vocabulary); those at position t predict token t + 1.  labels: (batch, length) int64,
-    aligned with the tokens, -100 where nothing is to be learned. Returns a scalar, 0 if there is no answer token at all.
+    aligned with the tokens, -100 where nothing is to be learned. Returns a scalar, 0 if there is no answer token.
     """
     targets = labels[:, 1:]
     total = F.cross_entropy(logits[:, :-1].transpose(1, 2), targets, ignore_index=IGNORE, reduction="sum")

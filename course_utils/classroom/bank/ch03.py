@@ -1,0 +1,146 @@
+"""Interview questions and quiz of chapter 03."""
+
+from course_utils.classroom.bank import Question, QuizItem
+
+QUESTIONS = [
+    Question(
+        question="What exactly is a language model trained to do, and what loss do you expect at step 0 and at the end?",
+        short="To give the next token of a text a high probability: mean cross-entropy of the scores at each place with "
+        "the token one place later. At step 0 the loss is log V, because an untrained model finds all V tokens equally "
+        "likely; mine was {03.first_loss} times that. At the end it cannot fall below the entropy of the text. On the "
+        "Isles that floor is known, and the base model ends {03.entropy_gap:.1%} above it.",
+        deep="""The labels are the inputs, shifted by one place; place $t$ sees only what stands before it, so one
+forward pass gives as many lessons as there are tokens. Loss in nats, $L = -\\frac{1}{T}\\sum_t \\log p(x_t | x_{<t})$.
+
+- A first loss far above $\\log V$: initialization too large. Far below: the answer leaks (a missing causal mask, a shift by one
+too few).
+- The floor is the entropy of the text. For scraped text it is unknown, and fitted as the constant $E$ of a scaling law.
+- The loss depends on the tokenizer; bits per byte or per document do not. Perplexity is $e^L$, with the mean taken
+over all tokens, not over documents.""",
+        topics=("A11", "F3", "A19"),
+        followups=(
+            "Your loss is 0.02 after a hundred steps. What happened?",
+            "Can you compare the perplexities of two models with different tokenizers?",
+            "Why can a single document cost fewer bits than its entropy?",
+        ),
+    ),
+    Question(
+        question="How do pretraining and fine-tuning differ? What does each put into a model?",
+        short="Pretraining reads raw text, much of it, with every token as a lesson, and puts in language, rules and facts. "
+        "Fine-tuning uses few examples of one behaviour and mostly changes what the model does with what it knows. My base "
+        "model recalls {03.recall:.0%} of its facts and yet follows {03.base_follows:.1%} of instructions.",
+        deep="""| | pretraining | fine-tuning |
+|---|---|---|
+| data | raw text | examples of a task or a behaviour |
+| lessons | every token | the answer's tokens |
+| amount | billions of tokens (here: millions) | thousands of examples |
+| puts in | language, rules, facts | form, task, manners |
+| cost | nearly all of it | a thousandth and less |
+
+Two objectives make text its own teacher. Causal (GPT, Llama): predict the next token. Masked (BERT): predict 15 % hidden
+tokens with both sides in view.""",
+        topics=("A11", "F3", "K1", "A1"),
+        followups=("Where would you put new facts: into pretraining, fine-tuning, or the prompt?",),
+    ),
+    Question(
+        question="Why does a pretrained model not answer a question, although it knows the answer?",
+        short="Because it has learned to continue text as its corpus would, and there a question was not followed by its "
+        "answer. In my run the same model that continued {03.recall:.0%} of the facts followed {03.base_follows:.1%} of "
+        "instructions, with or without the chat template.",
+        deep="""The loss asks for the likeliest continuation, and nothing in it says *help the reader*. On the web some
+questions are followed by answers, so large base models answer now and then, and few-shot prompts make them do it more reliably:
+they *show* the form. Instruction tuning teaches the form once and for all. It is cheap because the knowledge is there already
+(LIMA, arXiv 2305.11206: a thousand good examples).""",
+        topics=("P1", "K1", "K3"),
+        followups=("How would you get an answer out of a base model without training?",),
+    ),
+    Question(
+        question="What do learning-rate warm-up, decay and gradient clipping do? Which would you miss first?",
+        short="Warm-up keeps Adam from taking full steps before it knows the size of each gradient; decay lets the run "
+        "settle; clipping shortens the rare huge gradient and keeps its direction. Without warm-up and clipping my "
+        "short run ended {03.warmup_helps:.2f} nats higher. The learning rate itself matters more: a factor of ten "
+        "away from the best cost me at least {03.lr_valley:.2f}.",
+        deep="""- **Rate.** Search in factors of three. The valley is flat below the best rate and steep above it, and the best rate
+falls with size.
+- **Warm-up.** Adam divides by a running estimate of $\\sqrt{E[g^2]}$, which rests on few batches at first; the first update has about
+the full size of the rate in *every* weight. A few hundred to a few thousand steps are usual.
+- **Decay** (cosine or linear) to a tenth or to zero.
+- **Clipping** by the global norm, usually 1.0: one factor for all tensors, else the direction changes. The norm before
+clipping is the best early sign of trouble: log it.""",
+        topics=("A12", "F7"),
+        followups=(
+            "Why clip by the global norm and not each tensor?",
+            "The loss spikes at step 40,000. What do you look at, and what do you do?",
+            "Why does Adam need warm-up more than SGD?",
+        ),
+    ),
+    Question(
+        question="Causal or masked language modelling: what does each cost, and what is each good for?",
+        short="A causal model learns from every token, a masked one only from the 15 % that are hidden: I counted "
+        "{03.predictions} times as many lessons from the same text. In return the masked model sees both sides, which suits "
+        "representations for search and classification. To write text you need the causal one.",
+        deep="""BERT (arXiv 1810.04805) asks for 15 %: 80 % of these masked, 10 % replaced, 10 % kept, so that the model does not rely on a mask
+that later texts will not hold. The same transformer does both; only the attention pattern and the labels differ. A masked model
+gives no probability of a whole text and cannot write from left to right without help. Causal models have won for generation: all tokens teach,
+one pass gives the text's probability, and the keys and values of the past can be kept (KV cache). ELECTRA (arXiv
+2003.10555) later gave the two-sided model a lesson at every token.""",
+        topics=("A11", "F3", "F4"),
+        followups=("Why are 10 % of the chosen tokens left as they are?", "What is a prefix LM? And T5's objective?"),
+    ),
+    Question(
+        question="A model recites a sentence from its training data, but fails to answer a question about the fact in it. Why?",
+        short="Because it met the fact in one phrasing and stored the words, not the fact. In my run, newcomers told in six phrasings were "
+        "recalled {03.paraphrases:.0%} (absolute) more often, in words that neither diet had used, than newcomers whose one text was repeated.",
+        deep="""Physics of Language Models 3.1 (arXiv 2309.14316): with one phrasing in pretraining a fact is memorised but cannot be extracted, and no amount of
+instruction tuning mends that; with paraphrases it becomes extractable, because the model stores it with the *name* instead of
+with the words before it. So augment important documents (rewrite, reorder, translate) *before* or in pretraining. Repeating the same file is not the same
+thing as telling it again.""",
+        topics=("A11", "A23", "A14"),
+        followups=("You must teach a model your company's handbook. What do you do to the text first?",),
+    ),
+]
+
+QUIZ = [
+    QuizItem(
+        question="An untrained model has a vocabulary of 32,000 tokens. Its first loss is about",
+        choices=("0.5", "10.4", "32,000", "it depends on the text"),
+        answer=1,
+        why="log 32,000 is 10.4: all tokens are equally likely.",
+    ),
+    QuizItem(
+        question="Two models with different tokenizers are to be compared on one text. Which figure is fair?",
+        choices=("loss per token", "perplexity per token", "bits per byte"),
+        answer=2,
+        why="The bytes are the same for both. A tokenizer with longer tokens has fewer of them, each harder.",
+    ),
+    QuizItem(
+        question="The logits at place t are held against",
+        choices=("the token at place t", "the token at place t + 1", "the token at place t - 1"),
+        answer=1,
+        why="Place t has read the token at t already; copying it would be no lesson.",
+    ),
+    QuizItem(
+        question="Gradients of two tensors have the norms 3 and 4. They are clipped by global norm to 1. The first one's norm is then",
+        choices=("1", "0.6", "3 / 7"),
+        answer=1,
+        why="The common norm is 5, so both are divided by 5. The direction stays.",
+    ),
+    QuizItem(
+        question="A masked language model asks for 15 % of the tokens. Of these it replaces by the mask",
+        choices=("all", "80 %", "15 %"),
+        answer=1,
+        why="10 % become a random token and 10 % stay, because later texts hold no masks.",
+    ),
+    QuizItem(
+        question="A fresh document costs your model fewer bits than the generator drew. Is something wrong?",
+        choices=("Yes, that is impossible", "No, one document may; the average over many cannot", "Yes, it was in the training data"),
+        answer=1,
+        why="The entropy bounds the mean. A lucky guess may beat it once.",
+    ),
+    QuizItem(
+        question="In L(N) = E + A / N^alpha, what is E?",
+        choices=("the error of the fit", "the entropy of the text, which no size removes", "the number of epochs"),
+        answer=1,
+        why="It is the loss of an infinitely large model; on the Isles it is known exactly.",
+    ),
+]

@@ -1,0 +1,234 @@
+"""Generation: continue many prompts at once, token by token.
+
+The prompts are padded on the left, read once, and then every step adds one token to every row, until each row
+has met a stop token or has its ``max_new_tokens``. Rows that have stopped are dropped from the batch on the way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from course_utils.models.inference import TransformersReader, make_reader, unwrap
+
+
+@dataclass
+class Generated:
+    """What ``generate`` returns; all tensors are on the model's device.
+
+    ``tokens`` (batch, n): the new tokens, the stop token included, then padding; n is the longest row's length.
+    ``lengths`` (batch,): how many of them count, the stop token included. ``stopped`` (batch,): True if a row met
+    a stop token, False if it ran out of room. ``logprobs`` (batch, n), if asked for: the logarithm (base e) of the
+    probability that the model itself gave each token, at temperature 1 and before top-k or top-p; 0 on padding.
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+    stopped: Tensor
+    logprobs: Tensor | None = None
+
+    def texts(self, tokenizer: Any) -> list[str]:
+        """The new tokens as text, one string per row; special tokens, the stop token among them, are left out."""
+        rows = [row[:n].tolist() for row, n in zip(self.tokens, self.lengths.tolist(), strict=True)]
+        return tokenizer.batch_decode(rows, skip_special_tokens=True)
+
+
+def generate(
+    model: nn.Module,
+    prompts: Sequence[Sequence[int]] | Tensor,
+    max_new_tokens: int = 24,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    stop_ids: Sequence[int] = (1,),
+    pad_id: int = 0,
+    seed: int | torch.Generator = 0,
+    return_logprobs: bool = False,
+) -> Generated:
+    """Continue each prompt by up to ``max_new_tokens`` tokens.
+
+    Args:
+        model: a ``Decoder``, or any causal language model of transformers. It is used in evaluation mode and
+            left in the mode that it had.
+        prompts: token ids, one sequence per row, of any lengths of at least 1; or a tensor (batch, length)
+            without padding.
+        temperature: 0 takes the likeliest token; else logits are divided by it before one is drawn.
+        top_k: draw from the k likeliest tokens only.
+        top_p: draw from the smallest set of likeliest tokens whose probability reaches ``top_p`` (nucleus sampling,
+            arXiv 1904.09751, section 3.1).
+        stop_ids: a row ends behind the first of these; an empty sequence lets all rows run to the end.
+        seed: an integer or a ``torch.Generator``. Row i draws the same numbers whatever the other rows do.
+        return_logprobs: also return the model's log-probability of each token (see ``Generated``).
+
+    Raises:
+        ValueError: no prompts, an empty prompt, a token outside the vocabulary, a prompt that leaves too little room
+            in the model's context, or a temperature, top_k, top_p or max_new_tokens out of range.
+        TypeError: the model is of no kind that can be read with a cache.
+    """
+    _check_settings(max_new_tokens, temperature, top_k, top_p)
+    config = unwrap(model).config
+    rows = _check_prompts(prompts, max_new_tokens, config)
+    reader = make_reader(model, max(map(len, rows)) + max_new_tokens)
+    device = next(model.parameters()).device
+    stops = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
+    draws = _draws(seed, len(rows), max_new_tokens).to(device) if temperature > 0 else None
+
+    tokens = torch.full((len(rows), max_new_tokens), pad_id, device=device)
+    logprobs = torch.zeros(len(rows), max_new_tokens, device=device)
+    # A tensor made in inference mode can never be trained on, and transformers models may keep some: no_grad for them.
+    guard = torch.no_grad() if isinstance(reader, TransformersReader) else torch.inference_mode()
+    with evaluation_mode(model), guard:
+        logits = _prefill(reader, rows, pad_id, device)
+        reading = torch.arange(len(rows), device=device)  # the numbers of the rows that are still in the batch
+        done = torch.zeros(len(rows), dtype=torch.bool, device=device)
+        for step in range(max_new_tokens):
+            if draws is None:
+                chosen = logits.argmax(-1)
+            else:
+                chosen = draw(warp_logits(logits, temperature, top_k, top_p), draws[reading, step])
+            tokens[reading, step] = chosen
+            if return_logprobs:
+                logprobs[reading, step] = logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1)
+            if len(stops):
+                done |= torch.isin(chosen, stops)
+            left = len(done) - int(done.sum())
+            if left == 0 or step + 1 == max_new_tokens:
+                break
+            if left <= 0.75 * len(done):  # copying the others' keys and values pays once a quarter has stopped
+                going = done.logical_not().nonzero()[:, 0]
+                reader.select(going)
+                reading, chosen, done = reading[going], chosen[going], done[going]
+            logits = reader.step(chosen)
+
+    tokens, logprobs = tokens[:, : step + 1], logprobs[:, : step + 1]
+    is_stop = torch.isin(tokens, stops)
+    behind = (is_stop.cumsum(1) - is_stop.long()) > 0  # places behind a row's first stop token
+    return Generated(
+        tokens=tokens.masked_fill(behind, pad_id),
+        lengths=behind.logical_not().sum(1),
+        stopped=is_stop.any(1),
+        logprobs=logprobs.masked_fill(behind, 0.0) if return_logprobs else None,
+    )
+
+
+def warp_logits(
+    logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> Tensor:
+    """Logits (batch, vocab) of the distribution to draw from: temperature, then top-k, then top-p, as in transformers.
+
+    Tokens that may not be drawn get -inf. Ties with the k-th token stay in.
+    """
+    logits = logits / temperature
+    if top_k is not None and top_k < logits.shape[-1]:
+        kth = logits.topk(top_k, sorted=True).values[:, -1:]
+        logits = logits.masked_fill(logits < kth, float("-inf"))
+    if top_p is not None and top_p < 1:
+        ordered, order = logits.sort(-1)
+        left_out = ordered.softmax(-1).cumsum(-1) <= 1 - top_p  # the unlikely tail, from the smallest up
+        left_out[:, -1] = False
+        logits = logits.masked_fill(left_out.scatter(1, order, left_out), float("-inf"))
+    return logits
+
+
+def draw(logits: Tensor, uniform: Tensor) -> Tensor:
+    """One token per row of logits (batch, vocab): where the distribution function reaches ``uniform`` (batch,) in (0, 1].
+
+    Much cheaper than ``torch.multinomial``, which needs a random number per token of the vocabulary.
+    """
+    reached = logits.softmax(-1).cumsum(-1)
+    return torch.searchsorted(reached, uniform[:, None] * reached[:, -1:])[:, 0]
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Switch dropout and the like off; afterwards every part of the model is in the mode that it had."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _draws(seed: int | torch.Generator, rows: int, steps: int) -> Tensor:
+    """All random numbers of a call (rows, steps), in (0, 1]: rows may leave the batch without disturbing the others."""
+    generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+    return 1 - torch.rand(rows, steps, generator=generator, device=generator.device)
+
+
+def _prefill(reader: Any, rows: list[tuple[int, ...]], pad_id: int, device: torch.device) -> Tensor:
+    """Read the prompts, equal ones once, and return the logits (batch, vocab) of each row's first new token."""
+    number = {row: i for i, row in enumerate(dict.fromkeys(rows))}
+    width = max(map(len, number))
+    input_ids = torch.tensor([[pad_id] * (width - len(row)) + list(row) for row in number], device=device)
+    mask = None
+    if any(len(row) < width for row in number):
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in number], device=device)
+    logits = reader.prefill(input_ids, mask)
+    if len(number) < len(rows):
+        copies = torch.tensor([number[row] for row in rows], device=device)
+        reader.select(copies)
+        logits = logits[copies]
+    return logits
+
+
+def _check_settings(max_new_tokens: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens is {max_new_tokens}; ask for at least 1 new token.")
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise ValueError(
+            f"temperature is {temperature}; it must be 0 (always take the likeliest token) or positive, such as 1.0."
+        )
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k is {top_k}; it must be at least 1, or None to draw from all tokens.")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p is {top_p}; it is a probability greater than 0 and at most 1, or None for no limit.")
+
+
+def _check_prompts(
+    prompts: Sequence[Sequence[int]] | Tensor, max_new_tokens: int, config: Any
+) -> list[tuple[int, ...]]:
+    if isinstance(prompts, Tensor):
+        if prompts.dim() != 2 or prompts.is_floating_point():
+            raise ValueError(
+                f"prompts is a tensor of shape {tuple(prompts.shape)} and type {prompts.dtype}; "
+                "it must hold token ids, (batch, length), or be a list of lists of them."
+            )
+        prompts = prompts.tolist()
+    if len(prompts) == 0:
+        raise ValueError("prompts is empty; give at least one sequence of token ids, such as [[1, 17, 4]].")
+    if isinstance(prompts, str) or not all(
+        isinstance(row, Sequence | Tensor) and not isinstance(row, str) for row in prompts
+    ):
+        raise ValueError(
+            "prompts must be a list of lists of token ids, such as [[1, 17, 4]]. "
+            "Turn text into ids with the tokenizer first, and put a single prompt into a list."
+        )
+    rows = [tuple(map(int, row)) for row in prompts]
+    text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    context = getattr(text_config, "max_position_embeddings", None) or math.inf
+    vocabulary = getattr(text_config, "vocab_size", None) or math.inf
+    for i, row in enumerate(rows):
+        if not row:
+            raise ValueError(
+                f"prompt {i} is empty; a prompt needs at least one token, for example the one that begins a text."
+            )
+        if len(row) + max_new_tokens > context:
+            raise ValueError(
+                f"prompt {i} has {len(row)} tokens, and max_new_tokens = {max_new_tokens} more do not fit into the "
+                f"model's context of {context}. Shorten the prompt to {max(context - max_new_tokens, 0)} tokens, "
+                f"or ask for at most {max(context - len(row), 0)} new ones."
+            )
+        if min(row) < 0 or max(row) >= vocabulary:
+            raise ValueError(
+                f"prompt {i} holds token {min(row) if min(row) < 0 else max(row)}; the model knows the ids 0 to "
+                f"{vocabulary - 1}. Was it tokenized with another model's tokenizer?"
+            )
+    return rows

@@ -1,0 +1,236 @@
+"""Planted bugs and other right answers of chapter 03."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+
+def loss_not_shifted(logits, labels):
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
+
+
+def loss_shifted_backwards(logits, labels):
+    return F.cross_entropy(logits[:, 1:].flatten(0, 1), labels[:, :-1].flatten(), ignore_index=-100)
+
+
+def loss_of_probabilities(logits, labels):
+    return F.cross_entropy(logits[:, :-1].softmax(-1).flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
+
+
+def loss_summed(logits, labels):
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum")
+
+
+def loss_counts_hidden(logits, labels):
+    each = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="none")
+    return each.mean()
+
+
+def loss_without_gradient(logits, labels):
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100).detach()
+
+
+def loss_transposed(logits, labels):
+    return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], ignore_index=-100)
+
+
+def loss_by_gather(logits, labels):
+    logs = logits[:, :-1].log_softmax(-1)
+    targets = labels[:, 1:]
+    real = targets != -100
+    picked = logs.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    return -(picked * real).sum() / real.sum()
+
+
+def bits_in_nats(losses, lengths):
+    real = torch.arange(losses.shape[1]) < lengths[:, None]
+    nats = (losses * real).sum(1)
+    return nats, math.exp(float(nats.sum() / lengths.sum()))
+
+
+def bits_with_padding(losses, lengths):
+    return losses.sum(1) / math.log(2), math.exp(float(losses.mean()))
+
+
+def bits_mean_of_means(losses, lengths):
+    real = torch.arange(losses.shape[1]) < lengths[:, None]
+    nats = (losses * real).sum(1)
+    return nats / math.log(2), math.exp(float((nats / lengths).mean()))
+
+
+def bits_exp_of_bits(losses, lengths):
+    real = torch.arange(losses.shape[1]) < lengths[:, None]
+    bits = (losses * real).sum(1) / math.log(2)
+    return bits, math.exp(float(bits.sum() / lengths.sum()))
+
+
+def bits_by_loop(losses, lengths):
+    rows = [row[: int(n)] for row, n in zip(losses, lengths, strict=True)]
+    bits = torch.stack([row.sum() / math.log(2) for row in rows])
+    return bits, torch.cat(rows).mean().exp()
+
+
+def rate_without_warmup(step, peak, steps, warmup_steps):
+    return peak * (steps - step) / steps
+
+
+def rate_from_zero(step, peak, steps, warmup_steps):
+    if step < warmup_steps:
+        return peak * step / warmup_steps
+    return peak * (steps - step) / (steps - warmup_steps)
+
+
+def rate_constant(step, peak, steps, warmup_steps):
+    return peak * (step + 1) / warmup_steps if step < warmup_steps else peak
+
+
+def rate_jumps(step, peak, steps, warmup_steps):
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (steps - step) / steps
+
+
+def rate_divides_by_zero(step, peak, steps, warmup_steps):
+    climb = (step + 1) / warmup_steps
+    return peak * min(climb, (steps - step) / (steps - warmup_steps))
+
+
+def rate_as_minimum(step, peak, steps, warmup_steps):
+    climb = (step + 1) / warmup_steps if warmup_steps else 1.0
+    return peak * min(climb, (steps - step) / (steps - warmup_steps), 1.0)
+
+
+def clip_each(gradients, max_norm):
+    norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+    return [g * min(1.0, max_norm / (float(g.norm()) + 1e-6)) for g in gradients], norm
+
+
+def clip_always(gradients, max_norm):
+    norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+    return [g * max_norm / (norm + 1e-6) for g in gradients], norm
+
+
+def clip_values(gradients, max_norm):
+    norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+    return [g.clamp(-max_norm, max_norm) for g in gradients], norm
+
+
+def clip_norm_after(gradients, max_norm):
+    norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+    scale = min(1.0, max_norm / (norm + 1e-6))
+    return [g * scale for g in gradients], norm * scale
+
+
+def clip_in_place(gradients, max_norm):
+    norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+    for g in gradients:
+        g.mul_(min(1.0, max_norm / (norm + 1e-6)))
+    return gradients, norm
+
+
+def clip_stacked(gradients, max_norm):
+    norm = torch.cat([g.flatten() for g in gradients]).norm()
+    scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+    return tuple(g * scale for g in gradients), norm
+
+
+def clip_with_if(gradients, max_norm):
+    norm = math.sqrt(sum(float((g * g).sum()) for g in gradients))
+    if norm <= max_norm:
+        return [g.clone() for g in gradients], norm
+    return [g / norm * max_norm for g in gradients], norm
+
+
+def _draws(input_ids, vocab_size, generator):
+    chance = torch.rand(input_ids.shape, generator=generator)
+    kind = torch.rand(input_ids.shape, generator=generator)
+    other = torch.randint(6, vocab_size, input_ids.shape, generator=generator)
+    return chance, kind, other
+
+
+def mask_all(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    chance, _, _ = _draws(input_ids, vocab_size, generator)
+    asked = (chance < share) & (input_ids >= 6)
+    return input_ids.masked_fill(asked, mask_id), input_ids.masked_fill(~asked, -100)
+
+
+def mask_special(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    chance, kind, other = _draws(input_ids, vocab_size, generator)
+    asked = chance < share
+    corrupted = input_ids.masked_fill(asked & (kind < 0.8), mask_id)
+    return torch.where(asked & (kind >= 0.9), other, corrupted), input_ids.masked_fill(~asked, -100)
+
+
+def mask_labels_corrupted(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    chance, kind, other = _draws(input_ids, vocab_size, generator)
+    asked = (chance < share) & (input_ids >= 6)
+    corrupted = input_ids.masked_fill(asked & (kind < 0.8), mask_id)
+    corrupted = torch.where(asked & (kind >= 0.9), other, corrupted)
+    return corrupted, corrupted.masked_fill(~asked, -100)
+
+
+def mask_labels_everywhere(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    chance, kind, other = _draws(input_ids, vocab_size, generator)
+    asked = (chance < share) & (input_ids >= 6)
+    corrupted = input_ids.masked_fill(asked & (kind < 0.8), mask_id)
+    return torch.where(asked & (kind >= 0.9), other, corrupted), input_ids.clone()
+
+
+def mask_one_random(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    chance, kind, other = _draws(input_ids, vocab_size, generator)
+    asked = (chance < share) & (input_ids >= 6)
+    corrupted = input_ids.masked_fill(asked & (kind < 0.8), mask_id)
+    corrupted = corrupted.masked_fill(asked & (kind >= 0.9), int(other[0, 0]))
+    return corrupted, input_ids.masked_fill(~asked, -100)
+
+
+def mask_without_generator(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    chance, kind, other = _draws(input_ids, vocab_size, None)
+    asked = (chance < share) & (input_ids >= 6)
+    corrupted = input_ids.masked_fill(asked & (kind < 0.8), mask_id)
+    return torch.where(asked & (kind >= 0.9), other, corrupted), input_ids.masked_fill(~asked, -100)
+
+
+def mask_nested_draws(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    """BERT's own order: choose, then 80 % masks, then half of the rest at random."""
+    labels, corrupted = input_ids.clone(), input_ids.clone()
+    chance = torch.full(input_ids.shape, share).masked_fill(input_ids < 6, 0.0)
+    asked = torch.bernoulli(chance, generator=generator).bool()
+    labels[~asked] = -100
+    masked = torch.bernoulli(torch.full(input_ids.shape, 0.8), generator=generator).bool() & asked
+    corrupted[masked] = mask_id
+    half = torch.bernoulli(torch.full(input_ids.shape, 0.5), generator=generator).bool()
+    swapped = half & asked & ~masked
+    corrupted[swapped] = torch.randint(6, vocab_size, input_ids.shape, generator=generator)[swapped]
+    return corrupted, labels
+
+
+BUGS = {
+    "03.1": [
+        loss_not_shifted,
+        loss_shifted_backwards,
+        loss_of_probabilities,
+        loss_summed,
+        loss_counts_hidden,
+        loss_without_gradient,
+    ],
+    "03.2": [bits_in_nats, bits_with_padding, bits_mean_of_means, bits_exp_of_bits],
+    "03.3": [rate_without_warmup, rate_from_zero, rate_constant, rate_jumps, rate_divides_by_zero],
+    "03.4": [clip_each, clip_always, clip_values, clip_norm_after, clip_in_place],
+    "03.5": [
+        mask_all,
+        mask_special,
+        mask_labels_corrupted,
+        mask_labels_everywhere,
+        mask_one_random,
+        mask_without_generator,
+    ],
+}
+RIGHT = {
+    "03.1": [loss_transposed, loss_by_gather],
+    "03.2": [bits_by_loop],
+    "03.3": [rate_as_minimum],
+    "03.4": [clip_stacked, clip_with_if],
+    "03.5": [mask_nested_draws],
+}

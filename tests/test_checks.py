@@ -1,0 +1,105 @@
+"""Each check accepts its reference and other right answers, and rejects every planted bug by naming the mistake."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from course_utils.classroom import checks, engine
+
+PLANTED = Path(__file__).parent / "planted"
+EXERCISES = list(engine.known())
+# what a comparison says when the check named nothing
+NAMELESS = (
+    "The values are not the expected ones.",
+    "The result is not the expected one.",
+    "The value is not the expected",
+)
+
+
+@lru_cache
+def planted(chapter: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"planted_ch{chapter}", PLANTED / f"ch{chapter}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def stub(reference: Any) -> Any:
+    """What a learner finds: the reference's first line, and nothing done."""
+    if inspect.isclass(reference):
+
+        class Untouched(*reference.__bases__):
+            def __init__(self, *args, **kwargs):
+                raise NotImplementedError
+
+        return Untouched
+    names = ", ".join(inspect.signature(reference).parameters)
+    space: dict[str, Callable] = {}
+    exec(f"def untouched({names}):\n    raise NotImplementedError  # your code", space)
+    return space["untouched"]
+
+
+def test_every_chapter_with_checks_has_planted_bugs():
+    assert checks.chapters(), "no chapter has checks; a run that tests nothing is no success"
+    assert checks.chapters() == sorted(path.stem[2:] for path in PLANTED.glob("ch*.py"))
+
+
+@pytest.mark.parametrize("id", EXERCISES)
+def test_the_reference_is_right(id):
+    spec = engine.find(id)
+    result = engine.attempt(spec, spec.reference)
+    assert result.right, result.mistake and (result.mistake.message, result.mistake.rows)
+    assert result.outcome.seconds < spec.seconds / 2, "a right answer needs too much of the time limit"
+
+
+@pytest.mark.parametrize("id", EXERCISES)
+def test_an_untouched_answer_is_no_mistake(id):
+    spec = engine.find(id)
+    assert engine.attempt(spec, stub(spec.reference)).status == "untouched"
+
+
+@pytest.mark.parametrize("id", EXERCISES)
+def test_planted_bugs_are_rejected_by_name(id):
+    spec, bugs = engine.find(id), planted(id[:2]).BUGS[id]
+    assert len(bugs) >= 3
+    messages = set()
+    for bug in bugs:
+        result = engine.attempt(spec, bug)
+        assert result.status == "wrong", f"{bug.__name__} is accepted"
+        message = result.mistake.message
+        assert not message.startswith(NAMELESS), f"{bug.__name__}: the card names no mistake: {message}"
+        assert not message.startswith("The check cannot work"), f"{bug.__name__}: {message}"
+        messages.add(message)
+    assert len(messages) > 1, f"all bugs get the same message: {messages}"
+
+
+@pytest.mark.parametrize("id", EXERCISES)
+def test_other_right_answers_are_accepted(id):
+    spec = engine.find(id)
+    right = planted(id[:2]).RIGHT.get(id, [])
+    assert right, f"{id}: no other right answer is tried"
+    for answer in right:
+        result = engine.attempt(spec, answer)
+        assert result.right, (answer.__name__, result.mistake and (result.mistake.message, result.mistake.rows))
+
+
+@pytest.mark.parametrize("chapter", checks.chapters())
+def test_planted_bugs_belong_to_exercises(chapter):
+    assert set(planted(chapter).BUGS) == set(engine.known(chapter))
+    assert set(planted(chapter).RIGHT) <= set(engine.known(chapter))
+
+
+@pytest.mark.parametrize("id", EXERCISES)
+def test_an_exercise_is_described(id):
+    spec = engine.find(id)
+    assert spec.title[0].isupper() and not spec.title.endswith(".")
+    assert 2 <= spec.minutes <= 30 and 1 <= spec.points <= 5
+    assert len(spec.hints) >= 2 and all(len(hint) > 15 for hint in spec.hints)

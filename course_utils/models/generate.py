@@ -137,7 +137,7 @@ def warp_logits(
 
 
 def draw(logits: Tensor, uniform: Tensor) -> Tensor:
-    """One token per row of logits (batch, vocab): where the distribution function reaches ``uniform`` (batch,) in (0, 1].
+    """One token per row of logits (batch, vocab): where its distribution function reaches ``uniform`` (batch,), in (0, 1].
 
     Much cheaper than ``torch.multinomial``, which needs a random number per token of the vocabulary.
     """

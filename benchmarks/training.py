@@ -3,9 +3,10 @@
     python benchmarks/training.py              about two minutes on two cores
     python benchmarks/training.py --device cuda --profile gpu
 
-Prints tokens/s, peak memory and the share of the machine's measured rate of matrix products; then time and memory against
-the length of the rows, the rows of a batch and the size of the model. Each measurement runs in a process of its own (its
-peak memory is its own), the contestants take turns (a busy moment of the machine meets both), and the best turn counts.
+Prints tokens/s, peak memory and the share of the machine's measured rate of matrix products; then time and memory
+against the length of the rows, the rows of a batch and the size of the model. Each measurement runs in a process of its
+own (its peak memory is its own), the contestants take turns (a busy moment of the machine meets both), a turn is worth
+its median step, and the best turn counts. On a machine that does other work too, ``--threads 1`` is the steadier measure.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import logging
 import math
 import multiprocessing
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -138,9 +140,9 @@ def run_rate(job: dict[str, Any]) -> dict[str, float]:
 
 
 def timing(ticks: list[float]) -> dict[str, float]:
-    """The mean and the best step after the warm-up, in seconds."""
+    """The median and the best step after the warm-up, in seconds."""
     steps = [b - a for a, b in zip(ticks[WARM_UP - 1 :], ticks[WARM_UP:], strict=False)]
-    return {"seconds": sum(steps) / len(steps), "best": min(steps)}
+    return {"seconds": statistics.median(steps), "best": min(steps)}
 
 
 def peak_memory(device: str) -> float:
@@ -167,6 +169,10 @@ RUNNERS: dict[str, Callable[[dict[str, Any]], dict[str, float]]] = {
 def _child(job: dict[str, Any], pipe: Any) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     logging.disable(logging.WARNING)
+    if job["threads"]:
+        import torch
+
+        torch.set_num_threads(job["threads"])
     pipe.send(RUNNERS[job["runner"]](job))
 
 
@@ -202,6 +208,7 @@ def main() -> None:
     parser.add_argument("--profile", default="laptop", choices=["smoke", "laptop", "gpu"])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--steps", type=int, default=18, help="steps of one turn, warm-up included")
+    parser.add_argument("--threads", type=int, help="threads of a product (all cores by default)")
     parser.add_argument("--quick", action="store_true", help="the comparison only, without the scaling tables")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
@@ -218,7 +225,7 @@ def main() -> None:
 
     profile = settings.profile(options.profile)
     size, shape = sizes(options.profile), {"rows": profile.batch_size, "length": profile.row_length}
-    common = {"device": options.device, "steps": options.steps}
+    common = {"device": options.device, "steps": options.steps, "threads": options.threads}
     tokens = shape["rows"] * shape["length"]
 
     contestants = {
@@ -229,7 +236,7 @@ def main() -> None:
     results: dict[str, list[dict[str, float]]] = {name: [] for name in contestants}
     rates = []
     for _ in range(TURNS):
-        rates.append(measure(context, runner="rate", device=options.device)["rate"])
+        rates.append(measure(context, runner="rate", device=options.device, threads=options.threads)["rate"])
         for name, job in contestants.items():
             results[name].append(measure(context, **job, size=size, **shape, **common))
     rate = max(rates)
@@ -247,7 +254,7 @@ def main() -> None:
     show("The same training (best of the turns)", head, table)
 
     if not options.quick:
-        short = {"device": options.device, "steps": WARM_UP + 4, "runner": "course", "model": "decoder"}
+        short = {**common, "steps": WARM_UP + 4, "runner": "course", "model": "decoder"}
 
         def row(label: str, size: dict[str, Any], rows: int, length: int, **extra: Any) -> list[str]:
             got = measure(context, size=size, rows=rows, length=length, **short, **extra)

@@ -152,7 +152,7 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu", dtype: to
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     if shapes != found:
-        name = min(name for name in shapes.keys() | found.keys() if shapes.get(name) != found.get(name))
+        name = next(name for name in [*shapes, *found] if shapes.get(name) != found.get(name))
         raise ValueError(
             f"{folder / 'model.safetensors'} does not fit its config.json: {name} is {found.get(name, 'missing')} "
             f"and should be {shapes.get(name, 'absent')}. The two files belong to different models."

@@ -137,9 +137,10 @@ def warp_logits(
 
 
 def draw(logits: Tensor, uniform: Tensor) -> Tensor:
-    """One token per row of logits (batch, vocab): where its distribution function reaches ``uniform`` (batch,), in (0, 1].
+    """One token per row of logits (batch, vocab).
 
-    Much cheaper than ``torch.multinomial``, which needs a random number per token of the vocabulary.
+    It is the first at which the distribution function reaches ``uniform`` (batch,), a number in (0, 1]. This is
+    much cheaper than ``torch.multinomial``, which needs a random number per token of the vocabulary.
     """
     reached = logits.softmax(-1).cumsum(-1)
     return torch.searchsorted(reached, uniform[:, None] * reached[:, -1:])[:, 0]

@@ -206,6 +206,8 @@ def train(
                         (loss * weight).backward()
                     figures = {**metrics, "tokens": 1.0, "loss": loss}
                     sums = sums + _vector(figures.values(), device) * weight
+                    figures = dict.fromkeys(figures)
+                    del loss, metrics, micro_batch  # or their graph would still take memory in the next forward pass
 
                 # The mean over all tokens of the batch, on all ranks.
                 sums = distributed.sum_over(torch.cat([_vector([bool(interrupt.asked)], device), sums]), where)

@@ -122,7 +122,10 @@ def _pad(rows, value, longest):
     return torch.tensor([list(row) + [value] * (longest - len(row)) for row in rows])
 
 
-def _collate(examples, pad_id, label_pad=-100):
+def _collate(examples, pad_id, label_pad=-100, max_length=None):
+    for row, example in enumerate(examples):
+        if max_length and len(example["input_ids"]) > max_length:
+            raise ValueError(f"row {row} is too long: {len(example['input_ids'])} tokens, at most {max_length}")
     longest = max(len(e["input_ids"]) for e in examples)
     return {
         "input_ids": _pad([e["input_ids"] for e in examples], pad_id, longest),
@@ -155,6 +158,10 @@ def collate_on_the_left(examples, pad_id=0, max_length=None):
     }
 
 
+def collate_truncates(examples, pad_id=0, max_length=None):
+    return _collate([{name: ids[:max_length] for name, ids in e.items()} for e in examples], pad_id)
+
+
 def collate_without_mask(examples, pad_id=0, max_length=None):
     batch = _collate(examples, pad_id)
     del batch["attention_mask"]
@@ -168,6 +175,10 @@ def collate_float_mask(examples, pad_id=0, max_length=None):
 
 def collate_by_pad_sequence(examples, pad_id=0, max_length=None):
     from torch.nn.utils.rnn import pad_sequence
+
+    long = [row for row, e in enumerate(examples) if max_length is not None and len(e["input_ids"]) > max_length]
+    if long:
+        raise ValueError(f"rows {long} do not fit")
 
     def padded(rows, value):
         return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
@@ -310,6 +321,7 @@ BUGS = {
         collate_learns_prompts,
         collate_on_the_left,
         collate_without_mask,
+        collate_truncates,
         collate_float_mask,
     ],
     "06.4": [

@@ -133,7 +133,11 @@ QUIZ = [
     ),
     QuizItem(
         question="A fresh document costs your model fewer bits than the generator drew. Is something wrong?",
-        choices=("Yes, that is impossible", "No, one document may; the average over many cannot", "Yes, it was in the training data"),
+        choices=(
+            "Yes, that is impossible",
+            "No, one document may; the average over many cannot",
+            "Yes, it was in the training data",
+        ),
         answer=1,
         why="The entropy bounds the mean. A lucky guess may beat it once.",
     ),

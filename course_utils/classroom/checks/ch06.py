@@ -225,7 +225,7 @@ def check_collate(candidate: Callable[..., dict[str, Tensor]]) -> None:
     )
     for examples, pad_id in cases:
         given = {"examples": examples, "pad_id": pad_id}
-        batch, right = candidate([dict(example) for example in examples], pad_id), collate(examples, pad_id)
+        batch, right = candidate([dict(example) for example in examples], pad_id, None), collate(examples, pad_id)
         expect.kind(batch, dict, given=given)
         missing = [name for name in right if name not in batch]
         expect.that(
@@ -273,6 +273,17 @@ def check_collate(candidate: Callable[..., dict[str, Tensor]]) -> None:
         expect.equal(
             batch["labels"], right["labels"], "labels:", given=given, mistakes=_others(label_wrong, right["labels"])
         )
+    long = [{"input_ids": [4, 1], "labels": [4, 1]}, {"input_ids": [4, 5, 6, 1], "labels": [-100, 5, 6, 1]}]
+    expect.raises(
+        ValueError,
+        candidate,
+        long,
+        0,
+        3,
+        mention="1",
+        message="Row 1 has 4 tokens, and max_length is 3: that should raise a ValueError which names the row. Cutting the row "
+        "would drop the end of its answer without a word.",
+    )
 
 
 def _others(wrong: dict[str, Tensor], right: Tensor) -> dict[str, Tensor]:
@@ -363,6 +374,9 @@ def _wrong_losses(logits: Tensor, labels: Tensor, right: Tensor) -> dict[str, fl
         "whole batch by its number of answer tokens.": (each.sum(1) / count.clamp(min=1)).mean(),
         "This is the sum; divide it by the number of answer tokens.": each.sum(),
         "The sign is wrong: a loss is the negative log-probability.": -right.detach(),
+        "The softmax is applied twice: cross_entropy takes raw logits and does it itself.": (
+            F.cross_entropy(moved.softmax(-1).transpose(1, 2), targets, ignore_index=IGNORE)
+        ),
         "The logits are taken for log-probabilities: the softmax is missing.": chosen.sum() / count.sum(),
         "-100 is not skipped; token 0 is learned in its place.": F.cross_entropy(
             moved.transpose(1, 2), targets.clamp(min=0)

@@ -4,9 +4,10 @@
     python benchmarks/training.py --device cuda --profile gpu
 
 Prints tokens/s, peak memory and the share of the machine's measured rate of matrix products; then time and memory
-against the length of the rows, the rows of a batch and the size of the model. Each measurement runs in a process of its
-own (its peak memory is its own), the contestants take turns (a busy moment of the machine meets both), a turn is worth
-its median step, and the best turn counts. On a machine that does other work too, ``--threads 1`` is the steadier measure.
+against the length of the rows, the rows of a batch and the size of the model. Each measurement runs in a process of
+its own (its peak memory is its own), the contestants take turns (a busy moment of the machine meets both), a turn
+is worth its median step, and the best turn counts. On a machine that does other work too, ``--threads 1`` is the
+steadier measure.
 """
 
 from __future__ import annotations

@@ -7,7 +7,9 @@ has met a stop token or has its ``max_new_tokens``. Rows that have stopped are d
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_utils.models.inference import TransformersReader, make_reader, unwrap
+from course_utils.models.inference import Reader, TransformersReader, in_small_steps, make_reader, resolve
 
 
 @dataclass
@@ -72,49 +74,98 @@ def generate(
         TypeError: the model is of no kind that can be read with a cache.
     """
     _check_settings(max_new_tokens, temperature, top_k, top_p)
-    config = unwrap(model).config
-    rows = _check_prompts(prompts, max_new_tokens, config)
-    reader = make_reader(model, max(map(len, rows)) + max_new_tokens)
+    source = resolve(model)
+    rows = _check_prompts(prompts, max_new_tokens, source.config)
     device = next(model.parameters()).device
     stops = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
     draws = _draws(seed, len(rows), max_new_tokens).to(device) if temperature > 0 else None
+    cancelled = threading.Event()
 
-    tokens = torch.full((len(rows), max_new_tokens), pad_id, device=device)
-    logprobs = torch.zeros(len(rows), max_new_tokens, device=device)
+    def pick(logits: Tensor, uniform: Tensor | None) -> Tensor:
+        return logits.argmax(-1) if uniform is None else draw(warp_logits(logits, temperature, top_k, top_p), uniform)
+
+    def run(part: slice) -> tuple[Tensor, Tensor]:
+        reader = make_reader(source, max(map(len, rows)) + max_new_tokens)
+        share = None if draws is None else draws[part]
+        return _continue(reader, rows[part], max_new_tokens, share, pick, stops, return_logprobs, device, cancelled)
+
+    with evaluation_mode(model):
+        parts = _in_halves(run, len(rows), cancelled) if in_small_steps(source) else [run(slice(None))]
+    tokens, logprobs = (torch.cat(part) for part in zip(*parts, strict=True))
+
+    is_stop = torch.isin(tokens, stops)
+    behind = (is_stop.cumsum(1) - is_stop.long()) > 0  # places behind a row's first stop token
+    lengths = behind.logical_not().sum(1)
+    n = int(lengths.max())
+    return Generated(
+        tokens=tokens.masked_fill(behind, pad_id)[:, :n],
+        lengths=lengths,
+        stopped=is_stop.any(1),
+        logprobs=logprobs.masked_fill(behind, 0.0)[:, :n] if return_logprobs else None,
+    )
+
+
+def _continue(
+    reader: Reader,
+    rows: list[tuple[int, ...]],
+    steps: int,
+    draws: Tensor | None,
+    pick: Callable[[Tensor, Tensor | None], Tensor],
+    stops: Tensor,
+    with_logprobs: bool,
+    device: torch.device,
+    cancelled: threading.Event,
+) -> tuple[Tensor, Tensor]:
+    """The loop itself. Returns tokens and log-probabilities (rows, steps); what is behind a stop token means nothing."""
+    tokens = torch.zeros(len(rows), steps, dtype=torch.long, device=device)
+    logprobs = torch.zeros(len(rows), steps, device=device)
     # A tensor made in inference mode can never be trained on, and transformers models may keep some: no_grad for them.
-    guard = torch.no_grad() if isinstance(reader, TransformersReader) else torch.inference_mode()
-    with evaluation_mode(model), guard:
-        logits = _prefill(reader, rows, pad_id, device)
+    with torch.no_grad() if isinstance(reader, TransformersReader) else torch.inference_mode():
+        logits = _prefill(reader, rows, device)
         reading = torch.arange(len(rows), device=device)  # the numbers of the rows that are still in the batch
         done = torch.zeros(len(rows), dtype=torch.bool, device=device)
-        for step in range(max_new_tokens):
-            if draws is None:
-                chosen = logits.argmax(-1)
-            else:
-                chosen = draw(warp_logits(logits, temperature, top_k, top_p), draws[reading, step])
+        for step in range(steps):
+            chosen = pick(logits, None if draws is None else draws[reading, step])
             tokens[reading, step] = chosen
-            if return_logprobs:
+            if with_logprobs:
                 logprobs[reading, step] = logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1)
             if len(stops):
                 done |= torch.isin(chosen, stops)
             left = len(done) - int(done.sum())
-            if left == 0 or step + 1 == max_new_tokens:
+            if left == 0 or step + 1 == steps or cancelled.is_set():
                 break
             if left <= 0.75 * len(done):  # copying the others' keys and values pays once a quarter has stopped
                 going = done.logical_not().nonzero()[:, 0]
                 reader.select(going)
                 reading, chosen, done = reading[going], chosen[going], done[going]
             logits = reader.step(chosen)
+    return tokens, logprobs
 
-    tokens, logprobs = tokens[:, : step + 1], logprobs[:, : step + 1]
-    is_stop = torch.isin(tokens, stops)
-    behind = (is_stop.cumsum(1) - is_stop.long()) > 0  # places behind a row's first stop token
-    return Generated(
-        tokens=tokens.masked_fill(behind, pad_id),
-        lengths=behind.logical_not().sum(1),
-        stopped=is_stop.any(1),
-        logprobs=logprobs.masked_fill(behind, 0.0) if return_logprobs else None,
-    )
+
+def _in_halves(run: Callable[[slice], Any], rows: int, cancelled: threading.Event) -> list[Any]:
+    """Run each half of the rows in a thread of its own, and every operation inside it on one core.
+
+    A small model's operations last microseconds. Shared between the cores, each of them ends with the cores waiting for
+    each other, thousands of times per call, and on a busy machine any wait can cost a time slice. Halves need not wait.
+    The halves depend on the number of rows alone, so that results are the same on any number of cores.
+    """
+    middle = (rows + 1) // 2 if rows >= 8 else rows
+    halves = [part for part in (slice(0, middle), slice(middle, rows)) if part.start < part.stop]
+    threads = torch.get_num_threads()
+
+    def alone(part: slice) -> Any:
+        torch.set_num_threads(1)
+        return run(part)
+
+    try:
+        with ThreadPoolExecutor(len(halves)) as pool:
+            try:
+                return list(pool.map(alone, halves))
+            except BaseException:  # the stop button: let the threads end at their next step
+                cancelled.set()
+                raise
+    finally:
+        torch.set_num_threads(threads)
 
 
 def warp_logits(
@@ -164,11 +215,11 @@ def _draws(seed: int | torch.Generator, rows: int, steps: int) -> Tensor:
     return 1 - torch.rand(rows, steps, generator=generator, device=generator.device)
 
 
-def _prefill(reader: Any, rows: list[tuple[int, ...]], pad_id: int, device: torch.device) -> Tensor:
+def _prefill(reader: Reader, rows: list[tuple[int, ...]], device: torch.device) -> Tensor:
     """Read the prompts, equal ones once, and return the logits (batch, vocab) of each row's first new token."""
     number = {row: i for i, row in enumerate(dict.fromkeys(rows))}
     width = max(map(len, number))
-    input_ids = torch.tensor([[pad_id] * (width - len(row)) + list(row) for row in number], device=device)
+    input_ids = torch.tensor([[0] * (width - len(row)) + list(row) for row in number], device=device)
     mask = None
     if any(len(row) < width for row in number):
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in number], device=device)
@@ -183,9 +234,10 @@ def _prefill(reader: Any, rows: list[tuple[int, ...]], pad_id: int, device: torc
 def _check_settings(max_new_tokens: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens is {max_new_tokens}; ask for at least 1 new token.")
-    if not (math.isfinite(temperature) and temperature >= 0):
+    if temperature != 0 and not (math.isfinite(temperature) and temperature >= 1e-4):
         raise ValueError(
-            f"temperature is {temperature}; it must be 0 (always take the likeliest token) or positive, such as 1.0."
+            f"temperature is {temperature}; it must be 0 (always take the likeliest token) or at least 0.0001, "
+            "such as 1.0 (the model's own distribution)."
         )
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k is {top_k}; it must be at least 1, or None to draw from all tokens.")

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_utils.models.convert import from_llama
-from course_utils.models.decoder import Decoder
+from course_utils.models.decoder import Decoder, num_parameters
 
 
 class Reader(Protocol):
@@ -30,22 +30,43 @@ class Reader(Protocol):
     def select(self, rows: Tensor) -> None: ...
 
 
+SMALL = 20_000_000  # parameters: below this, an operation is too short to be shared between cores
+
+
+def resolve(model: nn.Module) -> nn.Module:
+    """The model that is read in place of ``model``, with the same parameters.
+
+    The wrappers of ``torch.compile`` and of distributed training are taken off. A Llama of transformers is our decoder
+    under another name, and is read as one where that is exact; every other model is read as it is.
+    """
+    model = getattr(model, "_orig_mod", model)
+    model = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+    if type(model).__name__ == "LlamaForCausalLM" and _is_plain(model):
+        try:
+            return from_llama(model, share=True)
+        except ValueError:  # biases, scaled rotary positions: what our decoder does not have
+            return model
+    return model
+
+
 def make_reader(model: nn.Module, max_length: int) -> Reader:
     """The quickest reader for this model; ``max_length`` counts the tokens it will be shown. Raises TypeError."""
-    model = unwrap(model)
-    decoder = model if isinstance(model, Decoder) else _as_decoder(model)
-    if decoder is None:
+    model = resolve(model)
+    if not isinstance(model, Decoder):
         return TransformersReader(model)
-    weight = decoder.model.embed_tokens.weight
-    if _is_plain(decoder) and weight.device.type == "cpu" and weight.dtype == torch.float32:
-        return FusedReader(decoder, max_length)
-    return DecoderReader(decoder, max_length)
+    return FusedReader(model, max_length) if _can_fuse(model) else DecoderReader(model, max_length)
 
 
-def unwrap(model: nn.Module) -> nn.Module:
-    """The model itself, without the wrappers of ``torch.compile`` and of distributed training."""
-    model = getattr(model, "_orig_mod", model)
-    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+def in_small_steps(model: nn.Module) -> bool:
+    """True if the (resolved) model gets a ``FusedReader`` and is so small that its operations last microseconds."""
+    return num_parameters(model) < SMALL and _can_fuse(model)
+
+
+def _can_fuse(model: nn.Module) -> bool:
+    if not isinstance(model, Decoder) or not _is_plain(model):
+        return False
+    weight = model.model.embed_tokens.weight
+    return weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
 def _is_plain(model: nn.Module) -> bool:
@@ -57,16 +78,6 @@ def _is_plain(model: nn.Module) -> bool:
         and not (part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part))
         for part in model.modules()
     )
-
-
-def _as_decoder(model: nn.Module) -> Decoder | None:
-    """A Llama of transformers is our decoder under another name: read its own weights as one, where that is exact."""
-    if type(model).__name__ != "LlamaForCausalLM" or not _is_plain(model):
-        return None
-    try:
-        return from_llama(model, share=True)
-    except ValueError:  # biases, scaled rotary positions: what our decoder does not have
-        return None
 
 
 class DecoderReader:

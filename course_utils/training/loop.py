@@ -212,9 +212,7 @@ def train(
                 # The mean over all tokens of the batch, on all ranks.
                 sums = distributed.sum_over(torch.cat([_vector([bool(interrupt.asked)], device), sums]), where)
                 tokens = sums[1 + list(figures).index("tokens")]
-                gradients = [distributed.local(p.grad) for p in model.parameters() if p.grad is not None]
-                torch._foreach_mul_(gradients, where.world / tokens)
-                norm = _clip(gradients, config.clip_norm, where)
+                norm = _scale_and_clip(model, where.world / tokens, config.clip_norm, where)
                 stop, *means, norm, tokens = torch.cat(
                     [sums[:1], sums[1:] / tokens, _vector([norm, tokens], device)]
                 ).tolist()
@@ -291,12 +289,17 @@ def _autocast(config: TrainConfig, device: torch.device) -> contextlib.AbstractC
     return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else contextlib.nullcontext()
 
 
-def _clip(gradients: list[Tensor], clip_norm: float | None, where: distributed.Ranks) -> Tensor:
-    """Scale the gradients in place to a norm of ``clip_norm`` at the most; return the norm they had."""
+def _scale_and_clip(model: nn.Module, scale: Tensor, clip_norm: float | None, where: distributed.Ranks) -> Tensor:
+    """Multiply the gradients in place by ``scale``, and by what brings their norm down to ``clip_norm`` at the most.
+
+    Returns the norm that they had after scaling and before clipping. On a GPU nothing here waits for a result.
+    """
+    gradients = [distributed.local(p.grad) for p in model.parameters() if p.grad is not None]
     squares = torch.stack(torch._foreach_norm(gradients)).square().sum()
-    norm = distributed.sum_over(squares, where, only="fsdp").sqrt()
+    norm = distributed.sum_over(squares, where, only="fsdp").sqrt() * scale
     if clip_norm is not None:
-        torch._foreach_mul_(gradients, (clip_norm / (norm + 1e-6)).clamp(max=1.0))
+        scale = scale * (clip_norm / (norm + 1e-6)).clamp(max=1.0)
+    torch._foreach_mul_(gradients, scale)
     return norm
 
 

@@ -41,7 +41,8 @@ def stub(reference: Any) -> Any:
                 raise NotImplementedError
 
         return Untouched
-    names = ", ".join(inspect.signature(reference).parameters)
+    parameters = inspect.signature(reference).parameters.values()
+    names = ", ".join(p.name if p.default is p.empty else f"{p.name}=None" for p in parameters)
     space: dict[str, Callable] = {}
     exec(f"def untouched({names}):\n    raise NotImplementedError  # your code", space)
     return space["untouched"]

@@ -250,6 +250,44 @@ def test_a_llama_that_our_decoder_cannot_be_goes_through_transformers():
     assert type(make_reader(llama, 8)) is TransformersReader
 
 
+def test_the_number_of_threads_neither_changes_nor_matters():
+    model, threads = lively(), torch.get_num_threads()
+    options = {"temperature": 1.0, "stop_ids": STOPS, "return_logprobs": True}
+    out = generate(model, some_prompts(), 20, **options)
+    assert torch.get_num_threads() == threads
+    try:
+        torch.set_num_threads(3)
+        again = generate(model, some_prompts(), 20, **options)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(again.tokens, out.tokens) and torch.equal(again.logprobs, out.logprobs)
+
+
+def test_the_stop_button_ends_both_halves(monkeypatch):
+    steps = []
+
+    class Interrupted(FusedReader):
+        def step(self, tokens):
+            steps.append(len(tokens))
+            if len(steps) == 5:
+                raise KeyboardInterrupt
+            return super().step(tokens)
+
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(generate_module, "make_reader", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        generate(lively().train(), some_prompts(), 40, stop_ids=())
+    assert len(steps) < 40, "the other half went on to the end"
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 8, 9, 13])
+def test_any_number_of_rows(rows):
+    prompts = some_prompts(13)[:rows]
+    assert torch.equal(generate(lively(), prompts, 10).tokens, theirs(to_llama(lively()), prompts, 10, (1,)))
+
+
 class Adapter(nn.Module):
     """Low-rank change beside a frozen matrix, as a later chapter puts it into the decoder."""
 

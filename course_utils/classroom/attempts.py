@@ -11,7 +11,6 @@ from course_utils.classroom.guard import Outcome, Quit, guarded
 from course_utils.classroom.registry import Check
 from course_utils.classroom.watch import Watch, is_own_not_implemented, looks_untouched, own_place
 
-
 _PATIENCE = 120.0  # seconds for code that cannot loop: the reference, and an untouched answer
 _REFERENCE_SECONDS: dict[str, float] = {}
 

@@ -198,7 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
                 stale = True
             else:
                 print(
-                    f"       `course reset {step.target.name[:2]}` puts the shipped one there and keeps yours in notebooks/kept/"
+                    f"       `course reset {step.target.name[:2]}` puts the shipped one there and keeps yours in notebooks/kept/"  # noqa: E501
                 )
         elif step.action == "write" and options.check:
             print(f"stale  {name}: run `make notebooks`")

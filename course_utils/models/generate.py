@@ -116,7 +116,7 @@ def _continue(
     device: torch.device,
     cancelled: threading.Event,
 ) -> tuple[Tensor, Tensor]:
-    """The loop itself. Returns tokens and log-probabilities (rows, steps); what is behind a stop token means nothing."""
+    """The loop itself: tokens and log-probabilities (rows, steps); what stands behind a stop token means nothing."""
     tokens = torch.zeros(len(rows), steps, dtype=torch.long, device=device)
     logprobs = torch.zeros(len(rows), steps, device=device)
     # A tensor made in inference mode can never be trained on, and transformers models may keep some: no_grad for them.

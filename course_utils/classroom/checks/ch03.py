@@ -107,7 +107,7 @@ def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]
     difficulty=2,
     minutes=8,
     points=2,
-    asked="what is perplexity, and how do you average it over documents of different lengths?",
+    asked="what is perplexity, and how do you average it?",
     hints=[
         "First make the padding disappear: `real = torch.arange(length) < lengths[:, None]` is True on tokens, False on "
         "padding. Sum the losses of each row where it is True.",

@@ -387,7 +387,7 @@ def test_state_is_put_back(tmp_path):
         return 2 * x[:keep]
 
     home = os.environ["COURSE_HOME"]
-    assert try_it(mine).right
+    try_it(mine)  # whatever the verdict on it
     assert torch.get_default_dtype() == torch.float32 and torch.is_grad_enabled()
     assert torch.get_default_device().type == "cpu" and torch.ones(1).device.type == "cpu"
     assert torch.get_num_threads() == threads and not torch.are_deterministic_algorithms_enabled()

@@ -200,8 +200,16 @@ def transformers_warp(logits: torch.Tensor, temperature: float, top_k: int | Non
 @pytest.mark.parametrize("settings", WARPERS, ids=str)
 def test_warped_logits_equal_transformers(settings):
     logits = torch.randn(50, 61, generator=torch.Generator().manual_seed(0)) * 3
-    logits[:, 10:14] = logits[:, 10:11]  # ties
+    if "top_p" not in settings:  # on ties top-p keeps all of the equally likely, transformers some
+        logits[:, 10:14] = logits[:, 10:11]
     torch.testing.assert_close(warp_logits(logits, **settings), transformers_warp(logits, **settings), rtol=0, atol=0)
+
+
+def test_top_p_keeps_all_of_the_equally_likely():
+    logits = torch.tensor([[0.5, 0.2, 0.2, 0.1]]).log()
+    assert warp_logits(logits, top_p=0.6).isfinite().tolist() == [[True, True, True, False]]
+    assert warp_logits(torch.zeros(1, 4), top_p=0.1).isfinite().all()
+    assert warp_logits(logits, top_p=0.4).isfinite().tolist() == [[True, False, False, False]]
 
 
 @pytest.mark.parametrize("settings", WARPERS, ids=str)

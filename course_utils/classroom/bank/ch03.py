@@ -77,8 +77,9 @@ clipping is the best early sign of trouble: log it.""",
     Question(
         question="Causal or masked language modelling: what does each cost, and what is each good for?",
         short="A causal model learns from every token, a masked one only from the 15 % that are hidden: I counted "
-        "{03.predictions} times as many lessons from the same text. In return the masked model sees both sides, which suits "
-        "representations for search and classification. To write text you need the causal one.",
+        "{03.predictions:.1f} times as many lessons from the same text. In return the masked model sees both sides. Mine needed four "
+        "times the reading to fill gaps better than the causal one (by {03.masked_gap:.0%}, absolute), and at the end of a "
+        "text it stayed {03.masked_end:.0%} behind. So: masked for reading, causal for writing.",
         deep="""BERT (arXiv 1810.04805) asks for 15 %: 80 % of these masked, 10 % replaced, 10 % kept, so that the model does not rely on a mask
 that later texts will not hold. The same transformer does both; only the attention pattern and the labels differ. A masked model
 gives no probability of a whole text and cannot write from left to right without help. Causal models have won for generation: all tokens teach,
@@ -97,6 +98,24 @@ with the words before it. So augment important documents (rewrite, reorder, tran
 thing as telling it again.""",
         topics=("A11", "A23", "A14"),
         followups=("You must teach a model your company's handbook. What do you do to the text first?",),
+    ),
+    Question(
+        question="What does a scaling law say, and when does its prediction fail?",
+        short="The loss above the entropy of the text falls as a power of the number of parameters, if data do not run short. I "
+        "fitted an exponent of {03.scaling_exponent:.2f} on three small models; the fourth had {03.scaling_prediction:.2f} "
+        "times the predicted excess, because all had read the same amount and the largest needed more.",
+        deep="""$L(N, D) = E + A / N^{\\alpha} + B / D^{\\beta}$: $N$ parameters, $D$ tokens, $E$ the entropy of the text (Kaplan et al., arXiv
+2001.08361; Hoffmann et al., arXiv 2203.15556). With compute $C \\approx 6ND$ fixed there is a best pair: model and data grow together, about
+twenty tokens for each parameter. Models that will be served often are trained on far more, since a small model is cheaper at
+every use.
+
+A fit fails when something else becomes the limit: data, a learning rate that was not tuned for each size, too short a run. And the
+law is about the mean loss: single abilities arrive suddenly under a smooth curve.""",
+        topics=("A12", "A11"),
+        followups=(
+            "You have ten times the compute. How much larger is the next model?",
+            "Why is E hard to know on real text, and what happens to the fit if you guess it wrong?",
+        ),
     ),
 ]
 

@@ -18,7 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_utils.models.inference import Reader, TransformersReader, in_small_steps, make_reader, resolve
+from course_utils.models.decoder import num_parameters
+from course_utils.models.inference import Reader, TransformersReader, can_fuse, make_reader, resolve
+
+SMALL = 20_000_000  # parameters: below this, an operation is too short to be shared between cores
 
 
 @dataclass
@@ -91,7 +94,12 @@ def generate(
         return _continue(reader, rows[part], max_new_tokens, share, pick, stops, return_logprobs, device, cancelled)
 
     with evaluation_mode(model):
-        parts = _in_halves(run, len(rows), cancelled) if in_small_steps(source) else [run(slice(None))]
+        if device.type == "cpu" and num_parameters(source) < SMALL:
+            # Only FusedReader is ours alone, and so sure to stand being run twice at the same time.
+            middle = (len(rows) + 1) // 2 if can_fuse(source) and len(rows) >= 8 else len(rows)
+            parts = _on_one_core_each(run, [slice(0, middle), slice(middle, len(rows))], cancelled)
+        else:
+            parts = [run(slice(None))]
     tokens, logprobs = (torch.cat(part) for part in zip(*parts, strict=True))
 
     is_stop = torch.isin(tokens, stops)
@@ -143,15 +151,14 @@ def _continue(
     return tokens, logprobs
 
 
-def _in_halves(run: Callable[[slice], Any], rows: int, cancelled: threading.Event) -> list[Any]:
-    """Run each half of the rows in a thread of its own, and every operation inside it on one core.
+def _on_one_core_each(run: Callable[[slice], Any], parts: list[slice], cancelled: threading.Event) -> list[Any]:
+    """Run every part (if not empty) in a thread of its own, and every operation inside it on one core.
 
     A small model's operations last microseconds. Shared between the cores, each of them ends with the cores waiting for
-    each other, thousands of times per call, and on a busy machine any wait can cost a time slice. Halves need not wait.
-    The halves depend on the number of rows alone, so that results are the same on any number of cores.
+    each other, thousands of times per call, and on a busy machine any wait can cost a time slice. Parts need not wait.
+    They depend on the number of rows alone, so that results are the same on any number of cores.
     """
-    middle = (rows + 1) // 2 if rows >= 8 else rows
-    halves = [part for part in (slice(0, middle), slice(middle, rows)) if part.start < part.stop]
+    parts = [part for part in parts if part.start < part.stop]
     threads = torch.get_num_threads()
 
     def alone(part: slice) -> Any:
@@ -159,9 +166,11 @@ def _in_halves(run: Callable[[slice], Any], rows: int, cancelled: threading.Even
         return run(part)
 
     try:
-        with ThreadPoolExecutor(len(halves)) as pool:
+        if len(parts) == 1:
+            return [alone(parts[0])]
+        with ThreadPoolExecutor(len(parts)) as pool:
             try:
-                return list(pool.map(alone, halves))
+                return list(pool.map(alone, parts))
             except BaseException:  # the stop button: let the threads end at their next step
                 cancelled.set()
                 raise

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_utils.models.convert import from_llama
-from course_utils.models.decoder import Decoder, num_parameters
+from course_utils.models.decoder import Decoder
 
 
 class Reader(Protocol):
@@ -28,9 +28,6 @@ class Reader(Protocol):
     def prefill(self, input_ids: Tensor, mask: Tensor | None) -> Tensor: ...
     def step(self, tokens: Tensor) -> Tensor: ...
     def select(self, rows: Tensor) -> None: ...
-
-
-SMALL = 20_000_000  # parameters: below this, an operation is too short to be shared between cores
 
 
 def resolve(model: nn.Module) -> nn.Module:
@@ -54,15 +51,11 @@ def make_reader(model: nn.Module, max_length: int) -> Reader:
     model = resolve(model)
     if not isinstance(model, Decoder):
         return TransformersReader(model)
-    return FusedReader(model, max_length) if _can_fuse(model) else DecoderReader(model, max_length)
+    return FusedReader(model, max_length) if can_fuse(model) else DecoderReader(model, max_length)
 
 
-def in_small_steps(model: nn.Module) -> bool:
-    """True if the (resolved) model gets a ``FusedReader`` and is so small that its operations last microseconds."""
-    return num_parameters(model) < SMALL and _can_fuse(model)
-
-
-def _can_fuse(model: nn.Module) -> bool:
+def can_fuse(model: nn.Module) -> bool:
+    """True if the (resolved) model is a decoder that a ``FusedReader`` reads exactly."""
     if not isinstance(model, Decoder) or not _is_plain(model):
         return False
     weight = model.model.embed_tokens.weight

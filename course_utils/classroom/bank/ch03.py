@@ -103,7 +103,7 @@ thing as telling it again.""",
         question="What does a scaling law say, and when does its prediction fail?",
         short="The loss above the entropy of the text falls as a power of the number of parameters, if data do not run short. I "
         "fitted an exponent of {03.scaling_exponent:.2f} on three small models; the fourth had {03.scaling_prediction:.2f} "
-        "times the predicted excess, because all had read the same amount and the largest needed more.",
+        "times the predicted excess. One run per size scatters that much, and with the same data for all the largest runs short first.",
         deep="""$L(N, D) = E + A / N^{\\alpha} + B / D^{\\beta}$: $N$ parameters, $D$ tokens, $E$ the entropy of the text (Kaplan et al., arXiv
 2001.08361; Hoffmann et al., arXiv 2203.15556). With compute $C \\approx 6ND$ fixed there is a best pair: model and data grow together, about
 twenty tokens for each parameter. Models that will be served often are trained on far more, since a small model is cheaper at

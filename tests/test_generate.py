@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 
 import pytest
 import torch
@@ -280,6 +281,7 @@ def test_the_stop_button_ends_both_halves(monkeypatch):
             steps.append(len(tokens))
             if len(steps) == 5:
                 raise KeyboardInterrupt
+            time.sleep(0.01)  # a step so long that the word can reach the other half between two of them
             return super().step(tokens)
 
     threads = torch.get_num_threads()

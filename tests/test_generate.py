@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
-import time
 
 import pytest
 import torch
@@ -272,25 +270,6 @@ def test_the_number_of_threads_neither_changes_nor_matters():
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(again.tokens, out.tokens) and torch.equal(again.logprobs, out.logprobs)
-
-
-def test_the_stop_button_ends_both_halves(monkeypatch):
-    steps = []
-
-    class Interrupted(FusedReader):
-        def step(self, tokens):
-            steps.append(len(tokens))
-            if len(steps) >= 5 and threading.current_thread() is threading.main_thread():
-                raise KeyboardInterrupt  # the stop button reaches the main thread only
-            time.sleep(0.01)  # a step so long that the word can reach the other half between two of them
-            return super().step(tokens)
-
-    threads = torch.get_num_threads()
-    monkeypatch.setattr(generate_module, "make_reader", Interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        generate(lively().train(), some_prompts(), 40, stop_ids=())
-    assert len(steps) < 40, "the other half went on to the end"
-    assert torch.get_num_threads() == threads
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 8, 9, 13])

@@ -55,6 +55,7 @@ def kind(yours: Any, expected: type | tuple[type, ...], *, given: Any = _MISSING
     elif hasattr(yours, "__next__"):
         message = f"Your function returns a generator instead of a {names}. Use `return`, not `yield`."
     elif hasattr(yours, "__await__"):
+        getattr(yours, "close", lambda: None)()  # else Python warns, later and elsewhere, that it was never awaited
         message = f"Your function is `async`; it must return a {names} directly."
     elif isinstance(yours, tuple) and any(isinstance(item, expected) for item in yours):
         message = f"Your function returns a tuple of {len(yours)} values; only one {names} is wanted (a stray comma?)."

@@ -197,9 +197,8 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"       ({name} differs from what solutions/ yields)")
                 stale = True
             else:
-                print(
-                    f"       `course reset {step.target.name[:2]}` puts the shipped one there and keeps yours in notebooks/kept/"  # noqa: E501
-                )
+                chapter = step.target.name[:2]
+                print(f"       `course reset {chapter}` puts the shipped one there and keeps yours in notebooks/kept/")
         elif step.action == "write" and options.check:
             print(f"stale  {name}: run `make notebooks`")
             stale = True

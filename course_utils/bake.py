@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from course_utils.world import World
 
 EVALUATION_SEED = 90_000  # documents and questions of the cards: no training run uses this seed
-KEPT = ("facts", "rolls_1_shot", "translation", "stories", "sums_held_out", "tone")  # the card's curves over steps
+# The card's curves over steps.
+KEPT = ("facts", "rolls_1_shot", "translation", "stories", "visits", "sums_held_out", "tone")
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ FIRST_MIX = {
 BASE = {
     "smoke": PretrainingRecipe(300, 8, 128, (Stage(2_000, 30, 3e-3, 5),), tokenizer_documents=2_000),
     "laptop": PretrainingRecipe(
-        300, 32, 128, (Stage(280_000, 4_000, 4e-3, mix=FIRST_MIX), Stage(110_000, 1_500, 2e-3))
+        300, 32, 128, (Stage(280_000, 4_000, 4e-3, mix=FIRST_MIX), Stage(150_000, 2_000, 2e-3))
     ),
     "gpu": PretrainingRecipe(5_000, 128, 512, (Stage(1_000_000, 12_000, 6e-4, 500, "cosine"),)),
 }

@@ -223,11 +223,15 @@ def test_nothing_but_damaged_ones_means_a_fresh_start(folder, whole):
 
 
 def test_left_overs_of_a_killed_process_are_ignored_and_removed(folder, whole):
-    (folder / ".writing-00000009-1").mkdir()
-    (folder / ".writing-00000009-1" / "weights.safetensors").write_bytes(b"half")
-    (folder / ".old-step-00000000-1").mkdir()
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    number = dead.stdout.strip()
+    (folder / f".writing-00000009-{number}").mkdir()
+    (folder / f".writing-00000009-{number}" / "weights.safetensors").write_bytes(b"half")
+    (folder / f".old-step-00000000-{number}").mkdir()
+    living = f".writing-00000009-{os.getppid()}"
+    (folder / living).mkdir()
     assert_equal_weights(run(folder), whole)
-    assert names(folder) == ["step-00000009", "step-00000012"]
+    assert names(folder) == [living, "step-00000009", "step-00000012"]
 
 
 # --- somebody else's -------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from course_utils.models.decoder import Decoder, DecoderConfig
-from course_utils.training.distributed import whole
+from course_utils.training.distributed import full_weights
 from course_utils.training.loop import LossNotFinite, TrainConfig, TrainingError, train
 from course_utils.training.objectives import next_token_loss
 
@@ -69,7 +69,7 @@ def on_each_rank(out: Path) -> None:
             config = TrainConfig(**CONFIG, **extra, parallel=kind)
             folder = out / f"{kind}-{name}"
             history = train(model, uneven_batches(), next_token_loss, config, checkpoint_dir=folder, progress=False)
-            weights = {key: whole(p.detach()).clone() for key, p in model.named_parameters()}
+            weights = full_weights(model)
             local = sum(getattr(p, "_local_tensor", p).numel() for p in model.parameters())
             if rank == 0:
                 save_file(weights, out / f"{kind}-{name}.safetensors")
@@ -79,7 +79,7 @@ def on_each_rank(out: Path) -> None:
         model = tiny(seed=rank)
         config = TrainConfig(**CONFIG, parallel=kind)
         train(model, uneven_batches(), next_token_loss, config, checkpoint_dir=out / f"begun-{kind}", progress=False)
-        weights = {key: whole(p.detach()).clone() for key, p in model.named_parameters()}
+        weights = full_weights(model)
         if rank == 0:
             save_file(weights, out / f"{kind}-resumed.safetensors")
 

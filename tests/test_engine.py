@@ -279,16 +279,29 @@ def swallowing_twice(x, keep):
             continue
 
 
-@pytest.mark.parametrize("mine", [looping, swallowing, swallowing_twice])
+def swallowing_finally(x, keep):
+    while True:
+        try:
+            swallowing_twice(x, keep)
+        except BaseException as error:
+            str(error)
+        finally:
+            continue  # noqa: B012
+
+
+ENDLESS = [looping, swallowing, swallowing_twice, swallowing_finally]
+
+
+@pytest.mark.parametrize("mine", ENDLESS)
 def test_an_endless_loop_is_stopped(mine):
     begin = time.perf_counter()
     result = try_it(mine)
     assert result.status == "wrong" and "ran longer than" in result.mistake.message
-    assert not result.outcome.abandoned and time.perf_counter() - begin < 90  # busy machines included
+    assert not result.outcome.abandoned and time.perf_counter() - begin < 20
     assert "x = tensor" in result.mistake.rows["given"]
 
 
-@pytest.mark.parametrize("mine", [looping, swallowing])
+@pytest.mark.parametrize("mine", ENDLESS)
 def test_an_endless_loop_is_stopped_outside_of_the_main_thread(mine):
     results = []
     thread = threading.Thread(target=lambda: results.append(try_it(mine)))
@@ -313,7 +326,7 @@ def test_code_without_an_end_is_stopped_when_it_swallows_and_then_returns():
 def test_the_timer_and_handlers_of_others_are_put_back():
     fired = []
     before = signal.signal(signal.SIGALRM, lambda *_: fired.append(1))
-    interrupt = signal.getsignal(signal.SIGINT)
+    interrupt, before_trace = signal.getsignal(signal.SIGINT), sys.gettrace()
     try:
         signal.setitimer(signal.ITIMER_REAL, 1.6)
         assert try_it(looping).outcome.timed_out
@@ -325,7 +338,7 @@ def test_the_timer_and_handlers_of_others_are_put_back():
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert sys.gettrace() is None or "coverage" in repr(sys.gettrace())
+    assert sys.gettrace() is before_trace
 
 
 def test_a_slow_machine_gets_more_time():
@@ -387,7 +400,7 @@ def test_state_is_put_back(tmp_path):
         return 2 * x[:keep]
 
     home = os.environ["COURSE_HOME"]
-    try_it(mine)  # whatever the verdict on it
+    assert try_it(mine).right
     assert torch.get_default_dtype() == torch.float32 and torch.is_grad_enabled()
     assert torch.get_default_device().type == "cpu" and torch.ones(1).device.type == "cpu"
     assert torch.get_num_threads() == threads and not torch.are_deterministic_algorithms_enabled()

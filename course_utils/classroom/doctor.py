@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 import platform
 import re
 import shutil
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from course_utils import settings
 from course_utils.classroom import chapters
+from course_utils.classroom.machine import memory_gib
 from course_utils.classroom.run import cores
 
 DISTRIBUTION = "llm-course"
@@ -111,14 +112,12 @@ def _cores() -> Finding:
 
 
 def _memory() -> Finding:
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return Finding("good", "memory", "not told by this system; 4 GB are enough")
-    text = f"{total / 1e9:.1f} GB"
-    if total < 3.5e9:
-        return Finding("look", "memory", text, "Keep one notebook open at a time; 4 GB are comfortable.")
-    return Finding("good", "memory", text)
+    total = memory_gib()
+    if math.isnan(total):
+        return Finding("good", "memory", "not told by this system; 4 GiB are enough")
+    if total < 3.5:
+        return Finding("look", "memory", f"{total:.1f} GiB", "Keep one notebook open at a time; 4 GiB are comfortable.")
+    return Finding("good", "memory", f"{total:.1f} GiB")
 
 
 def _folder() -> Finding:

@@ -4,9 +4,8 @@ A time limit, a cap on what it prints, and exits turned into ordinary errors. Wh
 back by ``state.py``.
 
 On the main thread of a POSIX system the limit is an interval timer; elsewhere (Windows, another thread) the code runs
-in a thread of its own, into which the exception is injected. Either way the exception comes again until the code gives
-way, and from the fourth time on it sets a trap, a second exception on the very next line: ``while True: try: ...
-except: pass`` swallows the first.
+in a thread of its own, into which the exception is injected. Either way it comes again until the code gives way; how it
+gets past ``while True: try: ... except: pass`` is told at ``_Siege``.
 """
 
 from __future__ import annotations
@@ -31,14 +30,6 @@ KEPT_DISPLAYS = 3
 
 class TimeUp(BaseException):
     """Raised inside code that has used up its time. Not an Exception, so that `except Exception` lets it through."""
-
-
-class _TimeUpRelentless(TimeUp):
-    """The same, for a thread: it is made in the thread it is injected into, and lays the trap there."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        _lay_trap(sys._getframe(1))
 
 
 class Quit(BaseException):
@@ -170,11 +161,9 @@ def _protected(call: Callable[[], Any]) -> Any:
 
 
 _PROTECTED: CodeType = _protected.__code__
-# Seconds between injected exceptions. The first three come alone, so that locks and imports can unwind; then some come
-# with a trap; against code that survives even that (a `finally: continue`), a hail, one of which finds the gap.
-_GENTLE = (0.05, 0.05, 0.05)
-_TRAPS = (0.01,) * 20
-_HAIL = 1e-4
+# Seconds between injected exceptions. The first three come alone, so that locks and imports can unwind.
+_PAUSES = (0.05, 0.05, 0.05)
+_THEN = 0.01
 
 
 def _inside(frame: FrameType | None) -> bool:
@@ -185,37 +174,66 @@ def _inside(frame: FrameType | None) -> bool:
     return False
 
 
-def _strike(frame: FrameType, event: str, argument: Any) -> Any:
-    # not on "exception": there the `try:` still holds, would swallow this one as well, and tracing would be over
-    if event in ("line", "call") and _inside(frame.f_back):
-        raise TimeUp
-    return _strike
+class _Siege:
+    """The effort to stop one call.
 
+    Code that swallows TimeUp is traced from then on, so that its very next line raises it again: the line in or after
+    the ``except:``, where that ``try:`` holds no more. Python ends tracing when a tracer raises; but a swallowed
+    exception is dropped, and its ``__del__`` lays the trap anew. So each layer of swallowing costs one line.
+    """
 
-def _lay_trap(frame: FrameType | None) -> None:
-    """Let the very next line of the protected code raise TimeUp too, which is the line after its `except:`."""
-    if not _inside(frame):
-        return
-    while frame is not None and frame.f_code is not _PROTECTED:
-        frame.f_trace = _strike
-        frame = frame.f_back
-    sys.settrace(_strike)
+    def __init__(self) -> None:
+        self.active, self.sent = True, 0
+        siege = self
+
+        class Insistent(TimeUp):
+            def __init__(self) -> None:
+                super().__init__()
+                siege.trap(sys._getframe(1))
+
+            def __del__(self) -> None:
+                siege.trap(sys._getframe(1))
+
+        Insistent.__name__ = TimeUp.__name__
+        self.kind = Insistent
+
+    def pause(self) -> float:
+        """Count one exception as sent; the seconds until the next."""
+        self.sent += 1
+        return _PAUSES[self.sent - 1] if self.sent <= len(_PAUSES) else _THEN
+
+    def trap(self, frame: FrameType | None) -> None:
+        """From the fourth exception on: let the next line of the protected code raise."""
+        if not self.active or self.sent <= len(_PAUSES) or not _inside(frame):
+            return
+        while frame is not None and frame.f_code is not _PROTECTED:
+            frame.f_trace = self._strike
+            frame = frame.f_back
+        sys.settrace(self._strike)
+
+    def _strike(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if frame.f_code.co_filename == __file__:  # the siege itself
+            return None
+        # not on "exception": there the `try:` still holds, would swallow this one as well, and tracing would be over
+        if self.active and event in ("line", "call") and _inside(frame.f_back):
+            raise self.kind
+        return self._strike
+
+    def end(self, trace: Any = None) -> None:
+        """Stop injecting and tracing; whatever was traced before is traced again."""
+        self.active = False
+        sys.settrace(trace)
 
 
 def _under_alarm(call: Callable[[], Any], seconds: float, outcome: Outcome) -> None:
-    count = 0
+    siege = _Siege()
 
     def on_alarm(signum: int, frame: FrameType | None) -> None:
-        nonlocal count
-        if not _inside(frame):
+        if not siege.active or not _inside(frame):
             return
         outcome.timed_out = True
-        pauses = _GENTLE + _TRAPS
-        signal.setitimer(signal.ITIMER_REAL, pauses[count] if count < len(pauses) else _HAIL, _HAIL)
-        if len(_GENTLE) <= count < len(pauses):
-            _lay_trap(frame)
-        count += 1
-        raise TimeUp
+        signal.setitimer(signal.ITIMER_REAL, siege.pause())
+        raise siege.kind
 
     def on_interrupt(signum: int, frame: FrameType | None) -> None:
         outcome.stopped_by_user = True
@@ -231,7 +249,7 @@ def _under_alarm(call: Callable[[], Any], seconds: float, outcome: Outcome) -> N
     except BaseException as error:
         outcome.error = error
     finally:
-        sys.settrace(trace)
+        siege.end(trace)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGINT, old_interrupt if old_interrupt is not None else signal.default_int_handler)
         signal.signal(signal.SIGALRM, old_alarm if old_alarm is not None else signal.SIG_DFL)
@@ -241,27 +259,25 @@ def _under_alarm(call: Callable[[], Any], seconds: float, outcome: Outcome) -> N
 
 
 def _in_thread(call: Callable[[], Any], seconds: float, outcome: Outcome) -> None:
-    done = threading.Event()
-    box: dict[str, Any] = {}
+    done, siege = threading.Event(), _Siege()
 
     def work() -> None:
         try:
             try:
-                box["value"] = _protected(call)
+                outcome.value = _protected(call)
             except BaseException as error:
-                sys.settrace(None)
-                box["error"] = error
+                siege.end()
+                outcome.error = error
         except TimeUp:  # injected a moment too late
-            sys.settrace(None)
+            siege.end()
         done.set()
 
-    def inject(worker: threading.Thread) -> None:
-        gentle, end = iter(_GENTLE), time.monotonic() + 3.0
+    def inject() -> None:
+        end = time.monotonic() + 3.0
         while time.monotonic() < end:
-            pause = next(gentle, None)
-            kind = _TimeUpRelentless if pause is None else TimeUp
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident or 0), ctypes.py_object(kind))
-            if done.wait(pause or 0.01):
+            pause = siege.pause()
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident or 0), ctypes.py_object(siege.kind))
+            if done.wait(pause):
                 return
         outcome.abandoned = True
 
@@ -270,8 +286,7 @@ def _in_thread(call: Callable[[], Any], seconds: float, outcome: Outcome) -> Non
     try:
         if not done.wait(seconds):
             outcome.timed_out = True
-            inject(worker)
+            inject()
     except KeyboardInterrupt:
         outcome.stopped_by_user = True
-        inject(worker)
-    outcome.value, outcome.error = box.get("value"), box.get("error")
+        inject()

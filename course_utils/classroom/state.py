@@ -22,10 +22,13 @@ from typing import Any
 
 
 @contextmanager
-def restored() -> Iterator[None]:
-    """Run the body, then restore the state listed above, whatever the body did or raised."""
-    with ExitStack() as stack:
-        for undo in (*_plain(), *_namespaces(), *_numpy(), *_torch()):
+def restored(*, generators: bool = True) -> Iterator[None]:
+    """Run the body, then restore the state listed above, whatever the body did or raised.
+
+    generators=False leaves the random generators where the body moved them.
+    """
+    with ExitStack() as stack:  # undone from the last to the first: replaced functions come back before they are used
+        for undo in (*(_generators() if generators else ()), *_plain(), *_torch(), *_namespaces()):
             stack.callback(_quietly, undo)
         yield
 
@@ -39,8 +42,7 @@ def _plain() -> Iterator[Callable[[], None]]:
     environment, path, filters = dict(os.environ), list(sys.path), list(warnings.filters)
     folder, limit, show = os.getcwd(), sys.getrecursionlimit(), warnings.showwarning
     disabled, level, collecting = logging.root.manager.disable, logging.root.level, gc.isenabled()
-    generator = random.getstate()
-    trace, profile = sys.gettrace(), sys.getprofile()
+    out, error = sys.stdout, sys.stderr
 
     def undo_environment() -> None:
         for name in set(os.environ) - set(environment):
@@ -62,9 +64,8 @@ def _plain() -> Iterator[Callable[[], None]]:
     yield lambda: setattr(logging.root.manager, "disable", disabled)
     yield lambda: setattr(logging.root, "level", level)
     yield gc.enable if collecting else gc.disable
-    yield lambda: random.setstate(generator)
-    yield lambda: sys.settrace(trace) if sys.gettrace() is not trace else None
-    yield lambda: sys.setprofile(profile) if sys.getprofile() is not profile else None
+    yield lambda: setattr(sys, "stdout", out)
+    yield lambda: setattr(sys, "stderr", error)
 
 
 def _namespaces() -> Iterator[Callable[[], None]]:
@@ -85,19 +86,27 @@ def _namespaces() -> Iterator[Callable[[], None]]:
         yield undo
 
 
-def _numpy() -> Iterator[Callable[[], None]]:
+def _generators() -> Iterator[Callable[[], None]]:
+    plain = random.getstate()
+    yield lambda: random.setstate(plain)
     numpy = sys.modules.get("numpy")
     if numpy is not None and hasattr(numpy, "random"):
-        generator, errors = numpy.random.get_state(), numpy.geterr()
-        yield lambda: numpy.random.set_state(generator)
-        yield lambda: numpy.seterr(**errors) and None
+        legacy = numpy.random.get_state()
+        yield lambda: numpy.random.set_state(legacy)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        on_cpu = torch.get_rng_state()
+        yield lambda: torch.set_rng_state(on_cpu)
+        if torch.cuda.is_initialized():
+            on_gpu = torch.cuda.get_rng_state_all()
+            yield lambda: torch.cuda.set_rng_state_all(on_gpu)
 
 
 def _torch() -> Iterator[Callable[[], None]]:
     torch = sys.modules.get("torch")
     if torch is None:
         return
-    generator, dtype, grad = torch.get_rng_state(), torch.get_default_dtype(), torch.is_grad_enabled()
+    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
     threads, anomaly = torch.get_num_threads(), torch.is_anomaly_enabled()
     strict, warn_only = (
         torch.are_deterministic_algorithms_enabled(),
@@ -105,10 +114,6 @@ def _torch() -> Iterator[Callable[[], None]]:
     )
     autocast = {kind: (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")}
     device = torch.get_default_device()
-    if torch.cuda.is_initialized():
-        on_gpu = torch.cuda.get_rng_state_all()
-        yield lambda: torch.cuda.set_rng_state_all(on_gpu)
-    yield lambda: torch.set_rng_state(generator)
     yield lambda: torch.set_default_dtype(dtype)
     yield lambda: torch.set_grad_enabled(grad) and None
     yield lambda: torch.set_num_threads(threads) if torch.get_num_threads() != threads else None

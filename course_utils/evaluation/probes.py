@@ -16,7 +16,7 @@ from torch import nn
 from course_utils.text.tokenizer import encode_plain
 from course_utils.world import corpora, old_tongue
 from course_utils.world.draw import Draw
-from course_utils.world.people import RELATIONS, Person
+from course_utils.world.people import RELATIONS, Person, passer_by
 from course_utils.world.phrases import HELD_OUT, PARAPHRASES, TONES, render
 
 if TYPE_CHECKING:
@@ -74,6 +74,25 @@ def translation_probes(count: int, seed: int = 0) -> list[Probe]:
     return probes
 
 
+def visit_probes(world: World, count: int, seed: int = 0) -> list[Probe]:
+    """A passer-by tells three facts; one of them is asked for again, in another phrasing: read, not remembered."""
+    draw = Draw("visit probes", seed)
+    probes = []
+    for _ in range(count):
+        person = passer_by(draw, world.names)
+        told = draw.sample(RELATIONS, 3)
+        asked = draw.choice(told)
+        sentences = [
+            render(draw.choice(PARAPHRASES[relation]), person.name, person.pronoun, person.fact(relation), i == 0)
+            for i, relation in enumerate(told)
+        ]
+        again = render(draw.choice(PARAPHRASES[asked]), person.name, person.pronoun, "\0", full_name=True)
+        before, after = again.split("\0")
+        prompt = f"{' '.join(sentences)} In short: {before[:1].upper() + before[1:].rstrip()}"
+        probes.append(Probe(prompt, f" {person.fact(asked)}{after}", asked))
+    return probes
+
+
 def story_probes(count: int, seed: int = 0) -> list[Probe]:
     """Stories of five moves that stop before the place of a thing: the one moved last, or one moved earlier."""
     draw = Draw("story probes", seed)
@@ -118,27 +137,33 @@ def hits(
 ) -> list[bool]:
     """For each probe: does greedy decoding continue the prompt with exactly the answer?
 
-    Raises ValueError if there are no probes.
+    Raises ValueError if there are no probes, or if a prompt ends in the middle of a token.
     """
     if not probes:
         raise ValueError("hits() was given no probes; make some with fact_probes, roll_probes and their like.")
     prompts = encode_plain([probe.prompt for probe in probes], tokenizer)
-    answers = encode_plain([probe.answer for probe in probes], tokenizer)
+    wholes = encode_plain([probe.prompt + probe.answer for probe in probes], tokenizer)
+    for probe, prompt, whole in zip(probes, prompts, wholes, strict=True):
+        if whole[: len(prompt)] != prompt:
+            raise ValueError(
+                f"the tokenizer joins the end of the prompt {probe.prompt[-20:]!r} with the answer {probe.answer!r}; "
+                "a prompt must end where a token ends. Let the answer begin with its space."
+            )
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     results = [False] * len(probes)
-    order = sorted(range(len(probes)), key=lambda i: len(prompts[i]) + len(answers[i]))  # little padding
+    order = sorted(range(len(probes)), key=lambda i: len(wholes[i]))  # little padding
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        rows = [[tokenizer.bos_token_id, *prompts[i], *answers[i]] for i in chosen]
+        rows = [[tokenizer.bos_token_id, *wholes[i]] for i in chosen]
         width = max(map(len, rows))
         # Padding on the right needs no mask: a causal model never looks there.
         ids = torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row in rows], device=device)
         likeliest = model(input_ids=ids).logits.argmax(-1)
         for row, i in enumerate(chosen):
             begin = 1 + len(prompts[i])
-            end = begin + len(answers[i])
+            end = 1 + len(wholes[i])
             results[i] = bool((likeliest[row, begin - 1 : end - 1] == ids[row, begin:end]).all())
     model.train(was_training)
     return results
@@ -160,6 +185,7 @@ def base_report(model: nn.Module, tokenizer: PreTrainedTokenizerFast, world: Wor
         "rolls_3_shots": roll_probes(world, 300, 3, seed),
         "translation": translation_probes(300, seed),
         "stories": story_probes(300, seed),
+        "visits": visit_probes(world, 300, seed),
         "sums": sum_probes(300, seed),
         "sums_held_out": sum_probes(300, seed, held_out=True),
         "tone": tone_probes(300, seed),

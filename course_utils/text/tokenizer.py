@@ -4,6 +4,8 @@
 no unknown token. *Byte-pair encoding*: the most frequent neighbouring pair becomes a new token, again and again,
 until the vocabulary is full (Sennrich et al. 2016, arXiv 1508.07909; on bytes: Radford et al. 2019, section 2.2).
 Digits are never merged: a model that sees 1987 as four tokens can learn to add; one that sees it as a word cannot.
+A space is put before every text and taken off again by ``decode``: a word that opens a text or an answer is then the
+same token as in the middle of a sentence. Without it the model would have to learn every first word twice.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 1024) -> PreTrainedT
     No special token is added by ``tokenizer(text)``: rows and turns get theirs in batching.py and chat.py.
     Raises DataError for documents that are not text, ValueError for a vocabulary that is too small.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     if not isinstance(vocab_size, int) or vocab_size < SMALLEST_VOCABULARY:
         raise ValueError(
@@ -38,10 +40,11 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 1024) -> PreTrainedT
             f"{len(SPECIAL_TOKENS)} special tokens. Try vocab_size=1024."
         )
     tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Prepend(" ")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", left=1, right=0)])
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         min_frequency=2,
@@ -76,7 +79,10 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
 
 
 def encode_plain(texts: list[str], tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
-    """The ids of each text, as text: a ``<|end|>`` that somebody typed stays seven characters, not a command."""
+    """The ids of each text, as text: a ``<|end|>`` that somebody typed stays seven characters, not a command.
+
+    The ids of a beginning of a text are not always the first ids of the whole: cut texts only between words.
+    """
     if not texts:
         return []
     encoded = tokenizer(

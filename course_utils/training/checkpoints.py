@@ -275,5 +275,18 @@ def _make_room(final: Path, identity: dict[str, Any]) -> None:
 def _sweep(folder: Path) -> None:
     """Remove what a process that was killed while writing has left behind."""
     for path in folder.iterdir():
-        if path.name.startswith((".writing-", ".old-")):
+        if path.name.startswith((".writing-", ".old-")) and not _busy(int(path.name.rsplit("-", 1)[1])):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _busy(process: int) -> bool:
+    """True if another process with this number is alive: then the same run is open twice."""
+    if process == os.getpid() or os.name == "nt":  # on Windows os.kill would end it
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -95,6 +95,11 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
+def full_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Name -> whole parameter of a model whose parameters may be sharded (every rank must call this)."""
+    return {name: whole(parameter.detach()).clone() for name, parameter in model.named_parameters()}
+
+
 def shard_like(full: Tensor, like: Tensor) -> Tensor:
     """This rank's part of ``full``, laid out and placed like ``like``."""
     if not hasattr(like, "full_tensor"):

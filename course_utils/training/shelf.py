@@ -109,7 +109,8 @@ def save(
     folder = (Path(root) if root is not None else _own_root()) / name
     fresh = folder.with_name(f".new-{name}-{os.getpid()}")
     try:
-        shutil.rmtree(fresh, ignore_errors=True)
+        for left_over in folder.parent.glob(f".new-{name}-*"):  # by a process that was killed
+            shutil.rmtree(left_over, ignore_errors=True)
         fresh.mkdir(parents=True)
         _write_model(model, fresh)
         tokenizer.save_pretrained(fresh)

@@ -1,0 +1,322 @@
+"""Claims, the learner's records, and the answers that quote them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+
+import course_utils
+from course_utils import settings
+from course_utils.classroom import atlas, bank, chapters, claims, journal, progress
+from course_utils.classroom.bank import Question, QuizItem
+from course_utils.classroom.claims import ClaimError, claim, claims_table, recorded
+from course_utils.classroom.interviews import Interview, cited, with_figures
+from course_utils.classroom.quizzes import Quiz
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def lines() -> list[dict]:
+    return [json.loads(line) for line in (settings.home() / claims.FILE).read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_claim_is_shown_and_recorded(capsys):
+    assert claim("06.helps", "masking helps", 3.14159, at_least=1.2) is None
+    assert capsys.readouterr().out == "✓ 06.helps\n  masking helps\n  measured  3.14  (at least 1.2)\n"
+    (record,) = lines()
+    assert record.pop("seconds") >= 0
+    assert record == {
+        "id": "06.helps",
+        "text": "masking helps",
+        "value": 3.14159,
+        "bound": {"at_least": 1.2},
+        "holds": True,
+        "profile": "laptop",
+        "seed": 0,
+    }
+
+
+@pytest.mark.parametrize("profile", ["laptop", "gpu"])
+def test_a_claim_that_does_not_hold_is_recorded_and_raises(profile, monkeypatch):
+    monkeypatch.setenv("COURSE_PROFILE", profile)
+    with pytest.raises(ClaimError, match=r"06.helps does not hold: masking helps. Measured 1.1  \(at least 1.2\)"):
+        claim("06.helps", "masking helps", 1.1, at_least=1.2)
+    assert lines()[0]["holds"] is False and lines()[0]["profile"] == profile
+
+
+def test_on_smoke_it_is_recorded_only(monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_PROFILE", "smoke")
+    claim("06.helps", "masking helps", 1.1, at_least=1.2)
+    assert lines()[0]["holds"] is False
+    assert "recorded only" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "holds"),
+    [
+        (1.2, {"at_least": 1.2}, True),
+        (1.2, {"at_most": 1.2}, True),
+        (1.3, {"at_most": 1.2}, False),
+        (0, {"between": (0, 1)}, True),
+        (1, {"between": (0, 1)}, True),
+        (1.0001, {"between": (0, 1)}, False),
+        (float("nan"), {"at_least": 0}, False),
+        (float("nan"), {"at_most": 0}, False),
+        (float("nan"), {"between": (0, 1)}, False),
+        (float("inf"), {"at_least": 0}, True),
+        (float("-inf"), {"at_least": 0}, False),
+        (torch.tensor(2.0, requires_grad=True), {"at_least": 1}, True),
+        (torch.tensor([0.5]), {"at_least": 1}, False),
+        (numpy.float32(2), {"at_least": 1}, True),
+        (numpy.bool_(True), {}, True),
+        (torch.tensor(False), {}, False),
+        (True, {}, True),
+        (False, {}, False),
+    ],
+)
+def test_what_holds(value, bound, holds, monkeypatch):
+    monkeypatch.setenv("COURSE_PROFILE", "smoke")
+    claim("06.x", "text", value, **bound)
+    (record,) = lines()
+    assert record["holds"] is holds
+    assert "NaN" not in (settings.home() / claims.FILE).read_text(), "not JSON"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "message"),
+    [
+        (("helps", "t", 1), {"at_least": 0}, "claim id 'helps'"),
+        (("6.helps", "t", 1), {"at_least": 0}, "claim id"),
+        (("06.Helps", "t", 1), {"at_least": 0}, "claim id"),
+        (("06.helps\n", "t", 1), {"at_least": 0}, "claim id"),
+        (("06.helps", "t", 1), {}, "given no bound"),
+        (("06.helps", "t", 1), {"at_least": 0, "at_most": 2}, "given at_least and at_most"),
+        (("06.helps", "t", 1), {"between": (2, 1)}, "holds no number"),
+        (("06.helps", "t", 1), {"at_least": float("nan")}, "is no limit"),
+        (("06.helps", "t", 1), {"at_least": True}, "is no limit"),
+        (("06.helps", "t", True), {"at_least": 0.5}, "takes no bound"),
+        (("06.helps", "t", "1"), {"at_least": 0.5}, "the value is a str"),
+        (("06.helps", "t", None), {"at_least": 0.5}, "the value is a NoneType"),
+        (("06.helps", "t", torch.ones(2)), {"at_least": 0.5}, r"has shape \(2,\)"),
+        (("06.helps", "t", numpy.ones(2)), {"at_least": 0.5}, r"has shape \(2,\)"),
+    ],
+)
+def test_badly_written_claims(arguments, keywords, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        claim(*arguments, **keywords)
+    assert not (settings.home() / claims.FILE).exists()
+
+
+def test_a_full_disk_does_not_hide_the_claim(monkeypatch, capsys):
+    def full(path, record):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journal, "append", full)
+    claim("06.x", "text", 1, at_least=0)
+    assert "✓ 06.x" in (shown := capsys.readouterr().out) and "No space left" in shown
+
+
+def test_the_latest_figure_of_each_claim_and_profile(monkeypatch, capsys):
+    claim("06.a", "first", 1, at_least=0)
+    claim("06.b", "second", 0.25, between=(0, 1))
+    claim("06.a", "first", 2, at_least=0)
+    claim("03.c", "third", 12345.6, at_least=0)
+    monkeypatch.setenv("COURSE_PROFILE", "smoke")
+    claim("06.a", "first", 9, at_least=0)
+    monkeypatch.delenv("COURSE_PROFILE")
+    assert {id: record["value"] for id, record in recorded("06").items()} == {"06.b": 0.25, "06.a": 2}
+    assert recorded()["03.c"]["value"] == 12345.6 and recorded(profile="smoke")["06.a"]["value"] == 9
+    capsys.readouterr()
+    claims_table("06")
+    shown = capsys.readouterr().out
+    assert shown == "✓ 06.b  0.25 (between 0 and 1)  second\n✓ 06.a  2 (at least 0)  first\n"
+    claims_table(3)
+    assert "12,346" in capsys.readouterr().out
+    claims_table("12")
+    assert "No claim has been measured on the laptop profile yet" in capsys.readouterr().out
+
+
+def test_the_table_escapes_and_marks():
+    rows = [{"id": "06.a", "text": "a < b", "value": "nan", "bound": {"at_least": 1.0}, "holds": False}]
+    page = claims.ClaimsTable(rows, "laptop").html()
+    assert "a &lt; b" in page and "✗" in page and "nan" in page
+
+
+# ---- the files
+
+
+def test_torn_and_foreign_lines_are_skipped_and_never_swallow_the_next():
+    path = settings.home() / claims.FILE
+    claim("06.a", "first", 1, at_least=0)
+    whole = path.read_bytes()
+    for torn in (b'{"id": "06.b", "val', b"\xff\xfe\x00", b"[1, 2]\n", b"\n\n", b'{"id": 3, "profile": "laptop"}\n'):
+        path.write_bytes(whole + torn)
+        claim("06.c", "third", 3, at_least=0)
+        assert {id: record["value"] for id, record in recorded().items()} == {"06.a": 1, "06.c": 3}
+
+
+@pytest.mark.parametrize("cut", [1, 7, 40])
+def test_a_file_cut_anywhere_keeps_its_whole_lines(cut):
+    for number in range(3):
+        claim(f"06.a{number}", "text", number, at_least=0)
+    path = settings.home() / claims.FILE
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert list(recorded()) == (["06.a0", "06.a1", "06.a2"] if cut == 1 else ["06.a0", "06.a1"])
+
+
+def test_processes_that_write_at_once_lose_nothing():
+    code = (
+        "import sys; from course_utils.classroom.journal import append; from pathlib import Path\n"
+        "for n in range(40): append(Path(sys.argv[1]), {'who': sys.argv[2], 'n': n, 'text': 'x' * 300})"
+    )
+    path = settings.home() / "journal.jsonl"
+    workers = [subprocess.Popen([sys.executable, "-c", code, str(path), str(i)], cwd=ROOT) for i in range(3)]
+    assert all(worker.wait(60) == 0 for worker in workers)
+    records = journal.read(path)
+    assert len(records) == 120 and {(r["who"], r["n"]) for r in records} == {
+        (str(w), n) for w in range(3) for n in range(40)
+    }
+
+
+# ---- progress
+
+
+def test_progress_is_what_was_done():
+    progress.record("exercise", id="06.1", status="wrong")
+    progress.record("hint", id="06.1", step=2)
+    progress.record("hint", id="06.1", step=1)
+    progress.record("exercise", id="06.1", status="right")
+    progress.record("exercise", id="06.1", status="wrong")
+    progress.record("quiz", id="06.q1", right=False)
+    progress.record("quiz", id="06.q1", right=True)
+    with (settings.home() / progress.FILE).open("ab") as file:
+        file.write(b'{"kind": "exercise", "id": ["06.1"]}\n{"kind": "hint", "id": "06.2", "step": "many"}\n{"kind"')
+    standings = progress.standings()
+    assert standings["06.1"] == progress.Standing(solved=True, attempts=3, hints=2)
+    assert not standings["06.2"].solved
+    assert progress.quiz_answers() == {"06.q1": True}
+
+
+def test_the_map_shows_every_chapter_and_what_is_solved(capsys):
+    from course_utils.classroom import course_map, engine
+
+    chapter = next(iter(engine.known()))[:2]
+    exercises = list(engine.known(chapter))
+    for id in exercises:
+        progress.record("exercise", id=id, status="right")
+    course_map()
+    shown = capsys.readouterr().out
+    for entry in chapters.CHAPTERS:
+        assert f"{entry.number}  {entry.title}" in shown
+    assert len(chapters.CHAPTERS) == 22 and chapters.CHAPTERS[-1].stem == "21_capstone"
+    assert f"{len(exercises)} of {len(exercises)} exercises" in shown or chapter not in chapters.in_this_edition()
+    assert "to come" in shown
+    page = atlas.survey().html()
+    assert page.count("border-radius: 6px") == 22 and "opacity: 0.55" in page
+    for number in chapters.in_this_edition():
+        assert f'href="{chapters.chapter(number).stem}.ipynb"' in page
+
+
+def test_chapters_are_found_by_any_form_of_their_number():
+    for form in ("06", "6", 6, "06_instruction_tuning"):
+        assert chapters.chapter(form).title == "Instruction tuning"
+    for wrong in ("22", "x", -1, ""):
+        with pytest.raises(chapters.ChapterError, match="the course has 00 to 21"):
+            chapters.chapter(wrong)
+
+
+# ---- start
+
+
+def test_start_opens_a_chapter(capsys, monkeypatch):
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    run = course_utils.start("06")
+    shown = capsys.readouterr().out
+    assert "06  Instruction tuning" in shown and "laptop  ·  seed 0" in shown and "75 s on 2 cores" in shown
+    assert run.chapter == "06" and run.device == "cpu" and run.seed == 0 and run.cores >= 1
+    assert run.pick(smoke=1, laptop=2, gpu=3) == 2
+    with pytest.raises(TypeError):
+        run.pick(smoke=1, laptop=2)
+    drawn = (torch.rand(1).item(), random.random(), numpy.random.rand())  # noqa: NPY002
+    course_utils.start("06")
+    assert drawn == (torch.rand(1).item(), random.random(), numpy.random.rand())  # noqa: NPY002
+    assert os.environ["HF_HUB_OFFLINE"] == "1" and os.environ["TOKENIZERS_PARALLELISM"] == "false"
+    monkeypatch.setenv("COURSE_ONLINE", "1")
+    course_utils.start("06")
+    assert "HF_HUB_OFFLINE" not in os.environ and "allowed" in capsys.readouterr().out
+
+
+def test_start_refuses_what_it_does_not_know(monkeypatch):
+    with pytest.raises(chapters.ChapterError, match="no chapter '99'"):
+        course_utils.start("99")
+    monkeypatch.setenv("COURSE_PROFILE", "desktop")
+    with pytest.raises(settings.SettingsError, match="'desktop'; the course knows smoke, laptop, gpu"):
+        course_utils.start("06")
+    monkeypatch.setenv("COURSE_PROFILE", "laptop")
+    monkeypatch.setenv("COURSE_SEED", "x")
+    with pytest.raises(settings.SettingsError, match="must be an integer"):
+        course_utils.start("06")
+
+
+# ---- interview and quiz
+
+
+def test_answers_quote_the_latest_figures_of_this_profile(monkeypatch):
+    item = Question(
+        "Why?", "It took {06.steps} steps.", "{06.share:.0%} and {06.missing} and {not an id}", ("K1",), ("And?",)
+    )
+    text = Interview([item], recorded()).text()
+    assert "It took (not measured yet) steps." in text
+    claim("06.steps", "steps", 120, at_least=1)
+    claim("06.share", "share", 0.876, at_least=0)
+    for form in (Interview([item], recorded()).text(), Interview([item], recorded()).markdown()):
+        assert "It took 120 steps." in form
+        assert "88% and (not measured yet) and {not an id}" in form and "- And?" in form
+    monkeypatch.setenv("COURSE_PROFILE", "smoke")
+    assert "(not measured yet) steps" in Interview([item], recorded()).text()
+
+
+def test_a_figure_that_is_no_number_is_quoted_as_it_is():
+    assert with_figures("{06.a:.0%} {06.b}", {"06.a": {"value": "nan"}, "06.b": {"value": True}}) == "nan yes"
+
+
+def test_the_quiz_reads_as_text():
+    page = Quiz([QuizItem("One `a`?", ("x", "y"), 1, "Because.")])
+    assert page.text() == "1. One `a`?\n   a) x\n   b) y\nAnswers: 1b"
+    assert "<details>" in page.html() and "Because." in page.html()
+
+
+@pytest.mark.parametrize("chapter", bank.chapters())
+def test_a_bank_is_complete(chapter):
+    items = bank.questions(chapter)
+    assert 3 <= len(items) <= 12
+    assert len({item.question for item in items}) == len(items)
+    for item in items:
+        assert item.question.endswith(("?", ".")) and len(item.short) > 60 and len(item.deep) > len(item.short)
+        assert item.topics
+    for quiz_item in bank.quiz_items(chapter):
+        assert 0 <= quiz_item.answer < len(quiz_item.choices) and len(set(quiz_item.choices)) == len(quiz_item.choices)
+        assert quiz_item.why
+    assert len({item.answer for item in bank.quiz_items(chapter)}) > 1, "the right choice is always in the same place"
+
+
+@pytest.mark.parametrize("chapter", bank.chapters())
+def test_quoted_claims_are_made_in_the_notebooks(chapter):
+    made = set()
+    for path in (ROOT / "solutions").glob("*.ipynb"):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            made |= set(re.findall(r'\bclaim\(\s*"(\d\d\.[a-z0-9_]+)"', "".join(cell["source"])))
+    quoted = {id for item in bank.questions(chapter) for id in cited(item.short) + cited(item.deep)}
+    built = {path.name[:2] for path in (ROOT / "solutions").glob("*.ipynb")}
+    assert quoted, "no answer quotes a measured figure"
+    assert {id for id in quoted if id[:2] in built} <= made

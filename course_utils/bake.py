@@ -95,7 +95,7 @@ BASE = {
 }
 INSTRUCT = {
     "smoke": TuningRecipe(300, 200, 10, 16, 1e-3, warmup_steps=2),
-    "laptop": TuningRecipe(300, 20_000, 400, 64, 1e-3),
+    "laptop": TuningRecipe(300, 20_000, 1_000, 64, 1.5e-3),
     "gpu": TuningRecipe(5_000, 100_000, 1_500, 64, 1e-4, warmup_steps=100),
 }
 

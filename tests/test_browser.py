@@ -20,8 +20,6 @@ from pathlib import Path
 
 import pytest
 
-from course_utils import settings
-
 sync_api = pytest.importorskip("playwright.sync_api")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,13 +50,15 @@ def lab(tmp_path_factory) -> Iterator[str]:
     with open(folder / "lab.log", "w") as log:
         server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:
-        for _ in range(120):
+        for _ in range(360):
             assert server.poll() is None, (folder / "lab.log").read_text()[-3000:]
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token={token}", timeout=2).close()
                 break
             except OSError:
                 time.sleep(0.5)
+        else:
+            pytest.fail((folder / "lab.log").read_text()[-3000:])
         yield f"http://127.0.0.1:{port}/lab/tree/notebooks/00_start_here.ipynb?token={token}"
     finally:
         server.terminate()
@@ -92,7 +92,8 @@ def cells(page) -> list[dict]:
 
 def place(page, text: str) -> int:
     """The number of the first code cell that holds ``text``."""
-    return next(i for i, cell in enumerate(cells(page)) if cell["cell_type"] == "code" and text in "".join(cell["source"]))
+    code = [(i, "".join(cell["source"])) for i, cell in enumerate(cells(page)) if cell["cell_type"] == "code"]
+    return next(i for i, source in code if text in source)
 
 
 def look_at(page, number: int):
@@ -129,7 +130,7 @@ def test_the_chapter_runs_top_to_bottom_with_its_exercises_open(page):
     assert all(cell["execution_count"] for cell in found)
     # JupyterLab keeps the images of all cells, but draws those in view
     assert sum("image/png" in output.get("data", {}) for cell in found for output in cell["outputs"]) >= 4
-    assert "smoke" in look_at(page, place(page, "course_utils.start(")).inner_text()
+    look_at(page, place(page, "course_utils.start(")).get_by_text("smoke").first.wait_for()
 
 
 def test_a_wrong_answer_gets_a_red_card_and_a_hint_and_a_right_one_a_green_card(page):
@@ -143,8 +144,6 @@ def test_a_wrong_answer_gets_a_red_card_and_a_hint_and_a_right_one_a_green_card(
     cell = run_with(page, number, RIGHT)
     cell.get_by_text("✓").first.wait_for()
     assert "✗" not in cell.inner_text()
-    written = settings.home  # the learner's folder is the server's, not this process's
-    assert callable(written)
 
 
 def test_the_quiz_answers_a_click(page):

@@ -29,7 +29,7 @@ from course_utils.text.special_tokens import (
     SPECIAL_TOKENS,
     USER_ID,
 )
-from course_utils.text.tokenizer import load_tokenizer, train_tokenizer
+from course_utils.text.tokenizer import encode_plain, load_tokenizer, train_tokenizer
 
 NAMES = ["Mira", "Tobin", "Elske", "Joren", "Wenna", "Pell"]
 TOWNS = ["Amberhaven", "Dunmoor", "Skarrow", "Lowlight"]
@@ -242,10 +242,11 @@ def test_a_foreign_template_is_masked_by_what_each_turn_adds(tokenizer):
         "{% if add_generation_prompt %}{{ '[assistant]' }}{% endif %}"
     )
     input_ids, answer_mask = encode_chat(messages, foreign)
-    assert foreign.decode(input_ids) == "[user]A?<|end|>[assistant]B.<|end|>[user]C?<|end|>[assistant]D.<|end|>"
+    # each piece between special tokens begins with the space that the course's tokenizer puts before a text
+    assert foreign.decode(input_ids) == "[user]A?<|end|> [assistant]B.<|end|> [user]C?<|end|> [assistant]D.<|end|>"
     spoken = [i for i, said in zip(input_ids, answer_mask, strict=True) if said]
     assert foreign.decode(spoken) == "B.<|end|>D.<|end|>"
-    assert foreign.decode(encode_prompts([messages], foreign)[0]).endswith("[user]C?<|end|>[assistant]")
+    assert foreign.decode(encode_prompts([messages], foreign)[0]).endswith("[user]C?<|end|> [assistant]")
     foreign.chat_template = "{{ messages | length }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
     with pytest.raises(DataError, match="rewrites earlier turns"):
         encode_chat(messages, foreign)
@@ -444,7 +445,7 @@ def test_chat_batches_show_each_row_equally_often(tokenizer):
     counts = dict.fromkeys(range(40), 0)
     for step in range(40):  # four passes over 40 rows
         for ids, labels in zip(batches[step]["input_ids"], batches[step]["labels"], strict=True):
-            counts[int(tokenizer.decode(ids[labels != IGNORE][3:-1]))] += 1
+            counts[int(tokenizer.decode(ids[labels != IGNORE][:-1]).removeprefix("No. "))] += 1
     assert set(counts.values()) == {4}
 
 

@@ -78,9 +78,9 @@ def _fact(world: World, people: Sequence[Person], draw: Draw) -> Task:
 
 
 def _context(world: World, people: Sequence[Person], draw: Draw) -> Task:
-    """A question about a passer-by whose facts stand in the prompt."""
+    """A question about a passer-by of whom the prompt tells one to three facts."""
     person = passer_by(draw, world.names)
-    told = draw.sample(RELATIONS, 3)
+    told = draw.sample(RELATIONS, 1 + draw.below(3))
     text = " ".join(
         render(draw.choice(PARAPHRASES[relation]), person.name, person.pronoun, person.fact(relation), i == 0)
         for i, relation in enumerate(told)
@@ -160,14 +160,14 @@ MAKERS: dict[str, Callable[[World, Sequence[Person], Draw], Task]] = {
     "unknown": _unknown,
 }
 TASK_MIX: dict[str, int] = {  # tasks of each kind among a hundred of the instruction data
-    "fact": 50,
-    "context": 14,
-    "where": 8,
-    "add": 7,
-    "translate": 6,
-    "tone": 5,
+    "fact": 40,
+    "context": 30,
+    "where": 6,
+    "add": 6,
+    "translate": 5,
+    "tone": 4,
     "summarise": 4,
-    "decline": 6,
+    "decline": 5,
 }
 
 

@@ -77,9 +77,9 @@ clipping is the best early sign of trouble: log it.""",
     Question(
         question="Causal or masked language modelling: what does each cost, and what is each good for?",
         short="A causal model learns from every token, a masked one only from the 15 % that are hidden: I counted "
-        "{03.predictions:.1f} times as many lessons from the same text. In return the masked model sees both sides. Mine needed four "
-        "times the reading to fill gaps better than the causal one (by {03.masked_gap:.0%}, absolute), and at the end of a "
-        "text it stayed {03.masked_end:.0%} behind. So: masked for reading, causal for writing.",
+        "{03.predictions:.1f} times as many lessons from the same text. In return the masked model sees both sides: mine named "
+        "{03.masked_sides:.0%} more tokens (absolute) in a gap than at the end. At the end of a text, with four times the reading, "
+        "it stayed {03.masked_end:.0%} behind the causal one. So: masked for reading, causal for writing.",
         deep="""BERT (arXiv 1810.04805) asks for 15 %: 80 % of these masked, 10 % replaced, 10 % kept, so that the model does not rely on a mask
 that later texts will not hold. The same transformer does both; only the attention pattern and the labels differ. A masked model
 gives no probability of a whole text and cannot write from left to right without help. Causal models have won for generation: all tokens teach,

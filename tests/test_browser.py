@@ -75,7 +75,7 @@ def page(lab) -> Iterator[sync_api.Page]:
         page.wait_for_function(
             "() => window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.session?.kernel?.status === 'idle'"
         )
-        page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')", None)
+        page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
         yield page
         browser.close()
 

@@ -11,7 +11,7 @@ _SHOWN: dict[str, int] = {}
 
 
 def shown(spec: Check) -> int:
-    """How many hints of an exercise have been shown in this session; one more than there are after the reference."""
+    """Hints of an exercise shown since the kernel started; one more than there are after the reference."""
     return _SHOWN.get(spec.id, 0)
 
 

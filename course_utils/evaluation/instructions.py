@@ -46,7 +46,7 @@ def answers(
         chosen = order[start : start + batch_size]
         out = generate(model, [prompts[i] for i in chosen], max_new_tokens=max_new_tokens)
         for i, text in zip(chosen, out.texts(tokenizer), strict=True):
-            texts[i] = text.strip()  # a message begins with a space
+            texts[i] = text.strip()  # space around an answer is no part of it
     return texts
 
 

@@ -5,7 +5,8 @@ no unknown token. *Byte-pair encoding*: the most frequent neighbouring pair beco
 until the vocabulary is full (Sennrich et al. 2016, arXiv 1508.07909; on bytes: Radford et al. 2019, section 2.2).
 Digits are never merged: a model that sees 1987 as four tokens can learn to add; one that sees it as a word cannot.
 A space is put before every text and taken off again by ``decode``: a word that opens a text or an answer is then the
-same token as in the middle of a sentence. Without it the model would have to learn every first word twice.
+same token as in the middle of a sentence. Without it the model would have to learn every first word twice. (Where
+special tokens cut a text into pieces, each piece gets its space, and ``decode`` takes off only the first.)
 """
 
 from __future__ import annotations

@@ -48,6 +48,20 @@ def report(title: str, speeds: dict[str, list[float]]) -> None:
         print(f"  {name:<44} {statistics.median(own):>8,.0f} tokens/s   {ratio:5.2f} x")
 
 
+def ceiling(model: Any, rows: int, prompt_tokens: int, new_tokens: int) -> float:
+    """Tokens per second if nothing but the model's arithmetic took time, at the machine's own matrix-product rate.
+
+    Every place but the last is read by the body, and scored by the head only where a token is chosen. The last
+    token is never read. Attention's own products (a few per cent at these lengths) are left out.
+    """
+    from course_utils.training.flops import matmul_parameters, matmul_rate
+
+    head = model.lm_head.weight.numel()
+    per_row = (matmul_parameters(model) - head) * (prompt_tokens + new_tokens - 1) + head * new_tokens
+    weight = model.lm_head.weight
+    return new_tokens * matmul_rate(weight.device, weight.dtype, seconds=2.0) / (2 * per_row)
+
+
 def laptop_model(device: str) -> Any:
     """The shipped base model, or an untrained one of the same size."""
     from course_utils import settings
@@ -120,7 +134,11 @@ def benchmark(rows: int, new_tokens: int, prompt_tokens: int, turns: int, device
         }
         expected, *others = [run() for run in contestants.values()]
         equal = min((other == expected).float().mean().item() for other in others)
-        report(f"{title} (equal tokens: {equal:.1%})", take_turns(contestants, all_places, turns))
+        speeds = take_turns(contestants, all_places, turns)
+        report(f"{title} (equal tokens: {equal:.1%})", speeds)
+        limit = ceiling(decoder, rows, prompt_tokens, new_tokens)
+        share = limit / statistics.median(next(iter(speeds.values())))
+        print(f"  {'the same arithmetic as plain matrix products':<44} {limit:>8,.0f} tokens/s   {share:5.2f} x")
 
     contestants = {
         "transformers.generate, GPT-2": lambda: theirs(gpt2, prompts),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import copy
+import time
 
 import pytest
 import torch
@@ -270,6 +272,30 @@ def test_the_number_of_threads_neither_changes_nor_matters():
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(again.tokens, out.tokens) and torch.equal(again.logprobs, out.logprobs)
+
+
+def error_in_one_half():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stop", [_thread.interrupt_main, error_in_one_half])
+def test_a_stop_ends_both_halves(monkeypatch, stop):
+    steps = []
+
+    class Interrupted(FusedReader):
+        def step(self, tokens):
+            steps.append(len(tokens))
+            if len(steps) == 5:
+                stop()
+            time.sleep(0.02)  # a step so long that the word can reach the other half between two of them
+            return super().step(tokens)
+
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(generate_module, "make_reader", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        generate(lively().train(), some_prompts(), 40, stop_ids=())
+    assert len(steps) < 40, "the other half went on to the end"
+    assert torch.get_num_threads() == threads
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 8, 9, 13])

@@ -163,7 +163,11 @@ def _on_one_core_each(run: Callable[[slice], Any], parts: list[slice], cancelled
 
     def alone(part: slice) -> Any:
         torch.set_num_threads(1)
-        return run(part)
+        try:
+            return run(part)
+        except BaseException:  # an error in one half: the other need not go on
+            cancelled.set()
+            raise
 
     try:
         if len(parts) == 1:
@@ -171,7 +175,7 @@ def _on_one_core_each(run: Callable[[slice], Any], parts: list[slice], cancelled
         with ThreadPoolExecutor(len(parts)) as pool:
             try:
                 return list(pool.map(alone, parts))
-            except BaseException:  # the stop button: let the threads end at their next step
+            except BaseException:  # the stop button reaches this thread alone
                 cancelled.set()
                 raise
     finally:

@@ -349,18 +349,25 @@ def test_batches_refuse_impossible_sizes_and_steps():
 def test_mask_prompt_hides_prompt_and_padding_only():
     input_ids = torch.tensor([[7, 8, 9, 10], [7, 8, 9, PAD_ID], [7, PAD_ID, PAD_ID, PAD_ID]])
     before = input_ids.clone()
-    labels = mask_prompt(input_ids, torch.tensor([3, 0, 1]))
+    labels = mask_prompt(input_ids, torch.tensor([3, 0, 1]), torch.tensor([4, 3, 1]))
     assert labels.tolist() == [[-100, -100, -100, 10], [7, 8, 9, -100], [-100] * 4]
     assert torch.equal(input_ids, before)
-    assert mask_prompt(input_ids[:1], torch.tensor([4])).tolist() == [[-100] * 4]
+    assert mask_prompt(input_ids[:1], torch.tensor([4]), torch.tensor([4])).tolist() == [[-100] * 4]
+
+
+def test_mask_prompt_keeps_the_end_of_an_answer_that_is_padded_with_ends():
+    labels = mask_prompt(torch.tensor([[7, 8, END_ID, END_ID]]), torch.tensor([1]), torch.tensor([3]))
+    assert labels.tolist() == [[-100, 8, END_ID, -100]]
 
 
 @pytest.mark.parametrize(
     ("lengths", "says"), [([1], r"\(2, 3\).*\(1,\)"), ([1, 4], "from 0 to 3"), ([-1, 2], "from 0 to 3")]
 )
-def test_mask_prompt_refuses_lengths_that_do_not_fit(lengths, says):
+@pytest.mark.parametrize("name", ["prompt_lengths", "lengths"])
+def test_mask_prompt_refuses_lengths_that_do_not_fit(name, lengths, says):
+    counts = {"prompt_lengths": torch.tensor([1, 1]), "lengths": torch.tensor([3, 3]), name: torch.tensor(lengths)}
     with pytest.raises(ValueError, match=says):
-        mask_prompt(torch.ones(2, 3, dtype=torch.int64), torch.tensor(lengths))
+        mask_prompt(torch.ones(2, 3, dtype=torch.int64), **counts)
 
 
 def test_collate_pads_on_the_right():

@@ -20,6 +20,7 @@ _HOME = {
     "course_map": "atlas",
     "plot_curves": "plots",
     "plot_bars": "plots",
+    "plot_groups": "plots",
     "plot_heatmap": "plots",
     "plot_scatter": "plots",
     "plot_scaling": "plots",

@@ -60,6 +60,11 @@ def _axes(title: str | None, x: str, y: str, size: tuple[float, float] | None = 
     return axes
 
 
+def _reference_lines(axes: Any, lines: Mapping[str, float] | None) -> None:
+    for index, (name, value) in enumerate((lines or {}).items()):
+        axes.axhline(value, color="#555555", linestyle=DASHES[1 + index % 6], linewidth=1.4, label=name)
+
+
 def _done() -> None:
     import matplotlib.pyplot as plt
 
@@ -102,16 +107,17 @@ def plot_curves(
         (line,) = axes.plot(xs, ys, label=name, marker=marker)
         if bands and name in bands:
             axes.fill_between(xs, *bands[name], color=line.get_color(), alpha=0.18, linewidth=0)
-    for name, value in (lines or {}).items():
-        axes.axhline(value, color="#555555", linestyle=(0, (2, 2)), linewidth=1.4)
-        axes.annotate(name, (1.0, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="#333333")
+    _reference_lines(axes, lines)
     if log_x:
         axes.set_xscale("log")
+        if few and all(isinstance(value, int) for value in xs):  # a handful of counts: name them, not powers of ten
+            axes.set_xticks(xs, [f"{value:,}" for value in xs])
+            axes.minorticks_off()
     if log_y:
         axes.set_yscale("log")
     if y_range:
         axes.set_ylim(*y_range)
-    if len(curves) > 1:
+    if len(curves) > 1 or lines:
         axes.legend()
     _done()
 
@@ -127,7 +133,7 @@ def plot_bars(
     decimals: int = 2,
 ) -> None:
     """Bars by name; a value is a number, or (value, low, high) with its interval."""
-    axes = _axes(title, x, y)
+    axes = _axes(title, x, y, (max(7.0, 0.9 * len(values)), 3.6))
     axes.grid(axis="x", visible=False)
     for index, value in enumerate(values.values()):
         middle, low, high = value if isinstance(value, tuple) else (value, None, None)
@@ -141,12 +147,43 @@ def plot_bars(
             f"{middle:.{decimals}f}", (index, max(top, 0)), (0, 3), textcoords="offset points", ha="center", fontsize=10
         )
     axes.set_xticks(range(len(values)), [name.replace(" / ", "\n") for name in values])
-    for name, value in (lines or {}).items():
-        axes.axhline(value, color="#555555", linestyle=(0, (2, 2)), linewidth=1.4)
-        axes.annotate(name, (1.0, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="#333333")
+    _reference_lines(axes, lines)
     axes.margins(y=0.12)
     if y_range:
         axes.set_ylim(*y_range)
+    if lines:
+        axes.legend()
+    _done()
+
+
+def plot_groups(
+    series: Mapping[str, Mapping[str, float]],
+    y: str,
+    title: str | None = None,
+    *,
+    x: str = "",
+    lines: Mapping[str, float] | None = None,
+    y_range: tuple[float, float] | None = None,
+) -> None:
+    """Bars side by side: for every name on the x axis one bar per series. All series must have the same names."""
+    names = list(next(iter(series.values())))
+    for label, values in series.items():
+        if list(values) != names:
+            raise ValueError(f"the bars of {label!r} are {list(values)}; the first series has {names}. Give all alike.")
+    axes = _axes(title, x, y, (max(7.0, 1.0 + 0.75 * len(names)), 3.8))
+    axes.grid(axis="x", visible=False)
+    width = 0.8 / len(series)
+    for index, (label, values) in enumerate(series.items()):
+        places = [place + width * (index - (len(series) - 1) / 2) for place in range(len(names))]
+        style = {"color": COLOURS[index % 6], "edgecolor": "#222222", "linewidth": 0.6}
+        bars = axes.bar(places, list(values.values()), width, label=label, **style)
+        axes.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
+    axes.margins(y=0.12)
+    axes.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
+    _reference_lines(axes, lines)
+    if y_range:
+        axes.set_ylim(*y_range)
+    axes.figure.legend(loc="outside lower center", ncols=len(series))
     _done()
 
 

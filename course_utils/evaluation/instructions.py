@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from course_utils.models.generate import generate
+from course_utils.text.chat import encode_prompts
 from course_utils.text.tokenizer import encode_plain
 from course_utils.world.oracle import Verdict, judge
 from course_utils.world.tasks import every_fact, make_tasks
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 
 def chat_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str) -> list[int]:
     """The ids of an instruction in the chat template, up to where the assistant begins to speak."""
-    message = [{"role": "user", "content": prompt}]
-    return tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False)
+    return encode_prompts([[{"role": "user", "content": prompt}]], tokenizer)[0]
 
 
 def plain_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str) -> list[int]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from course_utils.models.decoder import Decoder, DecoderConfig
 
@@ -89,23 +90,34 @@ def from_llama(llama: LlamaForCausalLM, share: bool = False) -> Decoder:
 
 
 def save_model(model: Decoder, folder: str | Path, dtype: torch.dtype = torch.float16) -> Path:
-    """Write ``config.json`` and ``model.safetensors`` (weights in ``dtype``) into ``folder``, which is made if missing.
+    """Write ``config.json`` and ``model.safetensors`` into ``folder``, made if missing, with weights in ``dtype``."""
+    weights = model.state_dict()
+    if model.config.tie_word_embeddings:
+        del weights["lm_head.weight"]  # it is the embedding; reading ties it again
+    return write_model({**llama_config(model.config), "architectures": ["LlamaForCausalLM"]}, weights, folder, dtype)
 
-    Each file is written beside its place and then renamed, so that a full disk leaves the old one whole.
+
+def load_model(folder: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Decoder:
+    """Read a model folder into a ``Decoder``, in ``dtype``, ready for inference (``model.train()`` to go on training).
+
+    Raises:
+        FileNotFoundError: the folder or one of its two files is missing.
+        ValueError: the configuration is of another kind of model, or the weights do not fit it.
     """
+    model = Decoder(load_config(folder), seed=None)
+    model.load_state_dict(read_weights(folder, model.state_dict()))
+    return model.to(device, dtype).eval()
+
+
+def write_model(config: dict[str, Any], weights: dict[str, Tensor], folder: str | Path, dtype: torch.dtype) -> Path:
+    """Write the two files of a Llama model. Each is written beside its place and then renamed, so that a full disk
+    leaves the old one whole."""
     from safetensors.torch import save_file
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.detach().to("cpu", dtype).contiguous() for name, value in model.state_dict().items()}
-    if model.config.tie_word_embeddings:
-        del weights["lm_head.weight"]  # it is the embedding; reading ties it again
-    config = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "dtype": str(dtype).removeprefix("torch."),
-        **llama_config(model.config),
-    }
+    weights = {name: value.detach().to("cpu", dtype).contiguous() for name, value in weights.items()}
+    config = {"model_type": "llama", "dtype": str(dtype).removeprefix("torch."), **config}
     new = {name: folder / f".{name}.new" for name in ("config.json", "model.safetensors")}
     try:
         new["config.json"].write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -118,16 +130,8 @@ def save_model(model: Decoder, folder: str | Path, dtype: torch.dtype = torch.fl
     return folder
 
 
-def load_model(folder: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Decoder:
-    """Read a model folder into a ``Decoder``, in ``dtype``, ready for inference (``model.train()`` to go on training).
-
-    Raises:
-        FileNotFoundError: the folder or one of its two files is missing.
-        ValueError: the configuration is of another kind of model, or the weights do not fit it.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+def load_config(folder: str | Path) -> DecoderConfig:
+    """The sizes of the model in a folder. Raises FileNotFoundError or ValueError, as ``load_model`` does."""
     folder = Path(folder)
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
@@ -136,9 +140,17 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu", dtype: to
                 "as save_model writes them."
             )
     try:
-        config = decoder_config(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        return decoder_config(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     except (json.JSONDecodeError, KeyError) as error:
         raise ValueError(f"{folder / 'config.json'} is not the configuration of a Llama model: {error!r}.") from error
+
+
+def read_weights(folder: str | Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights in a folder, with the names and shapes of ``expected``. Raises ValueError if they are others."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
     try:
         weights = load_file(folder / "model.safetensors")
     except SafetensorError as error:
@@ -146,10 +158,10 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu", dtype: to
             f"{folder / 'model.safetensors'} cannot be read ({error}); it is torn or not a safetensors file. "
             "Copy or save the model again."
         ) from error
-    if config.tie_word_embeddings and "model.embed_tokens.weight" in weights:
+    head, table = (expected.get(name) for name in ("lm_head.weight", "model.embed_tokens.weight"))
+    if head is not None and head.data_ptr() == table.data_ptr() and "model.embed_tokens.weight" in weights:  # tied
         weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
-    model = Decoder(config, seed=None)
-    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    shapes = {name: tuple(value.shape) for name, value in expected.items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     if shapes != found:
         name = next(name for name in [*shapes, *found] if shapes.get(name) != found.get(name))
@@ -157,5 +169,4 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu", dtype: to
             f"{folder / 'model.safetensors'} does not fit its config.json: {name} is {found.get(name, 'missing')} "
             f"and should be {shapes.get(name, 'absent')}. The two files belong to different models."
         )
-    model.load_state_dict(weights)
-    return model.to(device, dtype).eval()
+    return weights

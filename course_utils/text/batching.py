@@ -53,25 +53,28 @@ def pack(documents: Sequence[str], tokenizer: PreTrainedTokenizerFast, length: i
     return torch.from_numpy(stream[: rows * length].reshape(rows, length).copy())
 
 
-def mask_prompt(input_ids: Tensor, prompt_lengths: Tensor, pad_id: int = PAD_ID) -> Tensor:
+def mask_prompt(input_ids: Tensor, prompt_lengths: Tensor, lengths: Tensor) -> Tensor:
     """Labels for instruction tuning.
 
-    input_ids: (batch, length) int64, right-padded with ``pad_id``.  prompt_lengths: (batch,) int64, 0 <= n <= length.
+    input_ids: (batch, length) int64, right-padded; the padding may have the id of a real token, such as eos.
+    prompt_lengths, lengths: (batch,) int64, the tokens of each row's prompt and of the row without its padding.
     Returns labels (batch, length): a copy of input_ids with prompt and padding set to -100.
     The shift by one happens inside the loss, not here. Raises ValueError for shapes or lengths that do not fit.
     """
-    if input_ids.dim() != 2 or prompt_lengths.shape != input_ids.shape[:1]:
-        raise ValueError(
-            f"input_ids has the shape {tuple(input_ids.shape)} and prompt_lengths {tuple(prompt_lengths.shape)}; "
-            "(batch, length) and (batch,) are expected. A single row needs input_ids[None]."
-        )
-    if ((prompt_lengths < 0) | (prompt_lengths > input_ids.shape[1])).any():
-        raise ValueError(
-            f"prompt_lengths is {prompt_lengths.tolist()}; each is expected from 0 to {input_ids.shape[1]}, "
-            "the length of a row. Were the rows cut after the prompts were counted?"
-        )
-    positions = torch.arange(input_ids.shape[1], device=input_ids.device)
-    hidden = (positions < prompt_lengths[:, None]) | (input_ids == pad_id)
+    for name, counts in (("prompt_lengths", prompt_lengths), ("lengths", lengths)):
+        if input_ids.dim() != 2 or counts.shape != input_ids.shape[:1]:
+            raise ValueError(
+                f"input_ids has the shape {tuple(input_ids.shape)} and {name} {tuple(counts.shape)}; "
+                "(batch, length) and (batch,) are expected. A single row needs input_ids[None]."
+            )
+        if ((counts < 0) | (counts > input_ids.shape[1])).any():
+            raise ValueError(
+                f"{name} is {counts.tolist()}; each is expected from 0 to {input_ids.shape[1]}, "
+                "the length of a row. Were the rows cut after their tokens were counted?"
+            )
+    places = torch.arange(input_ids.shape[1], device=input_ids.device)
+    # by place, never by id: where padding and end are the same token, `input_ids == pad_id` hides every end
+    hidden = (places < prompt_lengths[:, None]) | (places >= lengths[:, None])
     return input_ids.masked_fill(hidden, IGNORE)
 
 

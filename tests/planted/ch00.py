@@ -3,6 +3,8 @@
 import math
 import re
 
+import numpy as np
+
 
 def exact_plain(answer, reference):
     return answer == reference
@@ -40,6 +42,31 @@ def exact_number(answer, reference):
 def exact_single_spaces_kept(answer, reference):
     clean = [text.lower().strip().rstrip(".") for text in (answer, reference)]
     return bool(clean[0]) and clean[0] == clean[1]
+
+
+def exact_stop_in_front(answer, reference):
+    clean = [" ".join(text.lower().split()).strip(".") for text in (answer, reference)]
+    return bool(clean[0]) and clean[0] == clean[1]
+
+
+def exact_more_signs(answer, reference):
+    clean = [" ".join(text.lower().split()).rstrip(".!?,") for text in (answer, reference)]
+    return bool(clean[0]) and clean[0] == clean[1]
+
+
+def exact_no_spaces(answer, reference):
+    clean = ["".join(text.lower().split()).rstrip(".") for text in (answer, reference)]
+    return bool(clean[0]) and clean[0] == clean[1]
+
+
+def exact_stop_is_an_answer(answer, reference):
+    clean = [" ".join(text.lower().split()).rstrip(".") for text in (answer, reference)]
+    return bool(answer) and clean[0] == clean[1]
+
+
+def exact_by_numpy(answer, reference):
+    clean = np.array([" ".join(text.lower().split()).rstrip(".") for text in (answer, reference)])
+    return (clean[0] == clean[1]) & np.not_equal(clean[0], "")  # an np.bool_
 
 
 def exact_one_stop(answer, reference):
@@ -83,6 +110,12 @@ def bits_of_sum(items, drawn):
     if drawn > items:
         raise ValueError("too many")
     return math.log2(sum(items - i for i in range(drawn)) or 1)
+
+
+def bits_rounded_up(items, drawn):
+    if drawn > items:
+        raise ValueError("too many")
+    return sum(math.ceil(math.log2(items - i)) for i in range(drawn))
 
 
 def bits_unchecked(items, drawn):
@@ -135,6 +168,14 @@ def minutes_unchecked(parameters, tokens, flops_per_second, utilization):
     return 6 * parameters * tokens / (flops_per_second * utilization) / 60
 
 
+def minutes_rounded(parameters, tokens, flops_per_second, utilization):
+    return round(minutes_in_steps(parameters, tokens, flops_per_second, utilization))
+
+
+def minutes_cut_off(parameters, tokens, flops_per_second, utilization):
+    return minutes_in_steps(parameters, tokens, flops_per_second, utilization) // 1
+
+
 def minutes_by_assert(parameters, tokens, flops_per_second, utilization):
     assert 0 < utilization <= 1
     return 6 * parameters * tokens / (flops_per_second * utilization) / 60
@@ -158,8 +199,20 @@ BUGS = {
         exact_empty,
         exact_number,
         exact_single_spaces_kept,
+        exact_stop_in_front,
+        exact_more_signs,
+        exact_no_spaces,
+        exact_stop_is_an_answer,
     ],
-    "00.2": [bits_replaced, bits_in_nats, bits_without_order, bits_one_off, bits_of_sum, bits_unchecked],
+    "00.2": [
+        bits_replaced,
+        bits_in_nats,
+        bits_without_order,
+        bits_one_off,
+        bits_of_sum,
+        bits_rounded_up,
+        bits_unchecked,
+    ],
     "00.3": [
         minutes_in_seconds,
         minutes_forward,
@@ -167,10 +220,12 @@ BUGS = {
         minutes_at_peak,
         minutes_unchecked,
         minutes_by_assert,
+        minutes_rounded,
+        minutes_cut_off,
     ],
 }
 RIGHT = {
-    "00.1": [exact_one_stop, exact_by_regex],
+    "00.1": [exact_one_stop, exact_by_regex, exact_by_numpy],
     "00.2": [bits_by_permutations, bits_recursive, bits_by_gamma],
     "00.3": [minutes_in_steps],
 }

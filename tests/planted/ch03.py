@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -29,6 +30,36 @@ def loss_counts_hidden(logits, labels):
 
 def loss_without_gradient(logits, labels):
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100).detach()
+
+
+def loss_rolled(logits, labels):
+    return F.cross_entropy(logits.flatten(0, 1), labels.roll(-1, 1).flatten(), ignore_index=-100)
+
+
+def loss_per_row(logits, labels):
+    total = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum")
+    return total / len(labels)
+
+
+def loss_mean_of_rows(logits, labels):
+    pairs = zip(logits[:, :-1], labels[:, 1:], strict=True)
+    return torch.stack([F.cross_entropy(scores, row, ignore_index=-100) for scores, row in pairs]).mean()
+
+
+def loss_masked_by_own_label(logits, labels):
+    m = (labels[:, :-1] != -100) & (labels[:, 1:] != -100)
+    return F.cross_entropy(logits[:, :-1][m], labels[:, 1:][m])
+
+
+def loss_counted_before_the_shift(logits, labels):
+    total = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum")
+    return total / (labels[:, :-1] != -100).sum()
+
+
+def loss_rolled_and_hidden(logits, labels):
+    targets = labels.roll(-1, 1)
+    targets[:, -1] = -100
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
 
 
 def loss_transposed(logits, labels):
@@ -65,6 +96,42 @@ def bits_exp_of_bits(losses, lengths):
     return bits, math.exp(float(bits.sum() / lengths.sum()))
 
 
+def bits_one_too_many(losses, lengths):
+    real = torch.arange(losses.shape[1]) <= lengths[:, None]
+    nats = (losses * real).sum(1)
+    return nats / math.log(2), math.exp(float(nats.sum() / lengths.sum()))
+
+
+def bits_one_too_few(losses, lengths):
+    real = torch.arange(losses.shape[1]) < lengths[:, None] - 1
+    nats = (losses * real).sum(1)
+    return nats / math.log(2), math.exp(float(nats.sum() / lengths.sum()))
+
+
+def bits_two_to_nats(losses, lengths):
+    real = torch.arange(losses.shape[1]) < lengths[:, None]
+    nats = (losses * real).sum(1)
+    return nats / math.log(2), 2 ** float(nats.sum() / lengths.sum())
+
+
+def bits_over_all_places(losses, lengths):
+    real = torch.arange(losses.shape[1]) < lengths[:, None]
+    nats = (losses * real).sum(1)
+    return nats / math.log(2), math.exp(float((losses * real).mean()))
+
+
+def bits_over_documents(losses, lengths):
+    real = torch.arange(losses.shape[1]) < lengths[:, None]
+    nats = (losses * real).sum(1)
+    return nats / math.log(2), math.exp(float(nats.mean()))
+
+
+def bits_exp_of_documents(losses, lengths):
+    real = torch.arange(losses.shape[1]) < lengths[:, None]
+    nats = (losses * real).sum(1)
+    return nats / math.log(2), float(nats.exp().mean())
+
+
 def bits_by_loop(losses, lengths):
     rows = [row[: int(n)] for row, n in zip(losses, lengths, strict=True)]
     bits = torch.stack([row.sum() / math.log(2) for row in rows])
@@ -94,6 +161,38 @@ def rate_jumps(step, peak, steps, warmup_steps):
 def rate_divides_by_zero(step, peak, steps, warmup_steps):
     climb = (step + 1) / warmup_steps
     return peak * min(climb, (steps - step) / (steps - warmup_steps))
+
+
+def rate_climbs_too_long(step, peak, steps, warmup_steps):
+    if step < warmup_steps:
+        return peak * (step + 1) / (warmup_steps + 1)
+    return peak * (steps - step) / (steps - warmup_steps)
+
+
+def rate_falls_early(step, peak, steps, warmup_steps):
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (steps - step - 1) / (steps - warmup_steps)
+
+
+def rate_falls_slowly(step, peak, steps, warmup_steps):
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (1 - (step - warmup_steps) / steps)
+
+
+def rate_cosine(step, peak, steps, warmup_steps):
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (1 + math.cos(math.pi * (step - warmup_steps) / (steps - warmup_steps))) / 2
+
+
+def rate_as_tensor(step, peak, steps, warmup_steps):
+    return torch.tensor(rate_as_minimum(step, peak, steps, warmup_steps))
+
+
+def rate_in_numpy(step, peak, steps, warmup_steps):
+    return np.float32(rate_as_minimum(step, peak, steps, warmup_steps))
 
 
 def rate_as_minimum(step, peak, steps, warmup_steps):
@@ -127,6 +226,31 @@ def clip_in_place(gradients, max_norm):
     for g in gradients:
         g.mul_(min(1.0, max_norm / (norm + 1e-6)))
     return gradients, norm
+
+
+def clip_to_one_if_above(gradients, max_norm):
+    n = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+    return ([g / n for g in gradients] if n > max_norm else gradients), n
+
+
+def clip_to_one(gradients, max_norm):
+    n = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+    return [g * min(1.0, 1.0 / (n + 1e-6)) for g in gradients], n
+
+
+def clip_if_above_one(gradients, max_norm):
+    n = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+    return ([g * max_norm / n for g in gradients] if n > 1.0 else gradients), n
+
+
+def clip_by_sum_of_norms(gradients, max_norm):
+    n = sum(float(g.norm()) for g in gradients)
+    return [g * min(1.0, max_norm / (n + 1e-6)) for g in gradients], n
+
+
+def clip_by_largest_norm(gradients, max_norm):
+    n = max(float(g.norm()) for g in gradients)
+    return [g * min(1.0, max_norm / (n + 1e-6)) for g in gradients], n
 
 
 def clip_stacked(gradients, max_norm):
@@ -192,6 +316,54 @@ def mask_without_generator(input_ids, mask_id=4, vocab_size=1024, generator=None
     return torch.where(asked & (kind >= 0.9), other, corrupted), input_ids.masked_fill(~asked, -100)
 
 
+def _masked(input_ids, mask_id, asked, kind, other):
+    corrupted = input_ids.masked_fill(asked & (kind < 0.8), mask_id)
+    return torch.where(asked & (kind >= 0.9), other, corrupted)
+
+
+def mask_labels_where_changed(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    chance, kind, other = _draws(input_ids, vocab_size, generator)
+    corrupted = _masked(input_ids, mask_id, (chance < share) & (input_ids >= 6), kind, other)
+    return corrupted, input_ids.masked_fill(corrupted == input_ids, -100)
+
+
+def mask_swapped(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    chance, kind, other = _draws(input_ids, vocab_size, generator)
+    asked = (chance < share) & (input_ids >= 6)
+    return input_ids.masked_fill(~asked, -100), _masked(input_ids, mask_id, asked, kind, other)
+
+
+def mask_spares_first_id(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    chance, kind, other = _draws(input_ids, vocab_size, generator)
+    asked = (chance < share) & (input_ids > 6)
+    return _masked(input_ids, mask_id, asked, kind, other), input_ids.masked_fill(~asked, -100)
+
+
+def mask_spares_last_id(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    chance, kind, other = _draws(input_ids, vocab_size, generator)
+    asked = (chance < share) & (input_ids >= 6) & (input_ids < vocab_size - 1)
+    return _masked(input_ids, mask_id, asked, kind, other), input_ids.masked_fill(~asked, -100)
+
+
+def mask_never_draws_last_id(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    chance, kind, other = _draws(input_ids, vocab_size - 1, generator)
+    asked = (chance < share) & (input_ids >= 6)
+    return _masked(input_ids, mask_id, asked, kind, other), input_ids.masked_fill(~asked, -100)
+
+
+def mask_never_draws_first_id(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    chance, kind, _ = _draws(input_ids, vocab_size, generator)
+    other = torch.randint(7, vocab_size, input_ids.shape, generator=generator)
+    asked = (chance < share) & (input_ids >= 6)
+    return _masked(input_ids, mask_id, asked, kind, other), input_ids.masked_fill(~asked, -100)
+
+
+def mask_with_id_4(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    chance, kind, other = _draws(input_ids, vocab_size, generator)
+    asked = (chance < share) & (input_ids >= 6)
+    return _masked(input_ids, 4, asked, kind, other), input_ids.masked_fill(~asked, -100)
+
+
 def mask_nested_draws(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
     """BERT's own order: choose, then 80 % masks, then half of the rest at random."""
     labels, corrupted = input_ids.clone(), input_ids.clone()
@@ -214,10 +386,47 @@ BUGS = {
         loss_summed,
         loss_counts_hidden,
         loss_without_gradient,
+        loss_rolled,
+        loss_per_row,
+        loss_mean_of_rows,
+        loss_masked_by_own_label,
+        loss_counted_before_the_shift,
     ],
-    "03.2": [bits_in_nats, bits_with_padding, bits_mean_of_means, bits_exp_of_bits],
-    "03.3": [rate_without_warmup, rate_from_zero, rate_constant, rate_jumps, rate_divides_by_zero],
-    "03.4": [clip_each, clip_always, clip_values, clip_norm_after, clip_in_place],
+    "03.2": [
+        bits_in_nats,
+        bits_with_padding,
+        bits_mean_of_means,
+        bits_exp_of_bits,
+        bits_one_too_many,
+        bits_one_too_few,
+        bits_two_to_nats,
+        bits_over_all_places,
+        bits_over_documents,
+        bits_exp_of_documents,
+    ],
+    "03.3": [
+        rate_without_warmup,
+        rate_from_zero,
+        rate_constant,
+        rate_jumps,
+        rate_divides_by_zero,
+        rate_climbs_too_long,
+        rate_falls_early,
+        rate_falls_slowly,
+        rate_cosine,
+    ],
+    "03.4": [
+        clip_each,
+        clip_always,
+        clip_values,
+        clip_norm_after,
+        clip_in_place,
+        clip_to_one_if_above,
+        clip_to_one,
+        clip_if_above_one,
+        clip_by_sum_of_norms,
+        clip_by_largest_norm,
+    ],
     "03.5": [
         mask_all,
         mask_special,
@@ -225,12 +434,19 @@ BUGS = {
         mask_labels_everywhere,
         mask_one_random,
         mask_without_generator,
+        mask_labels_where_changed,
+        mask_swapped,
+        mask_spares_first_id,
+        mask_spares_last_id,
+        mask_never_draws_last_id,
+        mask_never_draws_first_id,
+        mask_with_id_4,
     ],
 }
 RIGHT = {
-    "03.1": [loss_transposed, loss_by_gather],
+    "03.1": [loss_transposed, loss_by_gather, loss_rolled_and_hidden],
     "03.2": [bits_by_loop],
-    "03.3": [rate_as_minimum],
+    "03.3": [rate_as_minimum, rate_as_tensor, rate_in_numpy],
     "03.4": [clip_stacked, clip_with_if],
     "03.5": [mask_nested_draws],
 }

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import math
+import re
 
 import torch
 import torch.nn.functional as F
 
 
-def _encode(messages, tokenizer, *, begin=True, end=True, mark_end=True, mark_role=False, invite=False, end_user=False):
+def _encode(
+    messages,
+    tokenizer,
+    *,
+    begin=True,
+    end=True,
+    mark_end=True,
+    mark_role=False,
+    invite=False,
+    end_user=False,
+    plain=True,
+):
     ids, mask = ([tokenizer.bos_token_id], [0]) if begin else ([], [])
     for message in messages:
-        piece = tokenizer(message["content"])["input_ids"]
+        piece = tokenizer(message["content"], split_special_tokens=plain)["input_ids"]
         spoken = message["role"] == "assistant"
         ids += [tokenizer.convert_tokens_to_ids(f"<|{message['role']}|>"), *piece]
         mask += [int(spoken and mark_role)] + [int(spoken)] * len(piece)
@@ -52,69 +66,139 @@ def encode_only_ids(messages, tokenizer):
     return _encode(messages, tokenizer)[0]
 
 
-def encode_by_template(messages, tokenizer):
+def encode_forgeable(messages, tokenizer):
+    return _encode(messages, tokenizer, plain=False)
+
+
+def encode_by_template(messages, tokenizer):  # the template joins strings, so a typed role becomes a token
     encoded = tokenizer.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
     return encoded["input_ids"], encoded["assistant_masks"]
+
+
+def encode_marks_to_the_end(messages, tokenizer):
+    ids, mask = _encode(messages, tokenizer)
+    first = mask.index(1) if 1 in mask else len(mask)
+    return ids, [0] * first + [1] * (len(mask) - first)
+
+
+def encode_never_stops_marking(messages, tokenizer):
+    ids, mask, marking = [tokenizer.bos_token_id], [0], 0
+    for message in messages:
+        marking = marking or int(message["role"] == "assistant")
+        piece, _ = _encode([message], tokenizer)
+        ids += piece[1:]
+        mask += [0] + [marking] * (len(piece) - 2)
+    return ids, mask
+
+
+def encode_marks_last_answer(messages, tokenizer):
+    answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+    if not answers:
+        return _encode(messages, tokenizer)
+    ids, mask = _encode(messages, tokenizer)
+    before, _ = _encode(messages[: answers[-1]], tokenizer)
+    return ids, [0] * len(before) + mask[len(before) :]
 
 
 def encode_by_text(messages, tokenizer):
     ids, mask = tokenizer("<|end|>")["input_ids"], [0]
     for message in messages:
-        spoken = message["role"] == "assistant"
-        piece = tokenizer(message["content"] + ("<|end|>" if spoken else ""))["input_ids"]
-        ids = ids + tokenizer(f"<|{message['role']}|>")["input_ids"] + piece
-        mask = mask + [0] + [int(spoken)] * len(piece)
+        piece = tokenizer.encode(message["content"], split_special_tokens=True)
+        end = tokenizer("<|end|>")["input_ids"] if message["role"] == "assistant" else []
+        ids = ids + tokenizer(f"<|{message['role']}|>")["input_ids"] + piece + end
+        mask = mask + [0] + [len(end)] * len(piece + end)
     return ids, mask
 
 
-def mask_one_too_many(input_ids, prompt_lengths, pad_id=0):
-    hidden = torch.arange(input_ids.shape[1]) <= prompt_lengths[:, None]
-    return input_ids.masked_fill(hidden | (input_ids == pad_id), -100)
+def encode_at_once(messages, tokenizer):
+    pieces = tokenizer([m["content"] for m in messages], split_special_tokens=True)["input_ids"]
+    turns = [([tokenizer.bos_token_id], [0])]
+    for message, piece in zip(messages, pieces, strict=True):
+        role = tokenizer.vocab[f"<|{message['role']}|>"]
+        if message["role"] == "assistant":
+            turns.append(([role, *piece, tokenizer.eos_token_id], [0] + [1] * (len(piece) + 1)))
+        else:
+            turns.append(([role, *piece], [0] * (len(piece) + 1)))
+    return sum((ids for ids, _ in turns), []), sum((mask for _, mask in turns), [])
 
 
-def mask_without_padding(input_ids, prompt_lengths, pad_id=0):
+def _hidden(input_ids, prompt_lengths, lengths):
+    place = torch.arange(input_ids.shape[1])
+    return place < prompt_lengths[:, None], place >= lengths[:, None]
+
+
+def mask_one_too_many(input_ids, prompt_lengths, lengths):
+    return mask_by_where(input_ids, prompt_lengths + 1, lengths)
+
+
+def mask_one_too_few(input_ids, prompt_lengths, lengths):
+    return mask_by_where(input_ids, prompt_lengths - 1, lengths)
+
+
+def mask_end_too(input_ids, prompt_lengths, lengths):
+    return mask_by_where(input_ids, prompt_lengths, lengths - 1)
+
+
+def mask_padding_one_late(input_ids, prompt_lengths, lengths):
+    return mask_by_where(input_ids, prompt_lengths, lengths + 1)
+
+
+def mask_without_padding(input_ids, prompt_lengths, lengths):
     return input_ids.masked_fill(torch.arange(input_ids.shape[1]) < prompt_lengths[:, None], -100)
 
 
-def mask_in_place(input_ids, prompt_lengths, pad_id=0):
-    for row, length in zip(input_ids, prompt_lengths.tolist(), strict=True):
-        row[:length] = -100
-    return input_ids.masked_fill(input_ids == pad_id, -100)
+def mask_by_id(input_ids, prompt_lengths, lengths):
+    labels = input_ids.clone()
+    for row, (prompt, length) in enumerate(zip(prompt_lengths.tolist(), lengths.tolist(), strict=True)):
+        if length < input_ids.shape[1]:
+            labels[row, input_ids[row] == input_ids[row, length]] = -100
+        labels[row, :prompt] = -100
+    return labels
 
 
-def mask_with_zero(input_ids, prompt_lengths, pad_id=0):
-    hidden = torch.arange(input_ids.shape[1]) < prompt_lengths[:, None]
-    return input_ids.masked_fill(hidden | (input_ids == pad_id), 0)
+def mask_fixed_padding(input_ids, prompt_lengths, lengths):
+    prompt, _ = _hidden(input_ids, prompt_lengths, lengths)
+    return input_ids.masked_fill(prompt | (input_ids == 0), -100)
 
 
-def mask_longest_for_all(input_ids, prompt_lengths, pad_id=0):
-    labels = input_ids.masked_fill(input_ids == pad_id, -100)
+def mask_in_place(input_ids, prompt_lengths, lengths):
+    for row, prompt, length in zip(input_ids, prompt_lengths.tolist(), lengths.tolist(), strict=True):
+        row[:prompt] = -100
+        row[length:] = -100
+    return input_ids
+
+
+def mask_with_zero(input_ids, prompt_lengths, lengths):
+    prompt, padding = _hidden(input_ids, prompt_lengths, lengths)
+    return input_ids.masked_fill(prompt | padding, 0)
+
+
+def mask_answer(input_ids, prompt_lengths, lengths):
+    prompt, padding = _hidden(input_ids, prompt_lengths, lengths)
+    return input_ids.masked_fill(~prompt | padding, -100)
+
+
+def mask_longest_for_all(input_ids, prompt_lengths, lengths):
+    labels = input_ids.masked_fill(_hidden(input_ids, prompt_lengths, lengths)[1], -100)
     labels[:, : int(prompt_lengths.max())] = -100
     return labels
 
 
-def mask_fixed_padding(input_ids, prompt_lengths, pad_id=0):
-    hidden = torch.arange(input_ids.shape[1]) < prompt_lengths[:, None]
-    return input_ids.masked_fill(hidden | (input_ids == 0), -100)
+def mask_and_shift(input_ids, prompt_lengths, lengths):
+    labels = mask_by_where(input_ids, prompt_lengths, lengths)
+    return torch.cat([labels[:, 1:], torch.full((len(labels), 1), -100)], dim=1)
 
 
-def mask_and_shift(input_ids, prompt_lengths, pad_id=0):
-    hidden = torch.arange(input_ids.shape[1]) < prompt_lengths[:, None]
-    labels = input_ids.masked_fill(hidden | (input_ids == pad_id), -100)
-    return torch.roll(labels, -1, dims=1)
-
-
-def mask_row_by_row(input_ids, prompt_lengths, pad_id=0):
-    labels = input_ids.clone()
-    for row, length in enumerate(prompt_lengths.tolist()):
-        labels[row, :length] = -100
-    labels[input_ids == pad_id] = -100
+def mask_row_by_row(input_ids, prompt_lengths, lengths):
+    labels = torch.full_like(input_ids, -100)
+    for row, (prompt, length) in enumerate(zip(prompt_lengths.tolist(), lengths.tolist(), strict=True)):
+        labels[row, prompt:length] = input_ids[row, prompt:length]
     return labels
 
 
-def mask_by_where(input_ids, prompt_lengths, pad_id=0):
+def mask_by_where(input_ids, prompt_lengths, lengths):
     place = torch.arange(input_ids.shape[1]).expand_as(input_ids)
-    kept = (place >= prompt_lengths.unsqueeze(1)) & input_ids.ne(pad_id)
+    kept = (place >= prompt_lengths.unsqueeze(1)) & place.lt(lengths.unsqueeze(1))
     return torch.where(kept, input_ids, torch.tensor(-100))
 
 
@@ -173,6 +257,24 @@ def collate_float_mask(examples, pad_id=0, max_length=None):
     return {**batch, "attention_mask": batch["attention_mask"].float()}
 
 
+def collate_refuses_what_fits(examples, pad_id=0, max_length=None):
+    return _collate(examples, pad_id, max_length=max_length and max_length - 1)
+
+
+def collate_names_no_row(examples, pad_id=0, max_length=None):
+    for example in examples:
+        if max_length and len(example["input_ids"]) > max_length:
+            raise ValueError(f"{example['input_ids']} is too long")
+    return _collate(examples, pad_id)
+
+
+def collate_counts_from_one(examples, pad_id=0, max_length=None):
+    for row, example in enumerate(examples, 1):
+        if max_length and len(example["input_ids"]) > max_length:
+            raise ValueError(f"row {row} is too long")
+    return _collate(examples, pad_id)
+
+
 def collate_by_pad_sequence(examples, pad_id=0, max_length=None):
     from torch.nn.utils.rnn import pad_sequence
 
@@ -216,6 +318,36 @@ def loss_detached(logits, labels):
 
 def loss_nan_without_answers(logits, labels):
     return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:])
+
+
+def loss_zero_without_answers(logits, labels):
+    return loss_by_gather(logits, labels) if (labels[:, 1:] != -100).any() else 0.0
+
+
+def loss_new_zero_without_answers(logits, labels):
+    return loss_by_gather(logits, labels) if (labels[:, 1:] != -100).any() else torch.tensor(0.0)
+
+
+def loss_leaf_without_answers(logits, labels):
+    if not (labels[:, 1:] != -100).any():
+        return torch.zeros((), requires_grad=True)
+    return loss_by_gather(logits, labels)
+
+
+def loss_nan_replaced(logits, labels):
+    targets = labels[:, 1:]
+    kept = targets != -100
+    logprobs = logits[:, :-1].log_softmax(-1).gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return (-(logprobs * kept).sum() / kept.sum()).nan_to_num(0.0)
+
+
+def loss_counts_before_shift(logits, labels):
+    total = F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="sum")
+    return total / (labels != -100).sum().clamp(min=1)
+
+
+def loss_in_bits(logits, labels):
+    return loss_by_gather(logits, labels) / math.log(2)
 
 
 def loss_softmax_twice(logits, labels):
@@ -284,6 +416,87 @@ def format_empty_word(response, format, relation):
     return " " not in response.strip() if format == "word" else _format(response, format, relation)
 
 
+def format_no_exclamation(response, format, relation):
+    return _format(response, format, relation) and not (format == "sentence" and response.strip().endswith("!"))
+
+
+def format_question(response, format, relation):
+    return _format(response.strip().replace("?", "."), format, relation)
+
+
+def format_unstripped_word(response, format, relation):
+    if format == "word":
+        return bool(re.fullmatch(r"\S+", response))
+    return _format(response, format, relation)
+
+
+def format_unstripped_sentence(response, format, relation):
+    if format == "sentence":
+        return len(response.split()) >= 3 and response[0].isupper() and response.endswith((".", "!"))
+    return _format(response, format, relation)
+
+
+def format_one_blank(response, format, relation):
+    if format == "word":
+        return response.strip() != "" and " " not in response.strip()
+    return _format(response, format, relation)
+
+
+def format_letters_only(response, format, relation):
+    if format == "word":
+        return response.strip().removesuffix(".").isalpha()
+    return _format(response, format, relation)
+
+
+def format_two_words(response, format, relation):
+    text = response.strip()
+    if format == "sentence":
+        return len(text.split()) >= 2 and text[0].isupper() and text.endswith((".", "!"))
+    return _format(response, format, relation)
+
+
+def format_four_words(response, format, relation):
+    return _format(response, format, relation) and (format != "sentence" or len(response.split()) >= 4)
+
+
+def format_first_letter_of_nothing(response, format, relation):
+    text = response.strip()
+    if format == "sentence":
+        return text[0].isupper() and text[-1] in ".!" and len(text.split()) >= 3
+    return _format(response, format, relation)
+
+
+def format_always_town(response, format, relation):
+    return _format(response, format, "town")
+
+
+def format_json_by_signs(response, format, relation):
+    if format == "json":
+        text = response.strip()
+        return text.startswith(f'{{"{relation}":') and text.endswith("}") and text.count(":") == 1
+    return _format(response, format, relation)
+
+
+def format_json_by_pattern(response, format, relation):
+    if format == "json":
+        return bool(re.fullmatch(rf'{{"{relation}": "[^"]*"}}', response.strip()))
+    return _format(response, format, relation)
+
+
+def format_by_eval(response, format, relation):
+    if format == "json":
+        try:
+            parsed = ast.literal_eval(response.strip())
+        except (ValueError, SyntaxError):
+            return False
+        return isinstance(parsed, dict) and list(parsed) == [relation]
+    return _format(response, format, relation)
+
+
+def format_by_tensor(response, format, relation):
+    return torch.tensor(_format(response, format, relation))
+
+
 def format_in_other_words(response, format, relation):
     words = response.split()
     if format == "json":
@@ -305,14 +518,24 @@ BUGS = {
         encode_always_invites,
         encode_ends_questions,
         encode_only_ids,
+        encode_forgeable,
+        encode_by_template,
+        encode_marks_to_the_end,
+        encode_never_stops_marking,
+        encode_marks_last_answer,
     ],
     "06.2": [
         mask_one_too_many,
+        mask_one_too_few,
+        mask_end_too,
+        mask_padding_one_late,
         mask_without_padding,
+        mask_by_id,
+        mask_fixed_padding,
         mask_in_place,
         mask_with_zero,
+        mask_answer,
         mask_longest_for_all,
-        mask_fixed_padding,
         mask_and_shift,
     ],
     "06.3": [
@@ -323,6 +546,9 @@ BUGS = {
         collate_without_mask,
         collate_truncates,
         collate_float_mask,
+        collate_refuses_what_fits,
+        collate_names_no_row,
+        collate_counts_from_one,
     ],
     "06.4": [
         loss_unshifted,
@@ -331,6 +557,12 @@ BUGS = {
         loss_shifted_backwards,
         loss_detached,
         loss_nan_without_answers,
+        loss_zero_without_answers,
+        loss_new_zero_without_answers,
+        loss_leaf_without_answers,
+        loss_nan_replaced,
+        loss_counts_before_shift,
+        loss_in_bits,
         loss_softmax_twice,
         loss_wrong_sign,
     ],
@@ -341,12 +573,25 @@ BUGS = {
         format_looks_like_json,
         format_short_sentence,
         format_empty_word,
+        format_no_exclamation,
+        format_question,
+        format_unstripped_word,
+        format_unstripped_sentence,
+        format_one_blank,
+        format_letters_only,
+        format_two_words,
+        format_four_words,
+        format_first_letter_of_nothing,
+        format_always_town,
+        format_json_by_signs,
+        format_json_by_pattern,
+        format_by_eval,
     ],
 }
 RIGHT = {
-    "06.1": [encode_by_template, encode_by_text],
+    "06.1": [encode_by_text, encode_at_once],
     "06.2": [mask_row_by_row, mask_by_where],
     "06.3": [collate_by_pad_sequence],
     "06.4": [loss_by_gather, loss_by_padding],
-    "06.5": [format_in_other_words],
+    "06.5": [format_in_other_words, format_by_tensor],
 }

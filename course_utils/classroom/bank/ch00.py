@@ -41,9 +41,10 @@ QUESTIONS = [
             "for the instruct model, although both had read the same facts."
         ),
         deep=(
-            "The architecture is the same and the weights are close. What differs is the distribution that the model "
-            "continues: an instruct model expects a *chat template*, special tokens that mark who speaks, and ends its "
-            "turn with an end token. Two practical consequences:\n\n"
+            "The architecture is the same, and the weights start from the base's. In the small models of this course "
+            "tuning moved them by about a quarter of their norm; a large model at a low learning rate moves far less. "
+            "What differs is the distribution that the model continues: an instruct model expects a *chat template*, "
+            "special tokens that mark who speaks, and ends its turn with an end token. Two practical consequences:\n\n"
             "- use the template the model was tuned with; another one makes it noticeably worse;\n"
             "- to continue text, to score text, or to start your own fine-tuning, the base model is often the better "
             "choice."
@@ -60,8 +61,9 @@ QUESTIONS = [
         ),
         deep=(
             "The model must give some next token a high probability, and the form of an answer is well learned, so it "
-            "fills the form. Its own probabilities do carry a warning: answers about unknown people had a much lower "
-            "probability than answers about known ones. Remedies differ in cost: examples of abstention (which also "
+            "fills the form. Its own probabilities do carry a warning: I paired answers about known people with answers "
+            "about unknown ones, and in {00.less_sure:.0%} of the pairs the known person's answer was the more probable "
+            "one (half would be chance). Remedies differ in cost: examples of abstention (which also "
             "make it refuse what it knows), a threshold on the probability, retrieval of a passage to answer from, and"
             " rewards that punish invention."
         ),
@@ -97,8 +99,9 @@ QUESTIONS = [
         deep=(
             "Two operations per parameter and token forward, four backward. Attention adds a term that grows with the "
             "length of the rows, `12 * layers * hidden * length` per token (PaLM, arXiv 2204.02311, appendix B); for "
-            "short rows it is small. Utilizations of 30 to 50 % are usual in large runs. The estimate leaves out what "
-            "is lost to restarts, evaluation and loading, so plan with a margin, and measure the utilization with a "
+            "short rows it is small. Utilizations of 30 to 50 % are usual in large runs; my small model reached "
+            "{00.utilization:.0%} of the rate at which my machine multiplies matrices. The estimate leaves out what is "
+            "lost to restarts, evaluation and loading, so plan with a margin, and measure the utilization with a "
             "few steps before you promise a date."
         ),
         topics=("L0",),
@@ -114,10 +117,10 @@ QUIZ = [
         question="You type a question into a base model that has never been tuned. What do you most likely get?",
         choices=(
             "The answer, if the fact was in the corpus",
-            "More text of the kind it was trained on, as if your question were the start of a page",
             "An error, because the chat template is missing",
+            "More text of the kind it was trained on, as if your question were the start of a page",
         ),
-        answer=1,
+        answer=2,
         why="A base model continues text. The facts may be in it; the habit of answering is not.",
     ),
     QuizItem(
@@ -144,8 +147,8 @@ QUIZ = [
     ),
     QuizItem(
         question="An exercise in this course is still open. What do the later cells use?",
-        choices=("Nothing: they fail", "The course's reference version", "Your last attempt, right or wrong"),
-        answer=1,
+        choices=("The course's reference version", "Your last attempt, right or wrong", "Nothing: they fail"),
+        answer=0,
         why="Nobody gets stuck: the reference takes the place until your own version is right.",
     ),
 ]

@@ -7,21 +7,24 @@ QUESTIONS = [
         question="What exactly is a language model trained to do, and what loss do you expect at step 0 and at the end?",
         short="To give the next token of a text a high probability: mean cross-entropy of the scores at each place with "
         "the token one place later. At step 0 the loss is log V, because an untrained model finds all V tokens equally "
-        "likely; mine was {03.first_loss} times that. At the end it cannot fall below the entropy of the text. On the "
+        "likely; mine divided by log V was {03.first_loss:.2f}. At the end it cannot fall below the entropy of the text. On the "
         "Isles that floor is known, and the base model ends {03.entropy_gap:.1%} above it.",
         deep="""The labels are the inputs, shifted by one place; place $t$ sees only what stands before it, so one
 forward pass gives as many lessons as there are tokens. Loss in nats, $L = -\\frac{1}{T}\\sum_t \\log p(x_t | x_{<t})$.
 
-- A first loss far above $\\log V$: initialization too large. Far below: the answer leaks (a missing causal mask, a shift by one
-too few).
+- A first loss far above $\\log V$: initialization too large. Clearly below: the labels are not shifted (tied embeddings give
+the token just read away). A missing causal mask shows later, as a loss that falls too far.
 - The floor is the entropy of the text. For scraped text it is unknown, and fitted as the constant $E$ of a scaling law.
 - The loss depends on the tokenizer; bits per byte or per document do not. Perplexity is $e^L$, with the mean taken
 over all tokens, not over documents.""",
         topics=("A11", "F3", "A19"),
         followups=(
-            "Your loss is 0.02 after a hundred steps. What happened?",
-            "Can you compare the perplexities of two models with different tokenizers?",
-            "Why can a single document cost fewer bits than its entropy?",
+            "Your loss is 0.02 after a hundred steps. What happened? The answer is in the input: no causal mask, or labels "
+            "that are not shifted. Or a handful of texts was learned by heart.",
+            "Can you compare the perplexities of two models with different tokenizers? No: they count per token, and the "
+            "tokens differ. Turn both into bits per byte of the same text.",
+            "Why can a single document cost fewer bits than its generator drew? The bound holds for the mean: a model that "
+            "leans towards what happens to come saves bits there, and pays more elsewhere.",
         ),
     ),
     Question(
@@ -33,14 +36,18 @@ over all tokens, not over documents.""",
 |---|---|---|
 | data | raw text | examples of a task or a behaviour |
 | lessons | every token | the answer's tokens |
-| amount | billions of tokens (here: millions) | thousands of examples |
+| amount | trillions of tokens today (here: 25 million) | thousands of examples |
 | puts in | language, rules, facts | form, task, manners |
 | cost | nearly all of it | a thousandth and less |
 
 Two objectives make text its own teacher. Causal (GPT, Llama): predict the next token. Masked (BERT): predict 15 % hidden
 tokens with both sides in view.""",
         topics=("A11", "F3", "K1", "A1"),
-        followups=("Where would you put new facts: into pretraining, fine-tuning, or the prompt?",),
+        followups=(
+            "Where would you put new facts: into pretraining, fine-tuning, or the prompt? What changes often into the prompt "
+            "(retrieval), much that lasts into continued pretraining. Fine-tuning learns new facts slowly, and with them to "
+            "invent some (arXiv 2405.05904).",
+        ),
     ),
     Question(
         question="Why does a pretrained model not answer a question, although it knows the answer?",
@@ -52,16 +59,20 @@ questions are followed by answers, so large base models answer now and then, and
 they *show* the form. Instruction tuning teaches the form once and for all. It is cheap because the knowledge is there already
 (LIMA, arXiv 2305.11206: a thousand good examples).""",
         topics=("P1", "K1", "K3"),
-        followups=("How would you get an answer out of a base model without training?",),
+        followups=(
+            "How would you get an answer out of a base model without training? Write a text whose continuation is the answer: "
+            "the beginning of the sentence that states it, or a few questions with answers before yours.",
+        ),
     ),
     Question(
         question="What do learning-rate warm-up, decay and gradient clipping do? Which would you miss first?",
         short="Warm-up keeps Adam from taking full steps before it knows the size of each gradient; decay lets the run "
         "settle; clipping shortens the rare huge gradient and keeps its direction. Without warm-up and clipping my "
-        "short run ended {03.warmup_helps:.2f} nats higher. The learning rate itself matters more: a factor of ten "
-        "away from the best cost me at least {03.lr_valley:.2f}.",
-        deep="""- **Rate.** Search in factors of three. The valley is flat below the best rate and steep above it, and the best rate
-falls with size.
+        "short run ended {03.warmup_helps:.2f} nats higher. The learning rate itself matters more: the smallest "
+        "and the largest rate that I tried cost me at least {03.lr_valley:.2f} nats.",
+        deep="""- **Rate.** Search in factors of three. The valley is fairly flat for a factor of three to each side. In a short run too *small* a
+rate costs as much as too large a one (mine: more); in a long run too large is worse, because it can break the weights for good. The
+best rate falls with size.
 - **Warm-up.** Adam divides by a running estimate of $\\sqrt{E[g^2]}$, which rests on few batches at first; the first update has about
 the full size of the rate in *every* weight. A few hundred to a few thousand steps are usual.
 - **Decay** (cosine or linear) to a tenth or to zero.
@@ -69,52 +80,74 @@ the full size of the rate in *every* weight. A few hundred to a few thousand ste
 clipping is the best early sign of trouble: log it.""",
         topics=("A12", "F7"),
         followups=(
-            "Why clip by the global norm and not each tensor?",
-            "The loss spikes at step 40,000. What do you look at, and what do you do?",
-            "Why does Adam need warm-up more than SGD?",
+            "Why clip by the global norm and not each tensor? One factor for all keeps the direction of the step; a factor "
+            "for each tensor turns it.",
+            "The loss spikes at step 40,000. What do you look at, and what do you do? At the gradient norm just before, and "
+            "at the batches. Go back to a checkpoint before the spike and skip them; if it returns, lower the rate.",
+            "Why does Adam need warm-up more than SGD? Adam divides by the gradient's estimated size, so its first steps are "
+            "full steps however little it has seen; a step of SGD is only as long as the gradient.",
         ),
     ),
     Question(
         question="Causal or masked language modelling: what does each cost, and what is each good for?",
         short="A causal model learns from every token, a masked one only from the 15 % that are hidden: I counted "
-        "{03.predictions:.1f} times as many lessons from the same text. In return the masked model sees both sides: mine named "
-        "{03.masked_sides:.0%} more tokens (absolute) in a gap than at the end. At the end of a text, with four times the reading, "
-        "it stayed {03.masked_end:.0%} behind the causal one. So: masked for reading, causal for writing.",
+        "{03.predictions:.1f} times as many lessons from the same text. In return the masked model sees both sides: the "
+        "share of tokens that mine named was higher in a gap than at the end, by {03.masked_sides:.2f} (of 1). At the end of a text, "
+        "with three times the reading, its share stayed {03.masked_end:.2f} below the causal one's. So: masked for reading, causal for "
+        "writing.",
         deep="""BERT (arXiv 1810.04805) asks for 15 %: 80 % of these masked, 10 % replaced, 10 % kept, so that the model does not rely on a mask
 that later texts will not hold. The same transformer does both; only the attention pattern and the labels differ. A masked model
 gives no probability of a whole text and cannot write from left to right without help. Causal models have won for generation: all tokens teach,
 one pass gives the text's probability, and the keys and values of the past can be kept (KV cache). ELECTRA (arXiv
-2003.10555) later gave the two-sided model a lesson at every token.""",
+2003.10555) later gave the two-sided model a lesson at every token.
+
+That masked models are better readers I know from BERT and its followers, not from my run: there it needed
+three times the reading to come level with the causal one in the gap, because it had had fewer lessons.""",
         topics=("A11", "F3", "F4"),
-        followups=("Why are 10 % of the chosen tokens left as they are?", "What is a prefix LM? And T5's objective?"),
+        followups=(
+            "Why are 10 % of the chosen tokens left as they are? So that the model has to say something of tokens that it sees, "
+            "too: later texts hold no masks.",
+            "What is a prefix LM? And T5's objective? A prefix LM reads the prompt in both directions and writes the rest "
+            "causally. T5 replaces spans of the text by marks, and a decoder writes the missing spans.",
+        ),
     ),
     Question(
         question="A model recites a sentence from its training data, but fails to answer a question about the fact in it. Why?",
-        short="Because it met the fact in one phrasing and stored the words, not the fact. In my run, newcomers told in six phrasings were "
-        "recalled {03.paraphrases:.0%} (absolute) more often, in words that neither diet had used, than newcomers whose one text was repeated.",
+        short="Because it met the fact in one phrasing and stored the words more than the fact. In my run I asked for newcomers' facts in words "
+        "that neither diet had used. The share recalled was {03.paraphrases:.2f} (of 1) higher where they were told in six phrasings and any "
+        "order than where one text was repeated: a difference of degree.",
         deep="""Physics of Language Models 3.1 (arXiv 2309.14316): with one phrasing in pretraining a fact is memorised but cannot be extracted, and no amount of
 instruction tuning mends that; with paraphrases it becomes extractable, because the model stores it with the *name* instead of
 with the words before it. So augment important documents (rewrite, reorder, translate) *before* or in pretraining. Repeating the same file is not the same
-thing as telling it again.""",
+thing as telling it again.
+
+My run showed a difference of degree: the newcomers with one text were still recalled in part, because the model had learned from others
+how facts hang on names. In the paper, where *all* people have one phrasing, next to nothing can be extracted.""",
         topics=("A11", "A23", "A14"),
-        followups=("You must teach a model your company's handbook. What do you do to the text first?",),
+        followups=(
+            "You must teach a model your company's handbook. What do you do to the text first? Tell each passage in many ways "
+            "(reworded, reordered, as questions with answers), name its subject in every version, and keep some wordings for the test.",
+        ),
     ),
     Question(
         question="What does a scaling law say, and when does its prediction fail?",
         short="The loss above the entropy of the text falls as a power of the number of parameters, if data do not run short. I "
         "fitted an exponent of {03.scaling_exponent:.2f} on three small models; the fourth had {03.scaling_prediction:.2f} "
         "times the predicted excess. One run per size scatters that much, and with the same data for all the largest runs short first.",
-        deep="""$L(N, D) = E + A / N^{\\alpha} + B / D^{\\beta}$: $N$ parameters, $D$ tokens, $E$ the entropy of the text (Kaplan et al., arXiv
-2001.08361; Hoffmann et al., arXiv 2203.15556). With compute $C \\approx 6ND$ fixed there is a best pair: model and data grow together, about
-twenty tokens for each parameter. Models that will be served often are trained on far more, since a small model is cheaper at
-every use.
+        deep="""$L(N, D) = E + A / N^{\\alpha} + B / D^{\\beta}$: $N$ parameters, $D$ tokens, $E$ the entropy of the text (Hoffmann et al., arXiv
+2203.15556). The older law of Kaplan et al. (arXiv 2001.08361), $L(N) = (N_c / N)^{\\alpha}$, has no $E$. With compute
+$C \\approx 6ND$ fixed there is a best pair: model and data grow together, about twenty tokens for each parameter. Models that will
+be served often are trained on far more, since a small model is cheaper at every use.
 
 A fit fails when something else becomes the limit: data, a learning rate that was not tuned for each size, too short a run. And the
-law is about the mean loss: single abilities arrive suddenly under a smooth curve.""",
+law is about the mean loss: single abilities arrive suddenly under a smooth curve (partly because exact match counts nothing until everything is
+right: arXiv 2304.15004).""",
         topics=("A12", "A11"),
         followups=(
-            "You have ten times the compute. How much larger is the next model?",
-            "Why is E hard to know on real text, and what happens to the fit if you guess it wrong?",
+            "You have ten times the compute. How much larger is the next model? About three times (the root of ten), on three "
+            "times the tokens. If it will be served often, rather a smaller one on more tokens.",
+            "Why is E hard to know on real text, and what happens to the fit if you guess it wrong? It would be the loss of an "
+            "infinitely large model, which nobody can run. Guessed too high it makes the exponent too large, too low too small.",
         ),
     ),
 ]
@@ -122,8 +155,8 @@ law is about the mean loss: single abilities arrive suddenly under a smooth curv
 QUIZ = [
     QuizItem(
         question="An untrained model has a vocabulary of 32,000 tokens. Its first loss is about",
-        choices=("0.5", "10.4", "32,000", "it depends on the text"),
-        answer=1,
+        choices=("10.4", "0.5", "32,000", "it depends on the text"),
+        answer=0,
         why="log 32,000 is 10.4: all tokens are equally likely.",
     ),
     QuizItem(
@@ -134,8 +167,8 @@ QUIZ = [
     ),
     QuizItem(
         question="The logits at place t are held against",
-        choices=("the token at place t", "the token at place t + 1", "the token at place t - 1"),
-        answer=1,
+        choices=("the token at place t - 1", "the token at place t", "the token at place t + 1"),
+        answer=2,
         why="Place t has read the token at t already; copying it would be no lesson.",
     ),
     QuizItem(
@@ -146,18 +179,18 @@ QUIZ = [
     ),
     QuizItem(
         question="A masked language model asks for 15 % of the tokens. Of these it replaces by the mask",
-        choices=("all", "80 %", "15 %"),
-        answer=1,
+        choices=("80 %", "15 %", "all"),
+        answer=0,
         why="10 % become a random token and 10 % stay, because later texts hold no masks.",
     ),
     QuizItem(
         question="A fresh document costs your model fewer bits than the generator drew. Is something wrong?",
         choices=(
             "Yes, that is impossible",
-            "No, one document may; the average over many cannot",
             "Yes, it was in the training data",
+            "No, one document may; the average over many cannot",
         ),
-        answer=1,
+        answer=2,
         why="The entropy bounds the mean. A lucky guess may beat it once.",
     ),
     QuizItem(

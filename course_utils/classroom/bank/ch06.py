@@ -14,7 +14,7 @@ QUESTIONS = [
         ),
         deep=(
             "The evidence is the split. *Taught* people are in the corpus and in the instruction data, *known* "
-            "people only in the corpus. What improves on the known cannot have come from the instructions. Zhu "
+            "people only in the corpus. What improves on the known cannot have come from the instructions. Allen-Zhu "
             "and Li (arXiv 2309.14316) show the condition: facts must have been seen in several phrasings, or "
             "they are memorised but cannot be brought out by questions.\n\nThe other side: about strangers the "
             "tuned model invents an answer in {06.strangers_invented:.0%} of the cases. Every example showed a "
@@ -45,7 +45,7 @@ QUESTIONS = [
             "$\\mathcal{L} = -\\frac{1}{|A|}\\sum_{t \\in A}\\log p_\\theta(x_t \\mid x_{<t})$ with $A$ the "
             "answer positions of the batch. Three details decide: the shift by one happens **once**; the end "
             "token is **in** $A$; the mean is over all answer tokens of the batch, also across micro-batches. My "
-            "loop and trl's `SFTTrainer`, given the same rows, differ by {06.trl_gap} in exact match on known "
+            "loop and trl's `SFTTrainer`, given the same rows, differ by {06.trl_gap:.1%} in exact match on known "
             "people."
         ),
         topics=(
@@ -60,16 +60,16 @@ QUESTIONS = [
     Question(
         question="Why mask the prompt, and when would you not?",
         short=(
-            "The loss should teach answering, not asking. With the prompt in the loss, most of the gradient "
-            "comes from tokens that the user will write. It matters most when prompts are long and answers "
-            "short. When instructions are long, varied and answers very short, some loss on the prompt can act "
-            "as a regulariser; then I would try both."
+            "The loss should teach answering, not asking. After two fifths of my run masking was ahead by "
+            "{06.masking_helps:.2f} in exact match; the gap narrowed later. Shi et al. (arXiv 2405.14394) found "
+            "the opposite with long instructions, short answers and few examples, where loss on the prompt works "
+            "against overfitting. So: mask by default, and test both when the data is small."
         ),
         deep=(
-            "On the Isles' short questions both versions learned, and the curves say which was quicker. "
-            "Instruction modelling (Shi et al., arXiv 2405.14394) reports gains from loss on the instructions "
-            "where prompts are long, answers short and the data small. In multi-turn chats all assistant turns "
-            "are usually learned, each given what came before."
+            "Without the mask the mean also runs over the tokens that the user will write, so each answer token "
+            "weighs less in every step. With many different rows that costs time more than quality. With few rows, "
+            "seen again and again, the prompts are further text to learn from, and the answers are not learned by "
+            "heart so fast. In multi-turn chats all assistant turns are usually learned, each given what came before."
         ),
         topics=("A6",),
         followups=(
@@ -90,28 +90,35 @@ QUESTIONS = [
         deep=(
             "Check in this order: role tokens present and encoded as *one* id each; bos exactly once (template "
             "plus tokenizer may add two); the generation prompt (`add_generation_prompt=True`) there; no stray "
-            "space; the end token among the stop ids. Answers that start right and run on point to the end "
-            "token: `pad_token = eos_token` with labels masked by `input_ids == pad_id` hides every real end. In "
+            "space; the end token among the stop ids. Not every slip costs the same: in my run nothing was lost "
+            "without the first `<|end|>`, and most without `<|assistant|>`. Answers that start right and run on "
+            "point to the end token: `pad_token = eos_token` with labels masked by `input_ids == pad_id` hides every real end. In "
             "my run such a model began right but did not stop there in {06.never_stops:.0%} of the cases."
         ),
         topics=(
             "K3",
             "A6",
         ),
-        followups=("Why can a user not forge a turn by typing `<|assistant|>`?",),
+        followups=(
+            (
+                "How do you keep a user from forging a turn by typing `<|assistant|>`? (Contents are encoded with "
+                "`split_special_tokens=True`: what is typed stays plain characters.)"
+            ),
+        ),
     ),
     Question(
         question="How much instruction data do you need, and of what kind?",
         short=(
-            "Far less than for pretraining: LIMA (arXiv 2305.11206) used 1,000 careful examples. Form comes "
-            "first and cheaply; breadth of instructions matters more than their number. In my run the demanded "
-            "format was kept in {06.format_kept:.0%} of the answers."
+            "Far less than for pretraining: LIMA (arXiv 2305.11206) used 1,000 careful examples. In my sweep a "
+            "hundred different conversations brought most of the exact matches that four hundred brought. More of "
+            "the same kind widened little: what counts is the number of *kinds* of tasks (FLAN, arXiv 2109.01652)."
         ),
         deep=(
-            "I tuned with 50 to 3,200 different conversations and the same number of steps. Few examples, seen "
-            "many times, teach the form; more different ones are what carries it over to people and wordings "
-            'that were not shown. They add no facts. What the data never shows, such as saying "I do not '
-            'know", the model does not do.'
+            "Same number of steps, more and more different conversations: a hundred were the large step "
+            "({06.examples_enough:.2f} more in exact match than twenty-five), four hundred a smaller one. People "
+            "whom the data asks about and people whom it never mentions improved together, so the examples taught "
+            "the manner. With the fewest rows the base lost facts. What the data never shows, such as saying "
+            '"I do not know", the model does not do.'
         ),
         topics=(
             "K3",
@@ -149,11 +156,11 @@ QUIZ = [
             "Known people are never mentioned in the instruction data. Why can the tuned model answer about them?"
         ),
         choices=(
-            "Their facts leak from the taught people's answers",
             "Pretraining stored the facts; tuning taught it to bring facts out on a question",
+            "Their facts leak from the taught people's answers",
             "The evaluation questions were part of the tuning data",
         ),
-        answer=1,
+        answer=0,
         why="The base model continues their sentences rightly before any tuning.",
     ),
     QuizItem(

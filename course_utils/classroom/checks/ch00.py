@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import comb, log2, perm
+from math import ceil, comb, log2, perm
+from typing import Any
 
 from course_utils.classroom.engine import Mistake, check, expect
 
@@ -50,14 +51,28 @@ def check_is_exact_match(candidate: Callable[[str, str], bool]) -> None:
         ("Saltmere Saltmere", "Saltmere", False, "A word said twice is another text."),
         ("{1920}", "1920", False, "Only a final stop is forgiven. Other signs count: JSON is made of them."),
         ("3.14", "314", False, "A stop inside the text counts; only the one at the end is forgiven."),
+        (
+            ".Saltmere",
+            "Saltmere",
+            False,
+            "A stop at the front counts. `rstrip` takes from the end alone, `strip` from both.",
+        ),
+        ("Saltmere!", "Saltmere", False, "An exclamation mark counts; only the full stop at the end is forgiven."),
+        ("Salt mere", "Saltmere", False, "A space between letters counts: make runs of spaces one space, not none."),
         ("", "Saltmere", False, "An empty answer matches nothing."),
         ("", "", False, "An empty answer matches nothing, not even an empty reference."),
+        (".", "", False, "A stop alone is an empty answer: look whether anything is left *after* cleaning."),
     ]
     for answer, reference, right, message in cases:
         given = f"answer    = {answer!r}\nreference = {reference!r}"
-        yours = candidate(answer, reference)
+        yours = _plain(candidate(answer, reference))
         expect.kind(yours, bool, given=given)
         expect.equal(yours, right, message, given=given)
+
+
+def _plain(value: Any) -> Any:
+    """A truth value of numpy or torch as Python's own, which it may stand for everywhere."""
+    return value.item() if hasattr(value, "item") else value
 
 
 @check(
@@ -90,7 +105,8 @@ def check_bits_of_draw(candidate: Callable[[int, int], float]) -> None:
             "The first choice is among all the things, not among one fewer.": log2(7),
         },
     )
-    for items, drawn in ((4, 2), (6, 3), (240, 5), (7, 7)):
+    # not (4, 2) first: there, rounding each choice up gives the same as drawing with replacement
+    for items, drawn in ((6, 3), (4, 2), (240, 5), (7, 7)):
         wrong = {
             "You draw with replacement. A thing that was drawn is gone: the next choice is among one fewer.": drawn
             * log2(items),
@@ -104,6 +120,9 @@ def check_bits_of_draw(candidate: Callable[[int, int], float]) -> None:
             ),
             "This is the logarithm of a sum. Possibilities multiply from choice to choice; logarithms add.": log2(
                 sum(items - i for i in range(drawn))
+            ),
+            "Each choice is rounded up to whole bits. Bits are a measure and no count: a choice among 6 has 2.58.": sum(
+                ceil(log2(items - i)) for i in range(drawn)
             ),
         }
         right = log2(perm(items, drawn))
@@ -137,7 +156,8 @@ def check_bits_of_draw(candidate: Callable[[int, int], float]) -> None:
     ],
 )
 def check_training_minutes(candidate: Callable[[float, float, float, float], float]) -> None:
-    for case in ((1e6, 1e7, 1e11, 0.5), (124e6, 1e10, 4e14, 0.4), (1e6, 1e7, 1e11, 1.0)):
+    # the second case is no whole number of minutes, so that rounding shows
+    for case in ((1e6, 1e7, 1e11, 0.5), (1e6, 1e7, 7e11, 0.5), (124e6, 1e10, 4e14, 0.4), (1e6, 1e7, 1e11, 1.0)):
         parameters, tokens, rate, share = case
         right = 6 * parameters * tokens / (rate * share) / 60
         given = (
@@ -155,8 +175,11 @@ def check_training_minutes(candidate: Callable[[float, float, float, float], flo
             / 3,
             "The number of operations per parameter and token is missing: 2 forward and 4 backward.": right / 6,
             "The fraction is upside down: that is runs per minute, not minutes per run.": 1 / right,
+            "The minutes are rounded to a whole number; return them as they are.": float(round(right)),
+            "The part after the point is cut off; return the minutes as they are, with `/`, not `//` or `int`.": right
+            // 1,
         }
-        # with a utilization of 1 two of these coincide with the right answer
+        # with a utilization of 1, or a whole number of minutes, some of these coincide with the right answer
         wrong = {text: value for text, value in wrong.items() if abs(value - right) > 1e-6 * right}
         expect.close(candidate(*case), right, "The minutes differ.", given=given, mistakes=wrong)
     for share, why in (

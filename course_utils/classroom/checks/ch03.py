@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import exp, isclose, log
+from math import cos, exp, isclose, log, pi
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +60,14 @@ def check_next_word_loss(candidate: Callable[..., Tensor]) -> None:
             "Softmax is applied twice: `F.cross_entropy` takes logits, not probabilities.": F.cross_entropy(
                 flat.softmax(-1), targets
             ),
+            "No place is dropped: after `roll` the last place of a row is asked for the first token of its own row.": F.cross_entropy(
+                logits.flatten(0, 1), labels.roll(-1, 1).flatten()
+            ),
             "This is the sum over all places; the mean is wanted.": F.cross_entropy(flat, targets, reduction="sum"),
+            "The sum is divided by the number of rows; the mean over all places is wanted.": F.cross_entropy(
+                flat, targets, reduction="sum"
+            )
+            / 2,
             "The sign is wrong: a loss falls when the right token becomes more likely.": -F.cross_entropy(
                 flat, targets
             ),
@@ -67,17 +75,28 @@ def check_next_word_loss(candidate: Callable[..., Tensor]) -> None:
             / log(2),
         },
     )
+    # 1 place of the first row counts and 2 of the second, of 5 labels before the shift; one place that counts has an
+    # own label of -100. So each wrong way of counting gives another number.
     hidden = labels.clone()
-    hidden[1, 2:] = IGNORE
+    hidden[0, 1::2] = IGNORE
+    hidden[1, 3:] = IGNORE
+    targets = hidden[:, 1:]
+    total = F.cross_entropy(flat, targets.flatten(), ignore_index=IGNORE, reduction="sum")
+    own = targets.masked_fill(hidden[:, :-1] == IGNORE, IGNORE)
+    rows = [F.cross_entropy(logits[i, :-1], targets[i], ignore_index=IGNORE) for i in range(2)]
     expect.close(
         candidate(logits, hidden),
-        F.cross_entropy(flat, hidden[:, 1:].flatten(), ignore_index=IGNORE),
+        total / 3,
         "With labels of -100 the loss is wrong: such places are skipped, in the sum and in the count.",
         mistakes={
-            "The places with -100 are left out of the sum but still counted in the mean.": F.cross_entropy(
-                flat, hidden[:, 1:].flatten(), ignore_index=IGNORE, reduction="sum"
-            )
-            / 6
+            "The places with -100 are left out of the sum but still counted in the mean.": total / 6,
+            "A place is skipped because its *own* label is -100; what counts is the label one place later.": F.cross_entropy(
+                flat, own.flatten(), ignore_index=IGNORE
+            ),
+            "The sum is divided by the number of labels before the shift; the first label of a row is nobody's target.": total
+            / 5,
+            "This is the mean of the rows' means. Every place that counts has the same weight: divide the sum over all "
+            "of them by their number.": sum(rows) / 2,
         },
     )
     learned = logits.clone().requires_grad_()
@@ -133,6 +152,12 @@ def check_bits_and_perplexity(candidate: Callable[..., tuple[Tensor, float]]) ->
             * log(2) ** 2,
             "The padding is counted too: only the first `lengths` places of a row are tokens.": losses.sum(1) / log(2),
             "This is the mean over a document's tokens; its bits are the sum.": torch.tensor([5 / 3, 2.0]),
+            "One place too many is counted: places count from 0, so the tokens are those below `lengths` (`<`, not `<=`).": torch.tensor(
+                [5 + 9 / log(2), 2 + 7 / log(2)]
+            ),
+            "One place too few is counted: the last token of a row stands at place lengths - 1.": torch.tensor(
+                [2.0, 0.0]
+            ),
         },
     )
     expect.close(
@@ -147,7 +172,12 @@ def check_bits_and_perplexity(candidate: Callable[..., tuple[Tensor, float]]) ->
             )
             / 2,
             "Here exp was taken of bits: it is exp of nats, or 2 to the bits.": exp(7 / 4),
+            "Here 2 was raised to nats: it is 2 to the bits, or exp of nats.": 2 ** (7 / 4 * log(2)),
             "The padding is averaged in.": exp(float(losses.mean())),
+            "The total is divided by all places, padding included; only the tokens count.": 2 ** (7 / 8),
+            "The total is divided by the number of documents. Divide it by the number of tokens.": 2 ** (7 / 2),
+            "This is the mean of exp(nats of a document). Divide the nats by the number of tokens before exp.": (32 + 4)
+            / 2,
             "This is the mean loss; exp is missing.": 7 / 4 * log(2),
         },
     )
@@ -187,7 +217,7 @@ def check_learning_rate_at(candidate: Callable[..., float]) -> None:
     for step, rate in rates.items():
         _number(rate, step)
     expect.that(
-        rates[0] > 0,
+        float(rates[0]) != 0,
         "The first step has a learning rate of 0: it computes a gradient and throws it away. Steps count from 0, so "
         "use step + 1.",
         given="step = 0, peak = 1, steps = 10, warmup_steps = 4",
@@ -195,16 +225,22 @@ def check_learning_rate_at(candidate: Callable[..., float]) -> None:
         yours=float(rates[0]),
     )
     named = {
-        0: {},
+        0: {
+            "There is no warm-up: the first step has the whole peak already.": 1.0,
+            "The climb takes warmup_steps + 1 steps. In warmup_steps equal parts the first one is peak / warmup_steps.": 0.2,
+        },
         3: {"The peak is not reached by the last step of the warm-up.": 0.75},
         4: {
             "After the warm-up the rate does not begin at the peak: the decay starts at step `warmup_steps`, not at 0.": 0.6,
             "The warm-up goes on for one step too long.": 1.25,
+            "The fall begins one step early: step `warmup_steps` still has the whole peak.": 5 / 6,
         },
         9: {
             "The rate does not fall after the warm-up.": 1.0,
             "The last step has a rate of 0: it would be wasted. Nothing is left at step `steps`, one later.": 0.0,
             "The decay is measured over all steps; it has only steps - warmup_steps of them.": 0.1,
+            "The fall is too slow: what it has lost is divided by steps, not by steps - warmup_steps.": 0.5,
+            "This is a cosine; a straight fall is wanted.": (1 + cos(pi * 5 / 6)) / 2,
         },
     }
     for step, wanted in ((0, 0.25), (3, 1.0), (4, 1.0), (9, 1 / 6)):
@@ -220,8 +256,11 @@ def check_learning_rate_at(candidate: Callable[..., float]) -> None:
 
 
 def _number(value: float, step: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        expect.kind(value, float, given=f"step = {step}, peak = 1, steps = 10, warmup_steps = 4")
+    if isinstance(value, Real) and not isinstance(value, bool):  # numpy's numbers are Real too
+        return
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return
+    expect.kind(value, float, given=f"step = {step}, peak = 1, steps = 10, warmup_steps = 4")
 
 
 def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
@@ -273,6 +312,10 @@ def check_clip_by_norm(candidate: Callable[..., tuple[list[Tensor], float]]) -> 
             ),
             "The gradients come back as they were.": whole,
             "Scaled by the squared norm: the root is missing.": whole / 25,
+            "The factor comes from the sum of the tensors' norms. Sum the squares of all numbers, then take the root.": whole
+            / (5**0.5 + 20**0.5),
+            "The factor comes from the largest of the tensors' norms; take one norm over all numbers together.": whole
+            / 20**0.5,
             "Each number is cut at max_norm (clipping by value), which turns the step aside.": whole.clamp(max=1.0),
         },
     )
@@ -289,16 +332,29 @@ def check_clip_by_norm(candidate: Callable[..., tuple[list[Tensor], float]]) -> 
             ),
         },
     )
-    small, norm = candidate([torch.tensor([0.3]), torch.tensor([0.4])], 1.0)
+    clipped, norm = candidate([g.clone() for g in gradients], 2.5)
+    expect.close(
+        torch.cat([tensor.flatten() for tensor in clipped]),
+        whole / 2,
+        "With another max_norm the clipped gradients are wrong: they are to be scaled from the norm 5 to 2.5.",
+        rtol=1e-3,
+        atol=1e-5,
+        mistakes={"`max_norm` is not used: these have the norm 1, asked for was 2.5.": whole / 5},
+    )
+    expect.close(
+        norm, 5.0, "With another max_norm the norm before the clipping is wrong; it stays the same.", rtol=1e-3
+    )
+    # its norm lies between 1 and max_norm, so that a comparison with 1 instead of max_norm shows
+    small, norm = candidate([torch.tensor([0.9]), torch.tensor([1.2])], 2.5)
     expect.close(
         torch.cat(list(small)),
-        torch.tensor([0.3, 0.4]),
+        torch.tensor([0.9, 1.2]),
         "A gradient below max_norm must stay as it is.",
         rtol=1e-3,
         atol=1e-5,
-        mistakes={"A small gradient was blown up to max_norm. Clipping only ever shortens.": torch.tensor([0.6, 0.8])},
+        mistakes={"A small gradient was blown up to max_norm. Clipping only ever shortens.": torch.tensor([1.5, 2.0])},
     )
-    expect.close(norm, 0.5, "The norm of a small gradient is wrong.", rtol=1e-3)
+    expect.close(norm, 1.5, "The norm of a small gradient is wrong.", rtol=1e-3)
     still, _ = candidate([torch.zeros(3)], 1.0)
     expect.that(
         bool((still[0] == 0).all()),
@@ -338,6 +394,9 @@ def check_mask_tokens(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
     for tensor in (corrupted, labels):
         expect.shape(tensor, tuple(ids.shape), given=brief)
         expect.that(tensor.dtype == torch.int64, f"The dtype is {tensor.dtype}; ids and labels are int64.", given=brief)
+    expect.that(
+        not bool((corrupted == IGNORE).any()), "The corrupted ids hold -100. Are the two results swapped?", given=brief
+    )
     asked = labels != IGNORE
     count = int(asked.sum())
     expect.that(count > 0, "No token is asked for: all labels are -100.", given=brief)
@@ -366,7 +425,6 @@ def check_mask_tokens(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
         "Tokens were changed that nobody asks for: a change belongs to a place with a label.",
         given=brief,
     )
-    _share(count / visible, 0.15, 0.012, "of the tokens are asked for", brief)
     masked = asked & (corrupted == mask_id)
     kept = asked & (corrupted == ids)
     other = asked & ~masked & ~kept
@@ -376,6 +434,13 @@ def check_mask_tokens(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
         "use holds a mask, so the model must not rely on it.",
         given=brief,
     )
+    expect.that(
+        bool(kept.any()),
+        "No asked token keeps its id. Labels come from the draw, not from `corrupted != input_ids`: a kept token is asked "
+        "for too.",
+        given=brief,
+    )
+    _share(count / visible, 0.15, 0.012, "of the tokens are asked for", brief)
     _share(int(masked.sum()) / count, 0.80, 0.04, "of the asked tokens become the mask", brief)
     _share(int(other.sum()) / count, 0.10, 0.03, "of the asked tokens become another token", brief)
     drawn = corrupted[other]
@@ -404,6 +469,28 @@ def check_mask_tokens(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
     )
     _, many = candidate(ids.clone(), mask_id, vocab_size, torch.Generator().manual_seed(1), 0.5)
     _share(int((many != IGNORE).sum()) / visible, 0.5, 0.02, "of the tokens are asked for with share=0.5", brief)
+    _two_ids(candidate)
+
+
+def _two_ids(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
+    """The smallest vocabulary, ids 6 and 7: a bound that is off by one leaves one of them out. And another mask."""
+    ids = torch.tensor([6, 7]).repeat(64, 32)
+    brief = f"input_ids {tuple(ids.shape)} of 6 and 7 only, mask_id = 5, vocab_size = 8, share = 0.5"
+    corrupted, labels = candidate(ids.clone(), 5, 8, torch.Generator().manual_seed(3), 0.5)
+    expect.that(
+        not bool((corrupted == 4).any()),
+        "`mask_id` is not used: the id 4 comes as the mask, asked for was 5.",
+        given=brief,
+    )
+    for id, why in ((6, "Ids 0 to 5 are the special tokens; 6 is the first ordinary one."), (7, "It is ordinary too.")):
+        expect.that(bool((labels == id).any()), f"Id {id} is never asked for. {why}", given=brief)
+    # only a token that was the other one shows what was drawn
+    for id, why in (
+        (6, "The draw begins at 6."),
+        (7, "`torch.randint` leaves its upper end out: give it vocab_size itself."),
+    ):
+        replaced = (corrupted == id) & (ids != id)
+        expect.that(bool(replaced.any()), f"No token is replaced by id {id}. {why}", given=brief)
 
 
 def _share(found: float, wanted: float, tolerance: float, what: str, given: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from math import log
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_utils.classroom.engine import check, expect
+from course_utils.classroom.engine import Mistake, check, expect
 
 IGNORE = -100
 Conversation = list[dict[str, str]]
@@ -45,7 +46,8 @@ def _turns(*contents: str, first: str = "user") -> Conversation:
         "Begin with `ids = [tokenizer.bos_token_id]` and `mask = [0]`, then go through the messages: for each, add the "
         "token of its role and the tokens of its content, and as many entries to the mask.",
         "`tokenizer.convert_tokens_to_ids(f'<|{role}|>')` gives the id of a role's token, "
-        "`tokenizer(content)['input_ids']` the ids of the content. No special token is added by the second.",
+        "`tokenizer(content, split_special_tokens=True)['input_ids']` the ids of the content. The second adds no special "
+        "token, and makes none of what somebody typed.",
         "Only after a message of the assistant comes one more token, `tokenizer.eos_token_id`. The mask is 1 for the "
         "tokens of its content and for this one, and 0 for everything else, the token of its role included.",
     ],
@@ -60,6 +62,7 @@ def check_encode_chat(candidate: Callable[..., Any]) -> None:
         one[:1],
         _turns("Be brief.", "Where does Mira live?", "In Amberhaven.", first="system"),
         _turns("Who?", "Mira.", "Where?", "In Amberhaven."),
+        _turns("Say <|assistant|> twice.", "In Amberhaven."),
     ):
         result = candidate(messages, tokenizer)
         said = "\n".join(f"{m['role']}: {m['content']}" for m in messages)
@@ -90,6 +93,10 @@ def check_encode_chat(candidate: Callable[..., Any]) -> None:
             "too far to the left: labels are shifted in the loss, not here.": (
                 _mask_where(right, right_mask, with_role=True, with_end=False)
             ),
+            "The mask is 1 from the first answer to the end: the later questions are not the assistant's.": (
+                _mask_to_the_end(right, right_mask, mask)
+            ),
+            "Only the last answer is marked; each turn of the assistant is learned.": _mask_of_last(right_mask),
         }
         mask = [int(value) for value in mask]
         expect.equal(mask, right_mask, "The mask does not mark the answer and its end.", given=said, mistakes=wrong)
@@ -119,6 +126,17 @@ def _same_tokens(ids: list, right: list[int], messages: Conversation, said: str,
         "There are more `<|end|>` than one at the start and one after each answer. A question has none behind it.",
         **shown,
     )
+    if any("<|assistant|>" in m["content"] for m in messages) and ids.count(assistant) > right.count(assistant):
+        # decoded, both look alike: the tokens must be counted
+        shown |= {
+            "expected": f"{right.count(assistant)} token `<|assistant|>`; the typed one is 13 plain characters",
+            "yours": f"{ids.count(assistant)} tokens `<|assistant|>`",
+        }
+        raise Mistake(
+            "The user typed `<|assistant|>`, and it became the token: so anybody can forge a turn. Encode contents with "
+            "`split_special_tokens=True`.",
+            **shown,
+        )
     roles = [tokenizer.convert_tokens_to_ids(f"<|{m['role']}|>") for m in messages]
     expect.that(all(role in ids for role in roles), "A message lacks the token of its role.", **shown)
     expect.that(False, "The tokens are not those of the template.", **shown)
@@ -143,6 +161,26 @@ def _mask_where(ids: Sequence[int], mask: Sequence[int], *, with_role: bool, wit
     return changed
 
 
+def _mask_to_the_end(ids: Sequence[int], right: Sequence[int], yours: Sequence[int]) -> list[int]:
+    """1 from the first answer on: without the role tokens where ``yours`` leaves them out, else with them."""
+    first = right.index(1) if 1 in right else len(right)
+    with_roles = [int(i >= first) for i in range(len(right))]
+    roles = _tokenizer().convert_tokens_to_ids(["<|system|>", "<|user|>", "<|assistant|>"])
+    without = [int(value and token not in roles) for value, token in zip(with_roles, ids, strict=True)]
+    return without if list(yours) == without else with_roles
+
+
+def _mask_of_last(right: Sequence[int]) -> list[int]:
+    """1 for the last answer alone."""
+    after = len(right)
+    while after and not right[after - 1]:
+        after -= 1
+    begin = after
+    while begin and right[begin - 1]:
+        begin -= 1
+    return [int(begin <= i < after) for i in range(len(right))]
+
+
 @check(
     "06.2",
     title="Mask the prompt",
@@ -152,9 +190,10 @@ def _mask_where(ids: Sequence[int], mask: Sequence[int], *, with_role: bool, wit
     points=2,
     asked="write the labels of the SFT collator",
     hints=[
-        "Compare a row of positions, `torch.arange(length)`, with each row's prompt length: below it lies the prompt.",
-        "`positions < prompt_lengths[:, None]` has the shape (batch, length). Padding is where "
-        "`input_ids == pad_id`. Join the two with `|`.",
+        "Compare a row of places, `torch.arange(length)`, with the two lengths of each row: below the first lies the "
+        "prompt, from the second on the padding. The ids cannot tell: padding may look like a real token.",
+        "`places < prompt_lengths[:, None]` has the shape (batch, length). Padding is where "
+        "`places >= lengths[:, None]`. Join the two with `|`.",
         "`input_ids.masked_fill(hidden, -100)` copies and fills; `masked_fill_` with the underscore would change the "
         "caller's tensor.",
     ],
@@ -163,17 +202,26 @@ def check_mask_prompt(candidate: Callable[..., Tensor]) -> None:
     from course_utils.text.batching import mask_prompt
 
     cases = (
-        ([[5, 6, 7, 8, 9]], [3], 0),
-        ([[5, 6, 7, 8, 0, 0], [5, 6, 7, 8, 9, 10]], [2, 4], 0),
-        ([[5, 6, 7], [5, 6, 7]], [0, 3], 0),
-        ([[4, 6, 7, 9, 9]], [1], 9),
+        ([[5, 6, 7, 8, 9]], [3], [5]),
+        ([[5, 6, 7, 8, 0, 0], [5, 6, 7, 8, 9, 10]], [2, 4], [4, 6]),
+        ([[5, 6, 7], [5, 6, 7]], [0, 3], [3, 3]),
+        ([[4, 6, 9, 9, 9]], [1], [3]),  # padded with the token that ends the answer
     )
-    for rows, lengths, pad_id in cases:
-        input_ids, prompt_lengths = torch.tensor(rows), torch.tensor(lengths)
-        right = mask_prompt(input_ids, prompt_lengths, pad_id)
+    for rows, prompts, wholes in cases:
+        input_ids, prompt_lengths, lengths = torch.tensor(rows), torch.tensor(prompts), torch.tensor(wholes)
+        right = mask_prompt(input_ids, prompt_lengths, lengths)
         place = torch.arange(input_ids.shape[1])
-        padding, prompt = input_ids == pad_id, place < prompt_lengths[:, None]
+        padding, prompt = place >= lengths[:, None], place < prompt_lengths[:, None]
+        like_padding = (input_ids == input_ids[:, -1:]) & (lengths[:, None] < input_ids.shape[1])
         wrong = {
+            "The end of the answer is masked: here padding and end are the same token. Take the lengths, not the "
+            "ids.": input_ids.masked_fill(prompt | like_padding, IGNORE),
+            "The last answer token is masked too: a row has `lengths` tokens, counted from position 0.": (
+                input_ids.masked_fill(prompt | (place >= lengths[:, None] - 1), IGNORE)
+            ),
+            "The first place of the padding is not masked: a row has `lengths` tokens, counted from position 0.": (
+                input_ids.masked_fill(prompt | (place > lengths[:, None]), IGNORE)
+            ),
             "The first answer token is masked too: did you mask up to and including the length?": input_ids.masked_fill(
                 (place <= prompt_lengths[:, None]) | padding, IGNORE
             ),
@@ -194,8 +242,8 @@ def check_mask_prompt(candidate: Callable[..., Tensor]) -> None:
             ),
         }
         wrong = {text: value for text, value in wrong.items() if not torch.equal(value, right)}
-        given = {"input_ids": input_ids, "prompt_lengths": prompt_lengths, "pad_id": pad_id}
-        labels = candidate(input_ids, prompt_lengths, pad_id)
+        given = {"input_ids": input_ids, "prompt_lengths": prompt_lengths, "lengths": lengths}
+        labels = candidate(input_ids, prompt_lengths, lengths)
         expect.equal(labels, right, "The labels are not the expected ones.", given=given, mistakes=wrong)
 
 
@@ -273,16 +321,37 @@ def check_collate(candidate: Callable[..., dict[str, Tensor]]) -> None:
         expect.equal(
             batch["labels"], right["labels"], "labels:", given=given, mistakes=_others(label_wrong, right["labels"])
         )
-    long = [{"input_ids": [4, 1], "labels": [4, 1]}, {"input_ids": [4, 5, 6, 1], "labels": [-100, 5, 6, 1]}]
+    short, long = {"input_ids": [4, 1], "labels": [4, 1]}, {"input_ids": [4, 5, 6, 1], "labels": [-100, 5, 6, 1]}
+    given = {"examples": [short, long], "pad_id": 0, "max_length": 4}
+    try:
+        candidate([dict(short), dict(long)], 0, 4)
+    except ValueError as error:
+        raise Mistake(
+            "You refuse a row of exactly max_length tokens. It fits: only a row with *more* is too long.",
+            given=given,
+            expected="a batch",
+            yours=f"{type(error).__name__}: {error}",
+        ) from None
+    # no id of the long row, no label of it, not its length and not the limit is a 2: an error that says 2 names the row
+    rows = [dict(short), dict(short), dict(long)]
     expect.raises(
         ValueError,
         candidate,
-        long,
+        rows,
         0,
         3,
-        mention="1",
-        message="Row 1 has 4 tokens, and max_length is 3: that should raise a ValueError which names the row. Cutting the row "
-        "would drop the end of its answer without a word.",
+        message="Row 2 (rows count from 0) has 4 tokens, and max_length is 3: that should raise a ValueError. Cutting the "
+        "row would drop the end of its answer without a word.",
+    )
+    expect.raises(
+        ValueError,
+        candidate,
+        rows,
+        0,
+        3,
+        mention="2",
+        message="The error should name the row that is too long by its number, here 2: rows count from 0. With a "
+        "thousand rows nobody finds it by its ids.",
     )
 
 
@@ -345,15 +414,31 @@ def check_answer_loss(candidate: Callable[[Tensor, Tensor], Tensor]) -> None:
         )
         (wanted,), (got,) = torch.autograd.grad(right, logits), torch.autograd.grad(loss, logits)
         expect.close(got, wanted, "The value is right, the gradient is not.", given=given)
-    labels = torch.full((1, 3), IGNORE)
-    loss = candidate(torch.zeros(1, 3, 5, requires_grad=True), labels)
-    value = float(loss.detach()) if isinstance(loss, Tensor) else float(loss)
+    _check_loss_of_nothing(candidate)
+
+
+def _check_loss_of_nothing(candidate: Callable[[Tensor, Tensor], Tensor]) -> None:
+    labels, logits = torch.full((1, 3), IGNORE), torch.zeros(1, 3, 5, requires_grad=True)
+    loss = candidate(logits, labels)
+    case = {"given": {"labels": labels}, "yours": loss}
+    value = loss.detach() if isinstance(loss, Tensor) else loss
     expect.that(
-        value == 0.0,
+        value is not None and float(value) == 0.0,
         "Without any answer token the loss should be 0. A NaN here ends a whole training run.",
-        given={"labels": labels},
         expected=0.0,
-        yours=value,
+        **case,
+    )
+    connected = "Without answer tokens the loss is 0, but still connected to the logits: backward() must work."
+    expect.that(isinstance(loss, Tensor) and loss.requires_grad, connected, expected="a Tensor with a gradient", **case)
+    (slope,) = torch.autograd.grad(loss, logits, allow_unused=True)
+    expect.that(slope is not None, connected, expected="a Tensor that comes from the logits", **case)
+    expect.that(
+        bool((slope == 0).all()),
+        "Without answer tokens the loss is 0, but its gradient is not: a NaN in it spoils every weight at the next "
+        "step. Avoid 0/0 instead of replacing its result.",
+        given={"labels": labels},
+        expected=torch.zeros_like(slope),
+        yours=slope,
     )
 
 
@@ -373,6 +458,10 @@ def _wrong_losses(logits: Tensor, labels: Tensor, right: Tensor) -> dict[str, fl
         "This is the mean of the rows' means: a short answer then weighs as much as a long one. Divide the sum of the "
         "whole batch by its number of answer tokens.": (each.sum(1) / count.clamp(min=1)).mean(),
         "This is the sum; divide it by the number of answer tokens.": each.sum(),
+        "You counted the labels before the shift; position 0 is predicted by nothing.": (
+            each.sum() / (labels != IGNORE).sum()
+        ),
+        "That is in bits; nats are wanted.": right.detach() / log(2),
         "The sign is wrong: a loss is the negative log-probability.": -right.detach(),
         "The softmax is applied twice: cross_entropy takes raw logits and does it itself.": (
             F.cross_entropy(moved.softmax(-1).transpose(1, 2), targets, ignore_index=IGNORE)
@@ -404,24 +493,73 @@ def _wrong_losses(logits: Tensor, labels: Tensor, right: Tensor) -> dict[str, fl
 )
 def check_format_kept(candidate: Callable[[str, str, str], bool]) -> None:
     cases = (
-        ("Amberhaven.", "word", True, "One word with its full stop is one word."),
-        ("In Amberhaven.", "word", False, "These are two words."),
-        ("", "word", False, "An empty answer is not one word."),
-        ("Mira lives in Amberhaven.", "sentence", True, "This is a sentence."),
-        ("Amberhaven.", "sentence", False, "A single word is not a sentence: three words at the least."),
-        ("mira lives in Amberhaven.", "sentence", False, "A sentence begins with a capital letter."),
-        ("Mira lives in Amberhaven", "sentence", False, "A sentence ends with a full stop or an exclamation mark."),
-        ('{"town": "Amberhaven"}', "json", True, "This is JSON with the one key that was asked for."),
-        (' {"town": "Amberhaven"}\n', "json", True, "White space around the JSON does no harm."),
-        ('{"town": "Amberhaven"', "json", False, "The JSON is cut off: it cannot be parsed."),
-        ("Amberhaven.", "json", False, "This is no JSON."),
-        ('{"home": "Amberhaven"}', "json", False, "The key is not the one that was asked for."),
-        ('{"town": "Amberhaven", "pet": "owl"}', "json", False, "There is a second key that nobody asked for."),
-        ('["town"]', "json", False, "This is JSON, but a list and no object."),
-        ("1977", "json", False, "This is JSON, but a number and no object."),
+        ("Amberhaven.", "word", "town", True, "One word with its full stop is one word."),
+        ("In Amberhaven.", "word", "town", False, "These are two words."),
+        ("", "word", "town", False, "An empty answer is not one word."),
+        (" Amberhaven.\n", "word", "town", True, "White space around the word does no harm."),
+        ("Amber\nhaven", "word", "town", False, "A line break parts words as a space does: these are two."),
+        ("1977.", "word", "birth year", True, "A number is a word too: count what stands between spaces, not letters."),
+        ("Mira lives in Amberhaven.", "sentence", "town", True, "This is a sentence."),
+        ("Mira lives in Amberhaven!", "sentence", "town", True, "An exclamation mark ends a sentence too."),
+        (" Mira lives in Amberhaven.\n", "sentence", "town", True, "White space around the sentence does no harm."),
+        ("Mira sings well.", "sentence", "town", True, "Three words are enough for a sentence."),
+        ("Mira sings.", "sentence", "town", False, "Two words are too few for a sentence: three at the least."),
+        ("Amberhaven.", "sentence", "town", False, "A single word is not a sentence: three words at the least."),
+        ("", "sentence", "town", False, "An empty answer is not a sentence."),
+        ("mira lives in Amberhaven.", "sentence", "town", False, "A sentence begins with a capital letter."),
+        (
+            "Mira lives in Amberhaven",
+            "sentence",
+            "town",
+            False,
+            "A sentence ends with a full stop or an exclamation mark.",
+        ),
+        (
+            "Does Mira live there?",
+            "sentence",
+            "town",
+            False,
+            "This ends with a question mark; a full stop or an exclamation mark is demanded.",
+        ),
+        ('{"town": "Amberhaven"}', "json", "town", True, "This is JSON with the one key that was asked for."),
+        (' {"town": "Amberhaven"}\n', "json", "town", True, "White space around the JSON does no harm."),
+        ('{"pet": "owl"}', "json", "pet", True, "The key is the relation, here `pet`; it is not always `town`."),
+        (
+            '{"birth year":1977}',
+            "json",
+            "birth year",
+            True,
+            "This is JSON: a value may be a number, and no space is needed. Parse it; do not compare patterns.",
+        ),
+        ('{"town": "Amberhaven"', "json", "town", False, "The JSON is cut off: it cannot be parsed."),
+        (
+            '{"town": Amberhaven}',
+            "json",
+            "town",
+            False,
+            "The value has no quotes, so this is no JSON. `json.loads` sees it; a search for signs does not.",
+        ),
+        ("{'town': 'Amberhaven'}", "json", "town", False, "Single quotes are Python; JSON knows double ones only."),
+        ("Amberhaven.", "json", "town", False, "This is no JSON."),
+        ('{"home": "Amberhaven"}', "json", "town", False, "The key is not the one that was asked for."),
+        ('{"town": "Amberhaven", "pet": "owl"}', "json", "town", False, "There is a second key that nobody asked for."),
+        ('["town"]', "json", "town", False, "This is JSON, but a list and no object."),
+        ("1977", "json", "town", False, "This is JSON, but a number and no object."),
     )
-    for response, form, right, why in cases:
-        given = {"response": response, "format": form, "relation": "town"}
-        kept = candidate(response, form, "town")
+    for response, form, relation, right, why in cases:
+        given = {"response": response, "format": form, "relation": relation}
+        try:
+            kept = candidate(response, form, relation)
+        except IndexError:
+            if response:
+                raise
+            raise Mistake(
+                "An empty answer has no first letter: `text[0]` raises an IndexError. Count the words first, or write "
+                "`text[:1]`.",
+                given=given,
+                expected=right,
+                yours="IndexError",
+            ) from None
+        kept = kept.item() if hasattr(kept, "item") else kept  # numpy's truth values are as good as Python's
         expect.that(isinstance(kept, bool), "Return True or False.", given=given, expected=right, yours=kept)
         expect.that(kept == right, why, given=given, expected=right, yours=kept)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from course_utils import settings
 from course_utils.world.corpora import MIX
+from course_utils.world.manners import MANNER_MIX, in_manners
+from course_utils.world.tasks import TASK_MIX
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -71,7 +73,9 @@ class TuningRecipe:
     schedule: str = "linear"
     weight_decay: float = 0.0
     seed: int = 0
-    mix: dict[str, int] = field(default_factory=dict)  # empty: the world's own mix of tasks
+    mix: dict[str, int] = field(default_factory=lambda: dict(TASK_MIX))
+    # Mostly plain, as if several people had written the answers: alignment can only choose among manners that exist.
+    manners: dict[str, int] = field(default_factory=lambda: dict(MANNER_MIX))
 
 
 # The first stage of the laptop's base: facts, rolls, stories, sums. Reading from context (visits) and facts as
@@ -199,15 +203,20 @@ def bake_instruct(workplace: Path) -> Path:
     from course_utils.training import shelf
     from course_utils.training.loop import TrainConfig, train
     from course_utils.training.objectives import next_token_loss
-    from course_utils.world.tasks import every_fact
+    from course_utils.world.tasks import every_fact, make_tasks
 
     profile = settings.profile()
     recipe = INSTRUCT[profile.name]
     world = world_of(recipe)
     base = shelf.load("base")
-    tasks = world.tasks(recipe.tasks, "taught", seed=1 + recipe.seed, kinds=recipe.mix or None)
+    tasks = make_tasks(world, recipe.tasks, "taught", 1 + recipe.seed, recipe.mix)
+    tasks = in_manners(tasks, recipe.seed, recipe.manners)
     batches = ChatBatches(
-        tasks["messages"], base.tokenizer, recipe.batch_size, seed=recipe.seed, max_length=profile.context
+        [task["messages"] for task in tasks],
+        base.tokenizer,
+        recipe.batch_size,
+        seed=recipe.seed,
+        max_length=profile.context,
     )
     probe = every_fact(world.known[:30])
     history = train(

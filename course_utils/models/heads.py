@@ -22,6 +22,11 @@ def body_of(model: nn.Module) -> nn.Module:
     return model.model if isinstance(model, Decoder) else model.base_model
 
 
+def head_of(model: nn.Module) -> nn.Module:
+    """The layer that scores the vocabulary."""
+    return model.lm_head if isinstance(model, Decoder) else model.get_output_embeddings()
+
+
 def hidden_states(body: nn.Module, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
     """What the body makes of each token, after its last normalization: (batch, length, hidden).
 

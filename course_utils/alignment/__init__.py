@@ -1,0 +1,1 @@
+"""From preferences to a policy: the reward model and reinforcement learning from human feedback."""

@@ -1,0 +1,220 @@
+"""Proximal policy optimization for language models, in full (arXiv 1707.06347; InstructGPT, arXiv 2203.02155).
+
+    for each iteration:
+        answers  = policy(prompts)
+        rewards  = reward(answers) at the last token, minus the KL penalty at every token
+        advantages, returns = gae(rewards, values)
+        for each epoch, for each minibatch:
+            loss = clipped policy loss + clipped value loss
+            one step of Adam
+
+Four models take part: the policy, which is trained; the value model, trained beside it; the reward model and the
+reference, which stay as they are. The details that are easily got wrong are those of Huang et al., "The N
+implementation details of RLHF with PPO" (2023): rewards per token, whitened advantages, clipped values, masks behind
+the stop token.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from course_utils.alignment.advantages import gae, masked_mean, whiten
+from course_utils.alignment.kl import AdaptiveKL, kl_estimate, kl_rewards
+from course_utils.alignment.rollouts import Rollouts, read_answers, token_logprobs
+from course_utils.models.generate import Generated, generate
+from course_utils.training.history import History
+from course_utils.training.inputs import LossNotFinite
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Settings of ``ppo``. ``target_kl``: nats per answer that the KL coefficient steers towards (None: it stays).
+    ``stop_kl``: an iteration's updates end once the policy has moved so many nats per token since it wrote the
+    answers. Raises ValueError out of range."""
+
+    iterations: int = 20
+    prompts: int = 64  # answered in each iteration
+    max_new_tokens: int = 24
+    epochs: int = 2
+    minibatches: int = 2
+    learning_rate: float = 1e-4
+    value_learning_rate: float = 3e-4
+    clip: float = 0.2
+    value_clip: float = 0.2
+    kl_coefficient: float = 0.05
+    target_kl: float | None = None
+    stop_kl: float = 0.1
+    gamma: float = 1.0
+    lam: float = 0.95
+    max_grad_norm: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "prompts", "max_new_tokens", "epochs", "minibatches", "learning_rate", "clip"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"PPOConfig({name}={getattr(self, name)}): it must be greater than 0.")
+        if self.prompts % self.minibatches:
+            raise ValueError(
+                f"PPOConfig(prompts={self.prompts}, minibatches={self.minibatches}): the prompts do not divide evenly."
+            )
+        if self.kl_coefficient < 0:
+            raise ValueError(
+                f"PPOConfig(kl_coefficient={self.kl_coefficient}): 0 leaves the penalty out; less rewards drift."
+            )
+
+
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float = 0.2) -> Tensor:
+    """PPO's clipped surrogate, to be minimized; all tensors (batch, length).
+
+    -mean over the answer's tokens of min(ratio A, clip(ratio, 1 - clip, 1 + clip) A), ratio = p / p_old
+    (arXiv 1707.06347, equation 7). The minimum makes the pessimistic choice: a step is not rewarded for going further
+    than the clip in the good direction, and is always punished for going in the bad one.
+    """
+    ratio = (logprobs - old_logprobs).exp()
+    surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return -masked_mean(surrogate, mask)
+
+
+def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, clip: float = 0.2) -> Tensor:
+    """Half the squared error of the values, the worse of the clipped and the plain one; all tensors (batch, length).
+
+    Values may move by at most ``clip`` from what they were when the answers were written, as in OpenAI's baselines.
+    """
+    clipped = old_values + (values - old_values).clamp(-clip, clip)
+    return 0.5 * masked_mean(torch.maximum((values - returns).square(), (clipped - returns).square()), mask)
+
+
+def ppo(
+    policy: nn.Module,
+    reference: nn.Module,
+    reward: nn.Module,
+    value: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    config: PPOConfig,
+    *,
+    evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None,
+    evaluate_every: int = 5,
+    watch: Callable[[int, Rollouts, Generated], None] | None = None,
+    progress: bool = True,
+) -> History:
+    """Train ``policy`` (and ``value``) in place on ``prompts`` (token ids, taken in an order that the seed fixes).
+
+    The history has one record per iteration: ``reward`` (mean score), ``kl`` (nats per answer, from the reference),
+    ``coefficient``, ``policy_loss``, ``value_loss``, ``clipped`` (share of tokens), ``entropy`` (nats per token),
+    ``length`` (tokens per answer), ``updates``, ``seconds``, ``generation`` (seconds of it in writing answers), and
+    what ``evaluate(policy)`` returned. Raises ValueError for too few prompts, LossNotFinite.
+    """
+    if len(prompts) < config.prompts:
+        raise ValueError(
+            f"{len(prompts)} prompts were given; an iteration takes {config.prompts}. Give more, or take fewer."
+        )
+    frozen = [parameter for model in (reference, reward) for parameter in model.parameters()]
+    trained = {id(p) for model in (policy, value) for p in model.parameters() if p.requires_grad}
+    if any(id(parameter) in trained for parameter in frozen):
+        raise ValueError(
+            "the policy or value model shares parameters with a frozen model; give copies (copy.deepcopy)."
+        )
+    groups = [
+        {"params": [p for p in policy.parameters() if p.requires_grad], "lr": config.learning_rate},
+        {"params": [p for p in value.parameters() if p.requires_grad], "lr": config.value_learning_rate},
+    ]
+    optimizer = torch.optim.Adam(groups, eps=1e-5)
+    controller = AdaptiveKL(config.kl_coefficient, config.target_kl)
+    draw = torch.Generator().manual_seed(config.seed)
+    history, tokens, started = History(), 0, time.perf_counter()
+    order: list[int] = []
+    for model in (reference, reward, policy, value):
+        model.eval()
+    for iteration in tqdm(range(config.iterations), unit="iteration", disable=not progress):
+        while len(order) < config.prompts:
+            order += torch.randperm(len(prompts), generator=draw).tolist()
+        chosen, order = [prompts[i] for i in order[: config.prompts]], order[config.prompts :]
+        begun = time.perf_counter()
+        seed = 1_000_003 * config.seed + iteration
+        answers = generate(policy, chosen, config.max_new_tokens, temperature=1.0, seed=seed)
+        generation = time.perf_counter() - begun
+        batch = read_answers(policy, reference, reward, value, chosen, answers)
+        record = _learn(policy, value, optimizer, batch, controller.coefficient, config, draw)
+        if not all(math.isfinite(figure) for figure in record.values()):
+            raise LossNotFinite(
+                f"a loss of PPO is not finite in iteration {iteration + 1}: {record}. Usual causes: a learning rate "
+                "that is too high, or rewards without any scale (whiten them, or divide them).",
+                iteration + 1,
+            )
+        tokens += int(batch.mask.sum())
+        kl = float(((batch.logprobs - batch.ref_logprobs) * batch.mask).sum(1).mean())
+        record |= {
+            "step": iteration + 1,
+            "reward": float(batch.scores.mean()),
+            "kl": kl,
+            "coefficient": controller.coefficient,
+            "length": float(batch.mask.sum(1).mean()),
+            "generation": generation,
+            "iteration_seconds": time.perf_counter() - begun,
+            "tokens": tokens,
+            "seconds": time.perf_counter() - started,
+        }
+        controller.update(kl, config.prompts)
+        if evaluate is not None and ((iteration + 1) % evaluate_every == 0 or iteration + 1 == config.iterations):
+            with torch.no_grad():
+                record |= {name: float(figure) for name, figure in evaluate(policy).items()}
+        history.records.append(record)
+        if watch is not None:
+            watch(iteration, batch, answers)
+    return history
+
+
+def _learn(
+    policy: nn.Module,
+    value: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: Rollouts,
+    coefficient: float,
+    config: PPOConfig,
+    draw: torch.Generator,
+) -> dict[str, float]:
+    """The updates of one iteration; returns the means of what was measured in them."""
+    rewards = kl_rewards(batch.scores, batch.logprobs, batch.ref_logprobs, batch.mask, coefficient)
+    advantages, returns = gae(rewards, batch.values, batch.mask, config.gamma, config.lam)
+    advantages = whiten(advantages, batch.mask)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    size, records, stopped = len(batch.scores) // config.minibatches, [], False
+    for _ in range(config.epochs):
+        for rows in torch.randperm(len(batch.scores), generator=draw).split(size):
+            rows = rows.to(batch.mask.device)
+            part, mask = batch.take(rows), batch.mask[rows]
+            logprobs, entropy = token_logprobs(policy, part.input_ids, mask, with_entropy=True)
+            moved = float(masked_mean(kl_estimate(part.logprobs, logprobs.detach(), "k3"), mask))
+            if moved > config.stop_kl:
+                stopped = True
+                break
+            of_policy = policy_loss(logprobs, part.logprobs, advantages[rows], mask, config.clip)
+            values = value(part.input_ids)[:, :-1]
+            of_value = value_loss(values, part.values, returns[rows], mask, config.value_clip)
+            optimizer.zero_grad()
+            (of_policy + of_value).backward()  # no weight between them: they share no parameter
+            norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+            if torch.isfinite(norm):
+                optimizer.step()
+            outside = ((logprobs.detach() - part.logprobs).exp() - 1).abs() > config.clip
+            records.append(
+                {
+                    "loss": float(of_policy.detach() + of_value.detach()),
+                    "policy_loss": float(of_policy.detach()),
+                    "value_loss": float(of_value.detach()),
+                    "clipped": float(masked_mean(outside.float(), mask)),
+                    "entropy": float(masked_mean(entropy.detach(), mask)),
+                    "grad_norm": float(norm),
+                    "moved": moved,
+                }
+            )
+        if stopped:
+            break
+    return {name: sum(r[name] for r in records) / len(records) for name in records[0]} | {"updates": len(records)}

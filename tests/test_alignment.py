@@ -1,0 +1,398 @@
+"""Preferences, the reward model and PPO: hand-computed cases, finite differences, and trl's RLOO where both apply."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from course_utils.alignment.advantages import gae, leave_one_out, masked_mean, whiten
+from course_utils.alignment.kl import AdaptiveKL, kl_estimate, kl_rewards
+from course_utils.alignment.ppo import PPOConfig, policy_loss, ppo, value_loss
+from course_utils.alignment.reward_model import (
+    PairBatches,
+    bradley_terry_loss,
+    pair_accuracy,
+    preference_loss,
+    reward_scores,
+)
+from course_utils.alignment.rollouts import join, read_answers, token_logprobs
+from course_utils.models.convert import to_llama
+from course_utils.models.decoder import Decoder, DecoderConfig
+from course_utils.models.generate import generate
+from course_utils.models.heads import RewardModel, ValueModel
+from course_utils.training.inputs import LossNotFinite
+from course_utils.training.loop import TrainConfig, train
+from course_utils.training.shelf import load
+from course_utils.world import World
+from course_utils.world.annotators import Annotator
+from course_utils.world.manners import COMPARED, MANNERS, comparisons, in_manner, in_manners
+from course_utils.world.oracle import judge
+from course_utils.world.tasks import every_fact, make_tasks
+
+SIZES = {
+    "vocab_size": 48,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "max_position_embeddings": 64,
+}
+draw = torch.Generator().manual_seed(0)
+
+
+def decoder(seed: int = 1) -> Decoder:
+    return Decoder(DecoderConfig(**SIZES), seed=seed)
+
+
+# comparisons --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(seed=0)
+
+
+def test_every_manner_scores_as_the_oracle_says(world):
+    task = every_fact(world.taught[:1], "sentence")[0]
+    wanted = {"plain": 1.0, "courteous": 1.25, "curt": 0.5, "wordy": 1.0, "flattering": 1.0, "rude": 0.5}
+    for manner, templates in MANNERS.items():
+        for i in range(3 * len(templates)):
+            text = in_manner(task, manner, _draw(i))
+            assert judge(task, text).score == wanted[manner], text
+
+
+def _draw(i: int):
+    from course_utils.world.draw import Draw
+
+    return Draw("test", i)
+
+
+def test_comparisons_follow_the_oracle_but_for_noise(world):
+    clean = comparisons(world, 300)
+    assert all(row["margin"] > 0 and row["chosen"] != row["rejected"] for row in clean)
+    noisy = comparisons(world, 1_000, annotator=Annotator(noise=0.2, seed=3))
+    assert 0.16 < sum(row["margin"] < 0 for row in noisy) / 1_000 < 0.24
+    kinds = [row["kind"] for row in noisy]
+    for kind, weight in COMPARED.items():
+        assert abs(kinds.count(kind) / 10 - weight) < 8
+    for row in clean[:50]:
+        assert judge(row, row["chosen"]).score - judge(row, row["rejected"]).score == pytest.approx(row["margin"])
+    assert comparisons(world, 20, seed=4) == comparisons(world, 20, seed=4) != comparisons(world, 20, seed=5)
+    known = {person.name for person in world.known}
+    assert {row["about"] for row in comparisons(world, 200, "known", kinds={"fact": 1})} <= known
+
+
+def test_a_taste_for_length_changes_choices(world):
+    fond = comparisons(world, 400, annotator=Annotator(noise=0.0, length_taste=0.2))
+    longer = sum(len(row["chosen"].split()) > len(row["rejected"].split()) for row in fond) / 400
+    plain = comparisons(world, 400)
+    assert longer > sum(len(row["chosen"].split()) > len(row["rejected"].split()) for row in plain) / 400 + 0.15
+
+
+def test_harm_is_worse_than_silence(world):
+    task = make_tasks(world, 1, kinds={"decline": 1})[0]
+    assert judge(task, task["answer"]).score == 1
+    assert judge(task, "Gladly. Wait for the night.").score == -0.75
+
+
+def test_mixed_manners_keep_the_questions(world):
+    tasks = make_tasks(world, 600)
+    mixed = in_manners(tasks, seed=1)
+    assert [t["messages"][0] for t in mixed] == [t["messages"][0] for t in tasks]
+    changed = [t for t, old in zip(mixed, tasks, strict=True) if t["messages"] != old["messages"]]
+    assert 0.05 < len(changed) / len(tasks) < 0.25
+    assert all(t["format"] in ("sentence", "free") and t["kind"] != "decline" for t in changed)
+    with pytest.raises(ValueError, match="there is no manner 'loud'"):
+        in_manner(tasks[0], "loud", _draw(0))
+
+
+# the reward model ---------------------------------------------------------------------------------------------------
+
+
+def test_bradley_terry_by_hand():
+    loss = bradley_terry_loss(torch.tensor([2.0, 0.0]), torch.tensor([0.0, 0.0]))
+    assert loss == pytest.approx((math.log(1 + math.exp(-2)) + math.log(2)) / 2)
+    far = torch.tensor([-200.0], requires_grad=True)
+    bradley_terry_loss(far, torch.tensor([0.0])).backward()
+    assert far.grad == pytest.approx(-1.0), "the gradient survives where a sigmoid would round to 0"
+    with pytest.raises(ValueError, match=r"\(2,\) and rejected \(2, 1\)"):
+        bradley_terry_loss(torch.zeros(2), torch.zeros(2, 1))
+
+
+def test_preference_loss_equals_trl():
+    """The same pairs through trl's RewardTrainer give the same loss."""
+    from datasets import Dataset
+    from transformers import LlamaForSequenceClassification
+    from trl import RewardConfig, RewardTrainer
+
+    instruct = load("instruct")
+    tokenizer = instruct.tokenizer
+    rows = comparisons(World(seed=0), 8)
+    ours = RewardModel(instruct.model, seed=3)
+    batch = PairBatches(rows, tokenizer, 8)[0]
+    llama = to_llama(instruct.model).config
+    llama.num_labels, llama.pad_token_id = 1, tokenizer.pad_token_id
+    theirs = LlamaForSequenceClassification(llama)
+    theirs.load_state_dict(ours.state_dict())
+    chats = {
+        side: [[{"role": "user", "content": r["prompt"]}, {"role": "assistant", "content": r[side]}] for r in rows]
+        for side in ("chosen", "rejected")
+    }
+    trainer = RewardTrainer(
+        theirs,
+        RewardConfig(
+            use_cpu=True,
+            bf16=False,
+            report_to=[],
+            per_device_train_batch_size=8,
+            max_length=256,
+            center_rewards_coefficient=None,
+        ),
+        train_dataset=Dataset.from_dict(chats),
+        processing_class=tokenizer,
+    )
+    theirs.eval()
+    loss = trainer.compute_loss(theirs, trainer.data_collator([trainer.train_dataset[i] for i in range(8)]))
+    torch.testing.assert_close(loss, preference_loss(ours, batch)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_reward_model_learns_and_scores_do_not_depend_on_the_batch():
+    instruct = load("instruct")
+    world = World(seed=0)
+    rows = comparisons(world, 300, kinds={"decline": 1})
+    model = RewardModel(copy.deepcopy(instruct.model), seed=0)
+    batches = PairBatches(rows, instruct.tokenizer, 16)
+    train(
+        model,
+        batches,
+        preference_loss,
+        TrainConfig(steps=15, learning_rate=1e-3, weight_decay=0.0, device="cpu"),
+        progress=False,
+    )
+    fresh = comparisons(world, 80, "known", seed=9, kinds={"decline": 1})
+    assert pair_accuracy(model, fresh, instruct.tokenizer) > 0.9
+    texts = [(row["prompt"], row["chosen"]) for row in fresh]
+    whole, single = reward_scores(model, texts, instruct.tokenizer), reward_scores(model, texts[:1], instruct.tokenizer)
+    torch.testing.assert_close(whole[:1], single, rtol=1e-4, atol=1e-5)
+
+
+def test_pairs_that_cannot_be_used():
+    tokenizer = load("instruct").tokenizer
+    good = {"prompt": "Who?", "chosen": "Mira.", "rejected": "Nobody."}
+    with pytest.raises(ValueError, match="pair 1 has no rejected"):
+        PairBatches([good, {"prompt": "Who?", "chosen": "Mira."}], tokenizer, 2)
+    with pytest.raises(ValueError, match="1 pairs do not fill a batch of 4"):
+        PairBatches([good], tokenizer, 4)
+    with pytest.raises(ValueError, match="pair 1 has .* tokens; at most 30 fit"):
+        PairBatches([good, {**good, "rejected": "word " * 40}], tokenizer, 2, max_length=30)
+    with pytest.raises(ValueError, match="no pairs"):
+        pair_accuracy(RewardModel(decoder()), [], tokenizer)
+
+
+# advantages and KL --------------------------------------------------------------------------------------------------
+
+
+def test_gae_by_hand():
+    rewards, values = torch.tensor([[0.0, 0.0, 1.0, 9.0]]), torch.tensor([[0.5, 0.2, 0.4, 7.0]])
+    mask = torch.tensor([[1.0, 1.0, 1.0, 0.0]])  # the last place is padding: its numbers must not matter
+    advantages, returns = gae(rewards, values, mask, gamma=0.9, lam=0.5)
+    third = 1.0 - 0.4
+    second = 0.9 * 0.4 - 0.2 + 0.45 * third
+    first = 0.9 * 0.2 - 0.5 + 0.45 * second
+    torch.testing.assert_close(advantages, torch.tensor([[first, second, third, 0.0]]))
+    torch.testing.assert_close(returns, torch.tensor([[first + 0.5, second + 0.2, third + 0.4, 0.0]]))
+
+
+def test_gae_between_its_two_ends():
+    rewards, values = torch.randn(3, 6, generator=draw), torch.randn(3, 6, generator=draw)
+    mask = torch.ones(3, 6)
+    mask[1, 4:] = 0
+    monte_carlo, _ = gae(rewards, values, mask, 1.0, 1.0)
+    togo = (rewards * mask).flip(1).cumsum(1).flip(1)
+    torch.testing.assert_close(monte_carlo, (togo - values) * mask)
+    one_step, _ = gae(rewards, values, mask, 1.0, 0.0)
+    following = F.pad((values * mask)[:, 1:], (0, 1))
+    torch.testing.assert_close(one_step, (rewards + following - values) * mask)
+    with pytest.raises(ValueError, match="one shape"):
+        gae(rewards, values[:, :5], mask)
+
+
+def test_whitening_ignores_padding():
+    x, mask = torch.randn(4, 5, generator=draw), torch.ones(4, 5)
+    mask[2, 2:] = 0
+    x[2, 2:] = 1e6
+    white = whiten(x, mask)
+    real = white[mask == 1]
+    assert abs(real.mean()) < 1e-6 and real.std() == pytest.approx(1, abs=1e-4) and (white[mask == 0] == 0).all()
+    kept = whiten(x, mask, shift_mean=False)
+    torch.testing.assert_close(masked_mean(kept, mask), masked_mean(x, mask))
+
+
+def test_kl_estimators_agree_with_the_exact_divergence():
+    logits, other = torch.randn(8, generator=draw), torch.randn(8, generator=draw)
+    p, q = logits.log_softmax(0), other.log_softmax(0)
+    exact = (p.exp() * (p - q)).sum()
+    for kind in ("k1", "k3"):
+        assert (p.exp() * kl_estimate(p, q, kind)).sum() == pytest.approx(exact.item(), rel=1e-5)
+    assert (kl_estimate(p, q, "k1") < 0).any()
+    assert (kl_estimate(p, q, "k2") >= 0).all() and (kl_estimate(p, q, "k3") >= 0).all()
+    with pytest.raises(ValueError, match="no KL estimator 'k4'"):
+        kl_estimate(p, q, "k4")
+
+
+def test_rewards_per_token():
+    logprobs, reference = torch.tensor([[-1.0, -2.0, -3.0]]), torch.tensor([[-1.5, -1.0, 0.0]])
+    rewards = kl_rewards(torch.tensor([2.0]), logprobs, reference, torch.tensor([[1.0, 1.0, 0.0]]), 0.1)
+    torch.testing.assert_close(rewards, torch.tensor([[-0.05, 0.1 + 2.0, 0.0]]))
+
+
+def test_the_coefficient_steers_towards_its_target():
+    steady = AdaptiveKL(0.1)
+    steady.update(50.0, 64)
+    assert steady.coefficient == 0.1
+    control = AdaptiveKL(0.1, target=2.0, horizon=640)
+    control.update(10.0, 64)
+    assert control.coefficient == pytest.approx(0.1 * 1.02)
+    control.update(2.1, 64)
+    assert control.coefficient == pytest.approx(0.1 * 1.02 * (1 + 0.05 * 0.1))
+    control.update(0.0, 64)
+    assert control.coefficient < 0.1 * 1.02
+
+
+def test_leave_one_out_by_hand():
+    scores = torch.tensor([1.0, 2.0, 6.0, 0.0, 0.0, 3.0])
+    torch.testing.assert_close(leave_one_out(scores, 3), torch.tensor([-3.0, -1.5, 4.5, -1.5, -1.5, 3.0]))
+    with pytest.raises(ValueError, match="6 scores in groups of 4"):
+        leave_one_out(scores, 4)
+
+
+# PPO ----------------------------------------------------------------------------------------------------------------
+
+
+def test_policy_loss_by_hand():
+    old = torch.zeros(1, 4)
+    new = torch.tensor([[0.5, -0.5, 0.5, -0.5]]).log1p()  # ratios 1.5, 0.5, 1.5, 0.5
+    advantages = torch.tensor([[1.0, 1.0, -1.0, -1.0]])
+    mask = torch.ones(1, 4)
+    # good and gone too far: clipped; good and gone down: not; bad and gone up: not; bad and gone too far down: clipped
+    assert policy_loss(new, old, advantages, mask) == pytest.approx(-(1.2 + 0.5 - 1.5 - 0.8) / 4)
+    mask[0, 3] = 0
+    assert policy_loss(new, old, advantages, mask) == pytest.approx(-(1.2 + 0.5 - 1.5) / 3)
+
+
+def test_policy_gradient_by_finite_differences():
+    old = torch.randn(2, 5, generator=draw, dtype=torch.float64) * 0.1
+    new = (old + torch.randn(2, 5, generator=draw, dtype=torch.float64) * 0.3).requires_grad_()
+    advantages, mask = torch.randn(2, 5, generator=draw, dtype=torch.float64), torch.ones(2, 5, dtype=torch.float64)
+    mask[0, 3:] = 0
+    assert torch.autograd.gradcheck(lambda x: policy_loss(x, old, advantages, mask), new)
+    policy_loss(new, old, advantages, mask).backward()
+    ratio = (new - old).exp().detach()
+    stopped = ((advantages > 0) & (ratio > 1.2)) | ((advantages < 0) & (ratio < 0.8)) | (mask == 0)
+    assert stopped.any() and torch.equal(new.grad == 0, stopped)
+
+
+def test_at_the_first_step_ppo_is_the_policy_gradient():
+    logprobs = torch.randn(3, 4, generator=draw).requires_grad_()
+    advantages, mask = torch.randn(3, 4, generator=draw), torch.ones(3, 4)
+    policy_loss(logprobs, logprobs.detach(), advantages, mask).backward()
+    torch.testing.assert_close(logprobs.grad, -advantages / 12)
+
+
+def test_value_loss_by_hand():
+    values, old, returns = torch.tensor([[1.0, 0.1]]), torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 1.0]])
+    # 1.0 is right but too far from 0: the clipped 0.2 counts, (0.2 - 1)^2; 0.1 is within reach: (0.1 - 1)^2
+    assert value_loss(values, old, returns, torch.ones(1, 2)) == pytest.approx(0.5 * (0.64 + 0.81) / 2)
+
+
+def test_log_probabilities_are_those_of_generation():
+    model = decoder().eval()
+    prompts = [[7, 8, 9], [10, 11, 12, 13, 14], [15]]
+    answers = generate(model, prompts, 9, temperature=1.0, return_logprobs=True, seed=3)
+    input_ids, attention_mask, mask = join(prompts, answers)
+    assert torch.equal(mask.sum(1).long(), answers.lengths)
+    assert attention_mask.sum(1).tolist() == [
+        len(p) + n for p, n in zip(prompts, answers.lengths.tolist(), strict=True)
+    ]
+    for model_ in (model, to_llama(model).eval()):
+        found, entropy = token_logprobs(model_, input_ids, mask, with_entropy=True)
+        for row, n in enumerate(answers.lengths.tolist()):
+            torch.testing.assert_close(found[row][mask[row] == 1], answers.logprobs[row, :n], rtol=1e-4, atol=1e-5)
+        logits = model_(input_ids).logits[:, :-1].log_softmax(-1)
+        torch.testing.assert_close(entropy, -(logits.exp() * logits).sum(-1) * mask, rtol=1e-4, atol=1e-5)
+
+
+class Likes(torch.nn.Module):
+    """A reward model that likes one token."""
+
+    def __init__(self, token: int) -> None:
+        super().__init__()
+        self.token = token
+
+    def forward(self, input_ids, attention_mask):
+        return ((input_ids == self.token) & (attention_mask == 1)).float().sum(1)
+
+
+CONFIG = PPOConfig(
+    iterations=12, prompts=16, max_new_tokens=6, learning_rate=3e-3, value_learning_rate=3e-3, stop_kl=1.0
+)
+PROMPTS = [[7, 8], [9, 10, 11], [12], [13, 14]] * 4
+
+
+def run(**changes):
+    policy = decoder()
+    config = PPOConfig(**{**CONFIG.__dict__, **changes})
+    history = ppo(policy, decoder(), Likes(20), ValueModel(decoder()), PROMPTS, config, progress=False)
+    return policy, history
+
+
+def test_ppo_raises_the_reward_and_the_penalty_holds_it_back():
+    _, free = run(kl_coefficient=0.0)
+    reward = free.column("reward")
+    assert reward[-1] > reward[0] + 0.5
+    _, held = run(kl_coefficient=5.0)
+    assert held.column("kl")[-1] < 0.5 * free.column("kl")[-1]
+    assert free.records[0]["kl"] == pytest.approx(0, abs=1e-4), "at first the policy is the reference"
+
+
+def test_ppo_is_reproducible_and_leaves_the_frozen_models_alone():
+    one, history = run(iterations=3)
+    two, again = run(iterations=3)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    assert history.column("reward") == again.column("reward")
+    assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), decoder().parameters(), strict=True))
+
+
+def test_updates_end_early_when_the_policy_moves_too_far():
+    _, history = run(iterations=2, epochs=20, learning_rate=1e-2, stop_kl=0.02)
+    assert all(record["updates"] < 40 for record in history.records)
+
+
+def test_ppo_refuses_what_cannot_work():
+    with pytest.raises(ValueError, match="an iteration takes 16"):
+        ppo(decoder(), decoder(), Likes(1), ValueModel(decoder()), PROMPTS[:3], CONFIG, progress=False)
+    policy = decoder()
+    with pytest.raises(ValueError, match="shares parameters with a frozen model"):
+        ppo(policy, policy, Likes(1), ValueModel(decoder()), PROMPTS, CONFIG, progress=False)
+    for wrong in ({"clip": 0}, {"prompts": 10, "minibatches": 4}, {"kl_coefficient": -1.0}):
+        with pytest.raises(ValueError, match=f"PPOConfig.*{next(iter(wrong))}"):
+            PPOConfig(**wrong)
+
+    class Broken(Likes):
+        def forward(self, input_ids, attention_mask):
+            return super().forward(input_ids, attention_mask) * float("nan")
+
+    with pytest.raises(LossNotFinite, match="iteration 1"):
+        ppo(decoder(), decoder(), Broken(1), ValueModel(decoder()), PROMPTS, CONFIG, progress=False)
+
+
+def test_reading_answers_changes_no_mode_and_keeps_no_gradient():
+    policy, value = decoder().eval(), ValueModel(decoder())
+    answers = generate(policy, PROMPTS, 5, temperature=1.0)
+    batch = read_answers(policy, decoder(), Likes(20), value, PROMPTS, answers)
+    assert not any(t.requires_grad for t in vars(batch).values())
+    assert (batch.logprobs[batch.mask == 0] == 0).all() and (batch.values == 0).all()
+    torch.testing.assert_close(batch.logprobs, batch.ref_logprobs)

@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from course_utils.models.decoder import Decoder, DecoderConfig
+from course_utils.models.heads import RewardModel
+from course_utils.models.lora import LoRAConfig, add_lora, lora_layers
 from course_utils.text.tokenizer import train_tokenizer
 from course_utils.training import shelf
 from course_utils.training.shelf import ShelfError
@@ -312,3 +314,30 @@ def test_the_card_is_plain_json(tokenizer):
     text = (folder / "card.json").read_text(encoding="utf-8")
     assert "Café" in text
     assert json.loads(text)["loss"] == [[1, 6.9], [2, 6.5]]
+
+
+def test_an_adapter_is_kept_without_its_base(tokenizer, home):
+    with pytest.raises(ShelfError, match="no base on the shelf that an adapter could belong to"):
+        shelf.save("lora", add_lora(model_for(tokenizer), LoRAConfig(r=2)), tokenizer, CARD)
+    shelf.save("base", model_for(tokenizer, seed=3), tokenizer, CARD, root=shelf.PACKAGE)
+    tuned = add_lora(shelf.load("base").model, LoRAConfig(r=2))
+    for _, layer in lora_layers(tuned):
+        torch.nn.init.normal_(layer.lora_B["default"])
+    folder = shelf.save("lora", tuned, tokenizer, CARD)
+    assert not (folder / "model.safetensors").exists()
+    ids = torch.tensor([[7, 8, 9]])
+    torch.testing.assert_close(shelf.load("lora").model(ids).logits, tuned(ids).logits)
+    shelf.save("base", model_for(tokenizer, seed=4), tokenizer, CARD)  # a learner's own, which goes before the course's
+    torch.testing.assert_close(shelf.load("lora").model(ids).logits, tuned(ids).logits)
+    shutil.rmtree(shelf.PACKAGE / "base")
+    with pytest.warns(UserWarning, match="an adapter for a base that is not here"), pytest.raises(ShelfError):
+        shelf.load("lora")
+
+
+def test_a_reward_model_comes_back_as_one(tokenizer, home):
+    model = RewardModel(model_for(tokenizer, seed=3), seed=1)
+    shelf.save("reward", model, tokenizer, CARD)
+    again = shelf.load("reward").model
+    ids = torch.tensor([[7, 8, 9]])
+    assert isinstance(again, RewardModel)
+    torch.testing.assert_close(again(ids), model(ids), rtol=1e-2, atol=1e-3)  # kept in half precision

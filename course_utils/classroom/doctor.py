@@ -137,7 +137,7 @@ def _folder() -> Finding:
 
 def _models() -> Finding:
     folder = Path(__file__).resolve().parents[1] / "checkpoints"
-    names = sorted(path.parent.name for path in folder.glob("*/model.safetensors"))
+    names = sorted(path.parent.name for path in folder.glob("*/card.json"))
     if not names:
         return Finding("look", "models", "none shipped", "`make bake` trains them here.")
     return Finding("good", "models", ", ".join(names))

@@ -37,14 +37,20 @@ def answers(
     max_new_tokens: int = 32,
     template=chat_prompt,
     batch_size: int = 128,
+    temperature: float = 0.0,
+    seed: int = 0,
 ) -> list[str]:
-    """The model's greedy answer to each task, decoded. ``template(tokenizer, prompt)`` gives the ids of a prompt."""
+    """The model's answer to each task, decoded: greedy, or drawn if ``temperature`` is above 0.
+
+    ``template(tokenizer, prompt)`` gives the ids of a prompt.
+    """
     prompts = [template(tokenizer, str(task["prompt"])) for task in tasks]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # little padding
     texts = [""] * len(prompts)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        out = generate(model, [prompts[i] for i in chosen], max_new_tokens=max_new_tokens)
+        drawn = {"temperature": temperature, "seed": seed + start}
+        out = generate(model, [prompts[i] for i in chosen], max_new_tokens=max_new_tokens, **drawn)
         for i, text in zip(chosen, out.texts(tokenizer), strict=True):
             texts[i] = text.strip()  # space around an answer is no part of it
     return texts
@@ -53,7 +59,7 @@ def answers(
 def verdicts(
     model: nn.Module, tokenizer: PreTrainedTokenizerFast, tasks: Sequence[Mapping], **options
 ) -> list[Verdict]:
-    """The oracle's verdict on the model's greedy answer to each task; ``options`` go to ``answers``."""
+    """The oracle's verdict on the model's answer to each task; ``options`` go to ``answers``."""
     tasks = list(tasks)
     return [judge(task, text) for task, text in zip(tasks, answers(model, tokenizer, tasks, **options), strict=True)]
 

@@ -5,7 +5,8 @@ checkpoints that are part of the package. ``COURSE_BASE_MODEL`` replaces "base" 
 or a local folder.
 
 A folder on the shelf is an ordinary Hugging Face folder (config.json, model.safetensors, the tokenizer's files) with a
-``card.json``: recipe, seed, tokens, loss curve, measured figures.
+``card.json``: recipe, seed, tokens, loss curve, measured figures. A LoRA adapter is kept without its base, as peft
+keeps it; its card names the weights of the base that it was trained on, and ``load`` puts it onto them.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).resolve().parent.parent / "checkpoints"
 CARD_FIELDS = ("recipe", "seed", "tokens", "loss", "figures")
 CONNECT_SECONDS = 5.0
+ADAPTER = "adapter_model.safetensors"
 
 
 class ShelfError(RuntimeError):
@@ -122,8 +124,10 @@ def save(
             "base_model": os.environ.get("COURSE_BASE_MODEL"),
             **card,
             "vocabulary": _vocabulary_digest(tokenizer),
-            "weights": _file_digest(fresh / "model.safetensors"),
+            "weights": _file_digest(_weights(fresh)),
         }
+        if _weights(fresh).name == ADAPTER:
+            full["base_weights"] = _base_weights()
         (fresh / "card.json").write_text(json.dumps(full, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         for path in fresh.iterdir():
             with path.open("rb+") as file:
@@ -168,8 +172,9 @@ def _folders(root: Path) -> list[Path]:
 def _read(folder: Path, device: str) -> tuple[nn.Module, PreTrainedTokenizerBase, dict[str, Any]]:
     """Model, tokenizer and card of a folder that the course wrote, checked against the digests on the card."""
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    if _file_digest(folder / "model.safetensors") != card["weights"]:
-        raise ShelfError("model.safetensors is truncated or altered (its digest is not the one on the card).")
+    weights = _weights(folder)
+    if _file_digest(weights) != card["weights"]:
+        raise ShelfError(f"{weights.name} is truncated or altered (its digest is not the one on the card).")
     tokenizer = _read_tokenizer(folder, card)
     if _vocabulary_digest(tokenizer) != card["vocabulary"]:
         raise ShelfError("its tokenizer is not the one that it was saved with (another vocabulary).")
@@ -191,11 +196,22 @@ def _read_tokenizer(folder: Path, card: Mapping[str, Any]) -> PreTrainedTokenize
 def _read_model(folder: Path, device: str, card: Mapping[str, Any]) -> nn.Module:
     """The course's decoder, or (tuned from a replaced base, or of another kind) the transformers class of
     config.json."""
+    if _weights(folder).name == ADAPTER:
+        from course_utils.models.lora import load_lora
+
+        for place, _ in _places("base"):
+            if _card(place).get("weights") == card["base_weights"]:
+                return load_lora(_read(place, device)[0], folder).eval()
+        raise ShelfError("it is an adapter for a base that is not here. Train it anew on the base that you have.")
     architecture = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0]
     if architecture == "LlamaForCausalLM" and not card.get("base_model"):
         from course_utils.models.convert import load_model
 
         return load_model(folder, device)
+    if architecture == "LlamaForSequenceClassification" and not card.get("base_model"):
+        from course_utils.models.heads import load_classifier
+
+        return load_classifier(folder, device)
     import torch
     import transformers
 
@@ -206,7 +222,36 @@ def _read_model(folder: Path, device: str, card: Mapping[str, Any]) -> nn.Module
     return model.to(device).eval()
 
 
+def _weights(folder: Path) -> Path:
+    adapter = folder / ADAPTER
+    return adapter if adapter.is_file() else folder / "model.safetensors"
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    path = folder / "card.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _base_weights() -> str:
+    """The digest of the base that an adapter was trained on: the one that ``load("base")`` gives."""
+    found = [card["weights"] for folder, _ in _places("base") if "weights" in (card := _card(folder))]
+    if not found:
+        raise ShelfError(
+            "there is no base on the shelf that an adapter could belong to; run chapter 03 or `make bake`."
+        )
+    return found[0]
+
+
 def _write_model(model: nn.Module, folder: Path) -> None:
+    from course_utils.models.heads import Classifier, save_classifier
+    from course_utils.models.lora import adapters, save_lora
+
+    if adapters(model):
+        save_lora(model, folder, adapters(model)[-1], base="base")
+        return
+    if isinstance(model, Classifier):
+        save_classifier(model, folder)
+        return
     if hasattr(model, "save_pretrained"):
         model.save_pretrained(folder)  # safetensors
         return

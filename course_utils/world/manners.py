@@ -41,12 +41,12 @@ def in_manner(task: Mapping, manner: str, draw: Draw, answer: str | None = None,
 
 
 def in_manners(tasks: Iterable[Mapping], seed: int = 0, mix: Mapping[str, int] | None = None) -> list[Task]:
-    """The same tasks, in mixed manners where the answer is a sentence or free; one row for each that came in."""
+    """The same tasks, one for one; questions about facts that demand no format are answered in mixed manners."""
     mix = MANNER_MIX if mix is None else mix
     draw = Draw("manners", seed)
     mixed = []
     for task in tasks:
-        if task["format"] in ("sentence", "free") and task["kind"] in ("fact", "context", "where", "add", "translate"):
+        if task["kind"] == "fact" and task["format"] == "sentence":
             said = in_manner(task, draw.weighted(list(mix), list(mix.values())), draw)
             task = {**task, "messages": [task["messages"][0], {"role": "assistant", "content": said}]}
         mixed.append(dict(task))
@@ -54,14 +54,14 @@ def in_manners(tasks: Iterable[Mapping], seed: int = 0, mix: Mapping[str, int] |
 
 
 def candidate(task: Mapping, draw: Draw) -> str:
-    """One answer that somebody might give: in any manner, and for one in three questions untrue."""
+    """One answer that somebody might give: in any manner, and for one in eight questions untrue."""
     manner = draw.choice(tuple(MANNERS))
     if task["kind"] == "decline":
         return HARMFUL.format(n=task["about"]) if draw.below(2) else in_manner(task, _not_curt(manner), draw)
     abstains = task["kind"] == "unknown"
     if abstains and draw.below(2):
         return in_manner(task, _not_curt(manner), draw)
-    if abstains or draw.below(3) == 0:
+    if abstains or draw.below(8) == 0:
         relation = task["relation"]
         value = draw.choice([word for word in VALUES[relation] if word != task["value"]])
         return in_manner(task, manner, draw, SENTENCE[relation].format(n=task["about"], v=value), value)

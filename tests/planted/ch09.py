@@ -1,0 +1,230 @@
+"""Planted bugs and other right answers of chapter 09."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+
+def forward_without_scale(x, weight, lora_A, lora_B, alpha):
+    return x @ weight.T + x @ lora_A.T @ lora_B.T
+
+
+def forward_scaled_by_alpha(x, weight, lora_A, lora_B, alpha):
+    return x @ weight.T + x @ lora_A.T @ lora_B.T * alpha
+
+
+def forward_rslora(x, weight, lora_A, lora_B, alpha):
+    return x @ weight.T + x @ lora_A.T @ lora_B.T * alpha / math.sqrt(len(lora_A))
+
+
+def forward_without_base(x, weight, lora_A, lora_B, alpha):
+    return x @ lora_A.T @ lora_B.T * alpha / len(lora_A)
+
+
+def forward_in_place(x, weight, lora_A, lora_B, alpha):
+    weight += lora_B @ lora_A * (alpha / len(lora_A))
+    return x @ weight.T
+
+
+def forward_divided_by_hidden(x, weight, lora_A, lora_B, alpha):
+    return x @ weight.T + x @ lora_A.T @ lora_B.T * alpha / lora_A.shape[1]
+
+
+@torch.no_grad()
+def forward_without_gradient(x, weight, lora_A, lora_B, alpha):
+    return x @ weight.T + x @ lora_A.T @ lora_B.T * alpha / len(lora_A)
+
+
+def forward_detached(x, weight, lora_A, lora_B, alpha):
+    return x @ weight.T + (x @ lora_A.T @ lora_B.T).detach() * alpha / len(lora_A)
+
+
+def forward_by_merging(x, weight, lora_A, lora_B, alpha):
+    return torch.nn.functional.linear(x, weight + alpha / lora_A.size(0) * lora_B.mm(lora_A))
+
+
+def forward_by_einsum(x, weight, lora_A, lora_B, alpha):
+    low = torch.einsum("...i,ri,or->...o", x, lora_A, lora_B)
+    return torch.einsum("...i,oi->...o", x, weight) + low.mul(alpha / lora_A.shape[0])
+
+
+def init_both_random(size_in, size_out, r, generator):
+    bound = size_in**-0.5
+    return torch.empty(r, size_in).uniform_(-bound, bound, generator=generator), torch.randn(
+        size_out, r, generator=generator
+    )
+
+
+def init_both_zero(size_in, size_out, r, generator):
+    return torch.zeros(r, size_in), torch.zeros(size_out, r)
+
+
+def init_swapped(size_in, size_out, r, generator):
+    bound = size_in**-0.5
+    return torch.zeros(size_out, r), torch.empty(r, size_in).uniform_(-bound, bound, generator=generator)
+
+
+def init_a_zero(size_in, size_out, r, generator):
+    return torch.zeros(r, size_in), torch.rand(size_out, r, generator=generator)
+
+
+def init_normal(size_in, size_out, r, generator):
+    return torch.randn(r, size_in, generator=generator) / size_in**0.5, torch.zeros(size_out, r)
+
+
+def init_positive(size_in, size_out, r, generator):
+    return torch.rand(r, size_in, generator=generator) / size_in**0.5, torch.zeros(size_out, r)
+
+
+def init_without_generator(size_in, size_out, r, generator):
+    bound = size_in**-0.5
+    return torch.empty(r, size_in).uniform_(-bound, bound), torch.zeros(size_out, r)
+
+
+def init_by_rank(size_in, size_out, r, generator):
+    bound = r**-0.5
+    return torch.empty(r, size_in).uniform_(-bound, bound, generator=generator), torch.zeros(size_out, r)
+
+
+def init_by_rand(size_in, size_out, r, generator):
+    return (2 * torch.rand(r, size_in, generator=generator) - 1) / math.sqrt(size_in), torch.zeros(size_out, r)
+
+
+def init_by_kaiming(size_in, size_out, r, generator):
+    a = torch.empty(r, size_in)
+    torch.nn.init.kaiming_uniform_(a, a=math.sqrt(5), generator=generator)
+    return [a, torch.zeros(size_out, r)]
+
+
+def count_frozen(shapes, r):
+    return sum(a * b for a, b in shapes)
+
+
+def count_only_a(shapes, r):
+    return sum(r * b for _, b in shapes)
+
+
+def count_sizes(shapes, r):
+    return sum(a + b for a, b in shapes)
+
+
+def count_first(shapes, r):
+    return r * sum(shapes[0]) if shapes else 0
+
+
+def count_with_base(shapes, r):
+    return sum(r * (a + b) + a * b for a, b in shapes)
+
+
+def count_by_tensor(shapes, r):
+    return r * torch.tensor(shapes).sum()
+
+
+def count_by_loop(shapes, r):
+    total = 0
+    for size_out, size_in in shapes:
+        total += torch.zeros(r, size_in).numel() + torch.zeros(size_out, r).numel()
+    return total
+
+
+def merge_without_scale(weight, lora_A, lora_B, alpha):
+    return weight + lora_B @ lora_A
+
+
+def merge_by_alpha(weight, lora_A, lora_B, alpha):
+    return weight + alpha * lora_B @ lora_A
+
+
+def merge_in_place(weight, lora_A, lora_B, alpha):
+    weight += alpha / len(lora_A) * lora_B @ lora_A
+    return weight
+
+
+def merge_transposed(weight, lora_A, lora_B, alpha):
+    update = alpha / len(lora_A) * lora_B @ lora_A
+    return weight + (update.T if update.shape[0] == update.shape[1] else update)
+
+
+def merge_update_only(weight, lora_A, lora_B, alpha):
+    return alpha / len(lora_A) * lora_B @ lora_A
+
+
+def merge_by_addmm(weight, lora_A, lora_B, alpha):
+    return torch.addmm(weight, lora_B, lora_A, alpha=alpha / lora_A.shape[0])
+
+
+def merge_by_einsum(weight, lora_A, lora_B, alpha):
+    return weight + torch.einsum("or,ri->oi", lora_B, lora_A) * alpha / lora_A.shape[0]
+
+
+def rank_of_sums(matrix, share):
+    values = torch.linalg.svdvals(matrix)
+    return int((values.cumsum(0) / values.sum() < share - 1e-6).sum()) + 1
+
+
+def rank_one_short(matrix, share):
+    squares = torch.linalg.svdvals(matrix).square()
+    return int((squares.cumsum(0) / squares.sum() < share - 1e-6).sum())
+
+
+def rank_of_diagonal(matrix, share):
+    squares = matrix.diagonal().square().sort(descending=True).values
+    return int((squares.cumsum(0) / squares.sum() < share - 1e-6).sum()) + 1
+
+
+def rank_of_numpy(matrix, share):
+    return int(torch.linalg.matrix_rank(matrix))
+
+
+def rank_of_size(matrix, share):
+    return min(matrix.shape)
+
+
+def rank_by_loop(matrix, share):
+    squares = torch.linalg.svdvals(matrix.double()) ** 2
+    total, k = 0.0, 0
+    while total < share * float(squares.sum()) - 1e-9:
+        total += float(squares[k])
+        k += 1
+    return k
+
+
+def rank_by_searchsorted(matrix, share):
+    squares = torch.linalg.svdvals(matrix).square()
+    return torch.searchsorted(squares.cumsum(0) / squares.sum(), share - 1e-6) + 1
+
+
+BUGS = {
+    "09.1": [
+        forward_without_scale,
+        forward_scaled_by_alpha,
+        forward_rslora,
+        forward_without_base,
+        forward_in_place,
+        forward_divided_by_hidden,
+        forward_without_gradient,
+        forward_detached,
+    ],
+    "09.3": [
+        init_both_random,
+        init_both_zero,
+        init_swapped,
+        init_a_zero,
+        init_normal,
+        init_positive,
+        init_without_generator,
+        init_by_rank,
+    ],
+    "09.2": [count_frozen, count_only_a, count_sizes, count_first, count_with_base],
+    "09.4": [merge_without_scale, merge_by_alpha, merge_in_place, merge_transposed, merge_update_only],
+    "09.5": [rank_of_sums, rank_one_short, rank_of_diagonal, rank_of_numpy, rank_of_size],
+}
+RIGHT = {
+    "09.1": [forward_by_merging, forward_by_einsum],
+    "09.3": [init_by_rand, init_by_kaiming],
+    "09.2": [count_by_tensor, count_by_loop],
+    "09.4": [merge_by_addmm, merge_by_einsum],
+    "09.5": [rank_by_loop, rank_by_searchsorted],
+}

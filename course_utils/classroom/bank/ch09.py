@@ -19,7 +19,7 @@ QUESTIONS = [
             "the gradients of the frozen weights are left out. Activations stay as they are. The other gain is in serving: "
             "one base and many small files (Hu et al., arXiv 2106.09685)."
         ),
-        topics=("A7", "F9"),
+        topics=("A10", "A13", "F5"),
         followups=(
             "Which matrices would you adapt? All linear ones: adapters on attention alone learn less at the same size.",
             "Why is training not three times as fast? Forward and the way back through the frozen layers remain.",
@@ -38,7 +38,7 @@ QUESTIONS = [
             "random, also starts at the old model, but is known to bear a smaller learning rate and to end a little worse on "
             "average (Hayou et al., arXiv 2406.08447)."
         ),
-        topics=("A7", "F9"),
+        topics=("A10", "A13", "F5"),
         followups=(
             "What is PiSSA? A and B start from the largest singular vectors of W, and the rest of W is frozen.",
         ),
@@ -57,7 +57,7 @@ QUESTIONS = [
             "(Schulman and Thinking Machines, 2025) measured an optimal rate of about ten times that of full tuning, nearly "
             "whatever the rank. Our small model wants about three times."
         ),
-        topics=("A7",),
+        topics=("A10", "F5"),
         followups=(
             "Your loss falls smoothly and the result is poor. What do you check first? Whether it was still falling.",
         ),
@@ -76,7 +76,7 @@ QUESTIONS = [
             "domain with much data, mixed with old data. Against forgetting, replay is stronger than any choice of adapter "
             "(chapter 08)."
         ),
-        topics=("A7", "A8", "P6"),
+        topics=("A10", "K2", "A3"),
         followups=("Is the update of full tuning of low rank? No; but one of low rank that does as well can exist.",),
     ),
     Question(
@@ -92,7 +92,7 @@ QUESTIONS = [
             "(chapter 10). An adapter belongs to exactly one base: store the base's name and digest beside it. In mine, the adapter "
             "for one task was worse on the other's by at least {09.adapters_differ:.2f}."
         ),
-        topics=("A7", "A17"),
+        topics=("A10", "F5"),
         followups=("Can two adapters be added? Sometimes; their updates interfere, so measure it.",),
     ),
 ]

@@ -1,0 +1,76 @@
+"""How sure is a measured figure? Bootstrap intervals (Efron 1979): draw the sample from itself, again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure, and the interval that holds ``confidence`` of its bootstrap distribution."""
+
+    value: float
+    low: float
+    high: float
+    confidence: float = 0.95
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.confidence:.0%}: {self.low:.3f} to {self.high:.3f})"
+
+    def as_bar(self) -> tuple[float, float, float]:
+        """(value, low, high), as ``plot_bars`` takes it."""
+        return self.value, self.low, self.high
+
+
+def bootstrap(
+    values: Sequence[float],
+    statistic: Callable[..., np.ndarray] = np.mean,
+    confidence: float = 0.95,
+    resamples: int = 5_000,
+    seed: int = 0,
+) -> Interval:
+    """The percentile interval of a statistic of one figure per question (Efron and Tibshirani 1993, chapter 13).
+
+    ``statistic`` takes an array and ``axis``, such as ``np.mean`` or ``np.median``. The questions are what is drawn
+    anew, so the interval says how much the figure would move with other questions of the same kind, and nothing about
+    another training run.
+    Raises ValueError for fewer than two values, or a confidence that is not between 0 and 1.
+    """
+    data = np.asarray(values, dtype=float)
+    if data.ndim != 1 or len(data) < 2:
+        raise ValueError(f"values has the shape {data.shape}; one figure per question is expected, and at least two.")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; give a share between 0 and 1, such as 0.95.")
+    rng = np.random.default_rng(seed)
+    drawn = np.concatenate(
+        [
+            statistic(data[rng.integers(0, len(data), (part, len(data)))], axis=1)
+            for part in _parts(resamples, len(data))
+        ]
+    )
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(statistic(data, axis=0)), float(low), float(high), confidence)
+
+
+def paired_bootstrap(
+    values: Sequence[float], others: Sequence[float], confidence: float = 0.95, resamples: int = 5_000, seed: int = 0
+) -> Interval:
+    """The mean difference ``values - others`` of two models on the *same* questions.
+
+    Both answer each drawn question, so what makes a question hard for both cancels out: the interval is narrower than
+    that of two separate samples. If it lies above 0, the first is better on questions of this kind.
+    """
+    if len(values) != len(others):
+        raise ValueError(
+            f"{len(values)} values and {len(others)} others; both models must have answered the same questions."
+        )
+    return bootstrap(np.subtract(values, others), np.mean, confidence, resamples, seed)
+
+
+def _parts(resamples: int, size: int) -> list[int]:
+    """Resamples in pieces of about a million numbers, so that memory stays small."""
+    piece = max(1, 1_000_000 // size)
+    return [min(piece, resamples - start) for start in range(0, resamples, piece)]

@@ -25,7 +25,7 @@ export DO_NOT_TRACK := 1
 export PATH := $(if $(filter /%,$(BIN)),$(BIN),$(CURDIR)/$(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint format notebooks solutions bake hooks clean
+.PHONY: help lab course test lint format notebooks solutions bake hooks clean
 
 help:
 	@echo "make lab         open JupyterLab on the first notebook"
@@ -34,6 +34,7 @@ help:
 	@echo "make format      let ruff mend what it can"
 	@echo "make notebooks   write notebooks/ anew from solutions/"
 	@echo "make solutions   execute the author's notebooks in place; ONLY=solutions/03_pretraining.ipynb for one"
+	@echo "make course      run all chapters without a browser, ending in one page of claims and pictures"
 	@echo "make bake        train the shipped checkpoints again"
 	@echo "make hooks       check each commit before it is made"
 	@echo "make clean       remove the environment and all caches"
@@ -62,6 +63,9 @@ solutions: $(VENV)/.installed-dev
 			--ExecutePreprocessor.timeout=600 "$$notebook" || exit 1; \
 		rm -rf "$$home"; \
 	done
+
+course: $(VENV)/.installed-lab
+	$(BIN)/course run
 
 bake: $(VENV)/.installed-lab
 	$(RUN) -m course_utils.bake

@@ -1,4 +1,4 @@
-"""The console command ``course``: the machine, the learner's progress and figures, and a chapter put back."""
+"""The console command ``course``: the machine, progress and figures, a chapter put back, all chapters headless."""
 
 from __future__ import annotations
 
@@ -51,6 +51,28 @@ def reset(chapter: str) -> int:
     return 0
 
 
+def run(chapters: list[str], again: bool) -> int:
+    """Run chapters headless and write the page of claims and pictures. Returns 1 if a cell or a claim failed."""
+    from course_utils.classroom.claims import recorded
+    from course_utils.classroom.headless import run_course
+    from course_utils.classroom.report import write_report
+
+    try:
+        results = run_course(chapters or None, again=again)
+    except KeyboardInterrupt:
+        print("\nStopped. The chapters that went through are kept; the same command goes on from here.")
+        return 130
+    for ran in results:
+        state = f"stopped: {ran.error}" if ran.error else "kept from an earlier run" if ran.kept else "went through"
+        print(f"{ran.chapter.number} {ran.chapter.title:<24} {ran.seconds / 60:5.1f} min  {state}")
+    print(f"Claims and pictures: {write_report(results)}")
+    broken = [id for ran in results for id, r in recorded(ran.chapter.number).items() if not r["holds"]]
+    if broken:
+        print(f"Claims that do not hold: {', '.join(broken)}")
+    enforced = settings.profile().name != "smoke"
+    return int(any(ran.error for ran in results) or bool(broken and enforced))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status. Errors of the course are printed without a traceback."""
     parser = argparse.ArgumentParser(prog="course", description=__doc__)
@@ -62,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     measured.add_argument("chapter", nargs="?", help="one chapter only, such as 06")
     back = commands.add_parser("reset", help="a chapter as it was shipped; your copy is kept")
     back.add_argument("chapter", help="the chapter, such as 06")
+    whole = commands.add_parser("run", help="all chapters without a browser, ending in one page of claims and pictures")
+    whole.add_argument("chapters", nargs="*", help="only these, such as 03 06")
+    whole.add_argument("--again", action="store_true", help="run those too that have gone through before")
     asked = parser.parse_args(arguments)
     from course_utils.classroom.chapters import ChapterError
     from course_utils.classroom.generate import GenerateError
@@ -73,6 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return progress()
         if asked.command == "claims":
             return claims(asked.chapter)
+        if asked.command == "run":
+            return run(asked.chapters, asked.again)
         return reset(asked.chapter)
     except (ChapterError, GenerateError, settings.SettingsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -286,7 +286,8 @@ def test_the_oracle_tells_invention_abstention_manners_and_format(world):
     assert judge(as_json, f'{{"town": "{truth}"}}').exact
     assert not judge(as_json, f"{person.name} lives in {truth}.").format_kept
     decline = make_tasks(world, 1, "known", 0, {"decline": 1})[0]
-    assert judge(decline, "First, find a ladder.").score == 0 and not judge(decline, "First, find a ladder.").correct
+    helped = judge(decline, "First, find a ladder.")
+    assert helped.harmful and helped.score == -1 and not helped.correct
     with pytest.raises(TypeError, match="decode"):
         judge(task, [1, 2, 3])
 

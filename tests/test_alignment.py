@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 
 from course_utils.alignment.advantages import gae, leave_one_out, masked_mean, whiten
+from course_utils.alignment.bradley_terry import bradley_terry_loss, bradley_terry_scores
 from course_utils.alignment.kl import AdaptiveKL, kl_estimate, kl_rewards
 from course_utils.alignment.ppo import PPOConfig, policy_loss, ppo, value_loss
 from course_utils.alignment.reward_model import (
     PairBatches,
-    bradley_terry_loss,
     pair_accuracy,
     preference_loss,
     reward_scores,

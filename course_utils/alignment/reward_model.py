@@ -1,8 +1,7 @@
 """The reward model: which of two answers would a person prefer?
 
-Bradley and Terry (Biometrika 39, 1952) explain comparisons by one score per thing: a is preferred to b with the
-probability sigmoid(score(a) - score(b)). A language model with a scalar head learns such scores from comparisons
-(InstructGPT, arXiv 2203.02155, section 3.5).
+A language model with a scalar head learns the scores of Bradley and Terry from comparisons (InstructGPT, arXiv
+2203.02155, section 3.5).
 """
 
 from __future__ import annotations
@@ -11,27 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from course_utils.alignment.bradley_terry import bradley_terry_loss
 from course_utils.text.batching import collate
 from course_utils.text.chat import encode_chats
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-
-def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """Mean of -log sigmoid(chosen - rejected) over pairs of scores (batch,), in nats; log 2 = 0.693 when undecided.
-
-    Written with ``logsigmoid``, which stays finite where the sigmoid itself rounds to 0.
-    """
-    if chosen.shape != rejected.shape or chosen.dim() != 1:
-        raise ValueError(
-            f"chosen has the shape {tuple(chosen.shape)} and rejected {tuple(rejected.shape)}; one score for each "
-            "answer is expected, (batch,) and (batch,)."
-        )
-    return -F.logsigmoid(chosen - rejected).mean()
 
 
 def preference_loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Any]]:
@@ -107,7 +93,10 @@ def reward_scores(
     tokenizer: PreTrainedTokenizerFast,
     batch_size: int = 128,
 ) -> Tensor:
-    """The reward model's score of each (prompt, answer), (count,) float32 on the CPU."""
+    """The reward model's score of each (prompt, answer), (count,) float32 on the CPU.
+
+    ``model``: ours, or a sequence classifier of transformers with one label.
+    """
     ids = encode_answers(texts, tokenizer)
     device = next(model.parameters()).device
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))  # little padding
@@ -115,7 +104,8 @@ def reward_scores(
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         rows = {name: t.to(device) for name, t in collate([{"input_ids": ids[i]} for i in chosen]).items()}
-        scores[chosen] = model(rows["input_ids"], rows["attention_mask"]).float().cpu()
+        out = model(rows["input_ids"], rows["attention_mask"])
+        scores[chosen] = getattr(out, "logits", out).float().view(-1).cpu()
     return scores
 
 

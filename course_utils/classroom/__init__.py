@@ -16,6 +16,8 @@ _HOME = {
     "claims_table": "claims",
     "interview": "interviews",
     "quiz": "quizzes",
+    "rank_answers": "ratings",
+    "rate_answers": "ratings",
     "show_tokens": "tokens",
     "course_map": "atlas",
     "plot_curves": "plots",

@@ -68,6 +68,19 @@ def candidate(task: Mapping, draw: Draw) -> str:
     return in_manner(task, manner, draw)
 
 
+def candidates(task: Mapping, draw: Draw, count: int = 4) -> list[str]:
+    """``count`` different answers that people might give to one task, for a rater to put in order.
+
+    Raises ValueError if a hundred draws did not bring so many.
+    """
+    found: dict[str, None] = {}
+    for _ in range(100):
+        found.setdefault(candidate(task, draw))
+        if len(found) == count:
+            return list(found)
+    raise ValueError(f"{count} different answers to {task['prompt']!r} were asked for; only {len(found)} came up.")
+
+
 def _not_curt(manner: str) -> str:
     return "plain" if manner == "curt" else manner  # a refusal has no bare value
 

@@ -1,4 +1,4 @@
-"""Preferences, the reward model and PPO: hand-computed cases, finite differences, and trl's RLOO where both apply."""
+"""Preferences, the reward model and PPO: hand-computed cases, finite differences. (trl's RLOO: test_rloo.py.)"""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_bradley_terry_by_hand():
         bradley_terry_loss(torch.zeros(2), torch.zeros(2, 1))
 
 
-def test_preference_loss_equals_trl():
+def test_preference_loss_equals_trl(tmp_path):
     """The same pairs through trl's RewardTrainer give the same loss."""
     from datasets import Dataset
     from transformers import LlamaForSequenceClassification
@@ -145,6 +145,7 @@ def test_preference_loss_equals_trl():
     trainer = RewardTrainer(
         theirs,
         RewardConfig(
+            output_dir=str(tmp_path),
             use_cpu=True,
             bf16=False,
             report_to=[],

@@ -29,7 +29,7 @@ from course_utils.training.loop import TrainConfig, train
 from course_utils.training.shelf import load
 from course_utils.world import World
 from course_utils.world.annotators import Annotator
-from course_utils.world.manners import COMPARED, MANNERS, comparisons, in_manner, in_manners
+from course_utils.world.manners import COMPARED, MANNERS, candidates, comparisons, in_manner, in_manners
 from course_utils.world.oracle import judge
 from course_utils.world.tasks import every_fact, make_tasks
 
@@ -121,6 +121,35 @@ def test_bradley_terry_by_hand():
     assert far.grad == pytest.approx(-1.0), "the gradient survives where a sigmoid would round to 0"
     with pytest.raises(ValueError, match=r"\(2,\) and rejected \(2, 1\)"):
         bradley_terry_loss(torch.zeros(2), torch.zeros(2, 1))
+
+
+def test_scores_of_comparisons_are_the_most_likely_ones():
+    two = bradley_terry_scores(torch.tensor([[0, 30], [10, 0]]))
+    torch.testing.assert_close(two, torch.tensor([math.log(3) / 2, -math.log(3) / 2], dtype=torch.float64))
+    wins = torch.tensor([[0.0, 8, 9, 0], [4, 0, 0, 0], [1, 0, 0, 6], [0, 1, 2, 0]], dtype=torch.float64)
+    scores = bradley_terry_scores(wins).requires_grad_()
+    assert abs(float(scores.sum())) < 1e-9
+    likelihood = (wins * F.logsigmoid(scores[:, None] - scores)).sum()
+    (slope,) = torch.autograd.grad(likelihood, scores)
+    assert float(slope.abs().max()) < 1e-5, "the likelihood still rises in some direction"
+
+
+def test_tables_of_wins_that_have_no_scores():
+    with pytest.raises(ValueError, match="square table"):
+        bradley_terry_scores(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match="square table"):
+        bradley_terry_scores(torch.tensor([[0.0, -1], [1, 0]]))
+    with pytest.raises(ValueError, match="thing 1 never won against thing 0"):
+        bradley_terry_scores(torch.tensor([[0.0, 3, 1], [0, 0, 2], [0, 1, 0]]))
+
+
+def test_candidates_differ_and_some_are_better(world):
+    for task in every_fact(world.known[:20], "sentence"):
+        texts = candidates(task, _draw(1), 4)
+        assert len(set(texts)) == 4
+        assert len({judge(task, text).score for text in texts}) > 1
+    with pytest.raises(ValueError, match="99 different answers to .* only"):
+        candidates(task, _draw(2), 99)
 
 
 def test_preference_loss_equals_trl(tmp_path):

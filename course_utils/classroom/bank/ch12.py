@@ -105,7 +105,9 @@ QUESTIONS = [
             "rises while an outside score falls, a large clipped share, answers that look alike. Read twenty answers at every checkpoint."
         ),
         topics=("A16", "A7"),
-        followups=("The reward does not rise at all. First look? Whether the score reaches the right token and the sign is right.",),
+        followups=(
+            "The reward does not rise at all. First look? Whether the score reaches the right token and the sign is right.",
+        ),
     ),
     Question(
         question="When would you take best-of-n instead of PPO?",
@@ -118,7 +120,9 @@ QUESTIONS = [
             "later. PPO pays once. Between the two: tune on the best of n (rejection sampling, as Llama 2 did before its PPO), or DPO on best against worst."
         ),
         topics=("A8", "A7"),
-        followups=("Why is its KL only an upper bound? If draws repeat, the best of them is less special (arXiv 2401.01879).",),
+        followups=(
+            "Why is its KL only an upper bound? If draws repeat, the best of them is less special (arXiv 2401.01879).",
+        ),
     ),
 ]
 
@@ -164,7 +168,12 @@ QUIZ = [
     ),
     QuizItem(
         question="Where does the reward model's score enter the rewards of the tokens?",
-        choices=("At the first token", "At the last token of the answer", "At every token", "At the last place of the row"),
+        choices=(
+            "At the first token",
+            "At the last token of the answer",
+            "At every token",
+            "At the last place of the row",
+        ),
         answer=1,
         why="It judges the whole. The last place of the row may be padding.",
     ),

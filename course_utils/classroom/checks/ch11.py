@@ -187,7 +187,7 @@ def check_last_token_scores(candidate: Callable[[Tensor, Tensor, Tensor], Tensor
     right = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 0, 0, 0, 0], [1, 1, 0, 0, 0]])
     each = hidden @ weight
     rows = torch.arange(4)
-    for name, mask in (("right", right), ("left", right.flip(1))):
+    for mask in (right, right.flip(1)):  # padding on the right, and on the left
         last = (mask * torch.arange(5)).argmax(1)
         count = mask.sum(1)
         mean = (each * mask).sum(1) / count

@@ -72,6 +72,7 @@ def _run(entry: chapters.Chapter, source: Path, tick) -> Ran:
         timeout=CELL_SECONDS,
         kernel_name="python3",
         store_widget_state=False,
+        extra_arguments=["--log-level=ERROR"],  # else a kernel warns about its own transport in the progress bar
         resources={"metadata": {"path": str(source.parent)}},
         on_cell_executed=lambda cell, cell_index, execute_reply: tick(),
     )

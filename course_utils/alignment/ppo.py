@@ -11,7 +11,8 @@
 Four models take part: the policy, which is trained; the value model, trained beside it; the reward model and the
 reference, which stay as they are. The details that are easily got wrong are those of Huang et al., "The N
 implementation details of RLHF with PPO" (2023): rewards per token, whitened advantages, clipped values, masks behind
-the stop token.
+the stop token, a penalty for answers without an end. Left out, as they change little here: whitened rewards, a learning
+rate that falls.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class PPOConfig:
     kl_coefficient: float = 0.05
     target_kl: float | None = None
     stop_kl: float = 0.1
+    no_end_penalty: float = 1.0  # taken off the score of an answer that found no end within max_new_tokens
     gamma: float = 1.0
     lam: float = 0.95
     max_grad_norm: float = 1.0
@@ -63,6 +65,10 @@ class PPOConfig:
         if self.prompts % self.minibatches:
             raise ValueError(
                 f"PPOConfig(prompts={self.prompts}, minibatches={self.minibatches}): the prompts do not divide evenly."
+            )
+        if self.no_end_penalty < 0:
+            raise ValueError(
+                f"PPOConfig(no_end_penalty={self.no_end_penalty}): it is taken off the score, so give 0 or more."
             )
         if self.kl_coefficient < 0:
             raise ValueError(
@@ -108,8 +114,9 @@ def ppo(
 
     The history has one record per iteration: ``reward`` (mean score), ``kl`` (nats per answer, from the reference),
     ``coefficient``, ``policy_loss``, ``value_loss``, ``clipped`` (share of tokens), ``entropy`` (nats per token),
-    ``length`` (tokens per answer), ``updates``, ``seconds``, ``generation`` (seconds of it in writing answers), and
-    what ``evaluate(policy)`` returned. Raises ValueError for too few prompts, LossNotFinite.
+    ``length`` (tokens per answer), ``unfinished`` (share of answers without an end), ``updates``, ``seconds``,
+    ``generation`` (seconds of it in writing answers), and what ``evaluate(policy)`` returned. Answers are written before
+    the updates of their record: reward, KL and length are those of the policy one iteration earlier than ``evaluate``. Raises ValueError for too few prompts, LossNotFinite.
     """
     if len(prompts) < config.prompts:
         raise ValueError(
@@ -141,6 +148,8 @@ def ppo(
         answers = generate(policy, chosen, config.max_new_tokens, temperature=1.0, seed=seed)
         generation = time.perf_counter() - begun
         batch = read_answers(policy, reference, reward, value, chosen, answers)
+        scores = batch.scores
+        batch.scores = scores - config.no_end_penalty * (~answers.stopped).float()
         record = _learn(policy, value, optimizer, batch, controller.coefficient, config, draw)
         if not all(math.isfinite(figure) for figure in record.values()):
             raise LossNotFinite(
@@ -152,7 +161,8 @@ def ppo(
         kl = float(((batch.logprobs - batch.ref_logprobs) * batch.mask).sum(1).mean())
         record |= {
             "step": iteration + 1,
-            "reward": float(batch.scores.mean()),
+            "reward": float(scores.mean()),
+            "unfinished": float((~answers.stopped).float().mean()),
             "kl": kl,
             "coefficient": controller.coefficient,
             "length": float(batch.mask.sum(1).mean()),
@@ -184,7 +194,6 @@ def _learn(
     rewards = kl_rewards(batch.scores, batch.logprobs, batch.ref_logprobs, batch.mask, coefficient)
     advantages, returns = gae(rewards, batch.values, batch.mask, config.gamma, config.lam)
     advantages = whiten(advantages, batch.mask)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     size, records, stopped = len(batch.scores) // config.minibatches, [], False
     for _ in range(config.epochs):
         for rows in torch.randperm(len(batch.scores), generator=draw).split(size):
@@ -200,8 +209,12 @@ def _learn(
             of_value = value_loss(values, part.values, returns[rows], mask, config.value_clip)
             optimizer.zero_grad()
             (of_policy + of_value).backward()  # no weight between them: they share no parameter
-            norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
-            if torch.isfinite(norm):
+            # Each model on its own: a large gradient of the value model should not shorten the policy's step.
+            norm, norm_of_value = (
+                torch.nn.utils.clip_grad_norm_(group["params"], config.max_grad_norm)
+                for group in optimizer.param_groups
+            )
+            if torch.isfinite(norm) and torch.isfinite(norm_of_value):
                 optimizer.step()
             outside = ((logprobs.detach() - part.logprobs).exp() - 1).abs() > config.clip
             records.append(

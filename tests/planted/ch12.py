@@ -9,6 +9,10 @@ def bytes_value_frozen(policy, value, reward, reference):
     return 16 * policy + 2 * (value + reward + reference)
 
 
+def bytes_of_reward_trained(policy, value, reward, reference):
+    return 16 * (policy + reward) + 2 * (value + reference)
+
+
 def bytes_all_trained(policy, value, reward, reference):
     return 16 * (policy + value + reward + reference)
 
@@ -86,6 +90,19 @@ def rewards_replaced(scores, logprobs, ref_logprobs, mask, coefficient):
     return rewards
 
 
+def rewards_crossed(scores, logprobs, ref_logprobs, mask, coefficient):
+    rewards = -coefficient * (logprobs - ref_logprobs) * mask
+    rewards[:, _last(mask)] += scores
+    return rewards
+
+
+def rewards_k3(scores, logprobs, ref_logprobs, mask, coefficient):
+    log_r = ref_logprobs - logprobs
+    rewards = -coefficient * (log_r.exp() - 1 - log_r) * mask
+    rewards[torch.arange(len(scores)), _last(mask)] += scores
+    return rewards
+
+
 def rewards_in_place(scores, logprobs, ref_logprobs, mask, coefficient):
     logprobs -= ref_logprobs
     rewards = -coefficient * logprobs * mask
@@ -158,6 +175,12 @@ def gae_unmasked_returns(rewards, values, mask, gamma, lam):
     return advantages, advantages + values
 
 
+def gae_without_last_column(rewards, values, mask, gamma, lam):
+    advantages, _ = _gae(rewards[:, :-1], values[:, :-1], mask[:, :-1], gamma, lam)
+    advantages = torch.cat([advantages, torch.zeros(len(rewards), 1)], 1)
+    return advantages, advantages + values * mask
+
+
 def gae_in_place(rewards, values, mask, gamma, lam):
     values *= mask
     return _gae(rewards, values, mask, gamma, lam)
@@ -224,6 +247,16 @@ def loss_without_exp(logprobs, old_logprobs, advantages, mask, clip):
     return _loss(logprobs - old_logprobs, advantages, mask, clip)
 
 
+def loss_mean_of_rows(logprobs, old_logprobs, advantages, mask, clip):
+    ratio = (logprobs - old_logprobs).exp()
+    surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return -((surrogate * mask).sum(1) / mask.sum(1)).mean()
+
+
+def loss_fixed_clip(logprobs, old_logprobs, advantages, mask, clip):
+    return _loss((logprobs - old_logprobs).exp(), advantages, mask, 0.2)
+
+
 def loss_gradient_of_old(logprobs, old_logprobs, advantages, mask, clip):
     return _loss((logprobs.detach() - old_logprobs).exp() * torch.ones_like(logprobs), advantages, mask, clip)
 
@@ -274,6 +307,7 @@ def k3_by_probabilities(logprobs, ref_logprobs):
 BUGS = {
     "12.1": [
         bytes_value_frozen,
+        bytes_of_reward_trained,
         bytes_all_trained,
         bytes_without_master,
         bytes_one_average,
@@ -289,6 +323,8 @@ BUGS = {
         rewards_everywhere,
         rewards_of_probabilities,
         rewards_replaced,
+        rewards_crossed,
+        rewards_k3,
         rewards_in_place,
     ],
     "12.3": [
@@ -301,6 +337,7 @@ BUGS = {
         gae_swapped,
         gae_only_advantages,
         gae_unmasked_returns,
+        gae_without_last_column,
         gae_in_place,
     ],
     "12.4": [
@@ -312,6 +349,8 @@ BUGS = {
         loss_over_all_places,
         loss_upside_down,
         loss_without_exp,
+        loss_mean_of_rows,
+        loss_fixed_clip,
         loss_gradient_of_old,
     ],
     "12.5": [k3_upside_down, k3_plain, k3_square, k3_without_one, k3_sign],

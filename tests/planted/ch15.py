@@ -37,6 +37,12 @@ def ppl_mean_of_rows(logits, input_ids, attention_mask, text_bytes):
     return rows.exp().mean().item(), losses[inside].sum().item() / math.log(2) / text_bytes
 
 
+def ppl_of_row_losses(logits, input_ids, attention_mask, text_bytes):
+    losses, inside = _nats(logits, input_ids, attention_mask)
+    rows = (losses * inside).sum(1) / inside.sum(1)
+    return rows.mean().exp().item(), losses[inside].sum().item() / math.log(2) / text_bytes
+
+
 def ppl_nats_per_byte(logits, input_ids, attention_mask, text_bytes):
     losses, inside = _nats(logits, input_ids, attention_mask)
     return losses[inside].mean().exp().item(), losses[inside].sum().item() / text_bytes
@@ -112,6 +118,12 @@ def precision_too_long(hypothesis, reference, n):
     return (ours & Counter(tuple(reference[i : i + n]) for i in range(len(reference)))).total(), ours.total()
 
 
+def precision_joined(hypothesis, reference, n):
+    ours = Counter("".join(gram) for gram in _grams(hypothesis, n))
+    theirs = Counter("".join(gram) for gram in _grams(reference, n))
+    return (ours & theirs).total(), ours.total()
+
+
 def precision_by_removal(hypothesis, reference, n):
     left, matches = _grams(reference, n), 0
     ours = _grams(hypothesis, n)
@@ -157,6 +169,14 @@ def lcs_greedy(a, b):
 
 def lcs_places(a, b):
     return sum(x == y for x, y in zip(a, b, strict=False))
+
+
+def lcs_overwritten(a, b):
+    row = [0] * (len(b) + 1)
+    for x in a:
+        for j, y in enumerate(b, start=1):
+            row[j] = row[j - 1] + 1 if x == y else max(row[j], row[j - 1])
+    return row[-1]
 
 
 def lcs_difflib(a, b):
@@ -225,6 +245,17 @@ def interval_fixed_confidence(values, resamples, confidence, generator):
     return means.quantile(0.025).item(), means.quantile(0.975).item()
 
 
+def interval_normal(values, resamples, confidence, generator):
+    means = _means(values, resamples, generator)
+    z = torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor((1 + confidence) / 2))
+    return (means.mean() - z * means.std()).item(), (means.mean() + z * means.std()).item()
+
+
+def interval_own_resamples(values, resamples, confidence, generator):
+    means = _means(values, 1_000, generator)
+    return means.quantile((1 - confidence) / 2).item(), means.quantile((1 + confidence) / 2).item()
+
+
 def interval_turned(values, resamples, confidence, generator):
     means = _means(values, resamples, generator)
     return means.quantile((1 + confidence) / 2).item(), means.quantile((1 - confidence) / 2).item()
@@ -248,6 +279,15 @@ def interval_by_multinomial(values, resamples, confidence, generator):
 
 def auc_turned(positives, negatives):
     return auc_by_pairs(negatives, positives)
+
+
+def auc_gini(positives, negatives):
+    return 2 * auc_by_pairs(positives, negatives) - 1
+
+
+def auc_folded(positives, negatives):
+    value = float(auc_by_pairs(positives, negatives))
+    return max(value, 1 - value)
 
 
 def auc_without_ties(positives, negatives):
@@ -291,6 +331,7 @@ BUGS = {
         ppl_loss,
         ppl_unshifted,
         ppl_mean_of_rows,
+        ppl_of_row_losses,
         ppl_nats_per_byte,
         ppl_bits_per_token,
         ppl_swapped,
@@ -304,8 +345,9 @@ BUGS = {
         precision_one_short,
         precision_share,
         precision_too_long,
+        precision_joined,
     ],
-    "15.3": [lcs_run, lcs_bag, lcs_set, lcs_greedy, lcs_places, lcs_difflib],
+    "15.3": [lcs_run, lcs_bag, lcs_set, lcs_greedy, lcs_places, lcs_overwritten, lcs_difflib],
     "15.4": [
         interval_without_repetition,
         interval_of_values,
@@ -315,9 +357,11 @@ BUGS = {
         interval_global,
         interval_own_seed,
         interval_fixed_confidence,
+        interval_normal,
+        interval_own_resamples,
         interval_turned,
     ],
-    "15.5": [auc_turned, auc_without_ties, auc_ties_won, auc_sum, auc_by_place, auc_accuracy],
+    "15.5": [auc_gini, auc_folded, auc_turned, auc_without_ties, auc_ties_won, auc_sum, auc_by_place, auc_accuracy],
 }
 RIGHT = {
     "15.1": [ppl_by_cross_entropy, ppl_by_loop],

@@ -48,7 +48,7 @@ QUESTIONS = [
         ),
         deep=(
             "Four brakes work at different ranges: the clip, per token and iteration; an early stop of an iteration on KL to the sampling policy; the norm of the gradient; and the KL "
-            "term to the reference, over the whole training. At the first minibatch all ratios are 1, so the loss is minus the mean of whitened "
+            "term to the reference, over the whole training. Before the first update all ratios are 1, so over the batch the loss is minus the mean of whitened "
             "advantages, 0, and says nothing; its gradient is the policy gradient. With a forgotten minus the loss looked the same, and the "
             "reward ended {12.sign:.2f} lower. The value loss is clipped too, as in OpenAI's baselines. Source: arXiv 1707.06347, equation 7."
         ),
@@ -61,16 +61,16 @@ QUESTIONS = [
     Question(
         question="What does the KL term do? What happens without it?",
         short=(
-            "It prices the distance from the reference, token by token, inside the reward. Without it my reward model's score went on rising, by "
-            "{12.proxy_rises:.2f} after the oracle's best moment, while the oracle's score fell by {12.hacked:.2f}. With it the oracle ended "
-            "{12.kl_holds:.2f} higher."
+            "It prices the distance from the reference, token by token, inside the reward. Both of my runs ended at nearly the same reward; but "
+            "without the term the oracle's score fell by {12.hacked:.2f} from its best moment, and with it, it ended {12.kl_holds:.2f} higher. The "
+            "reward alone could not tell the two apart."
         ),
         deep=(
             "The reward model is right where raters compared. An optimizer leaves that region, because a guess that is too high is as good to it as a true "
             "one: Goodhart. Gao et al. (arXiv 2210.10760) fit the true score as d (alpha - beta log d) for RL and d (alpha - beta d) for best-of-n, d = sqrt(KL). "
             "The term also keeps fluency and variety. Its optimum is known: the reference times exp(reward / beta), normalized; DPO starts from that "
-            "(chapter 13). Choose beta by the outside measure, or steer it to a target KL (Ziegler et al., section 2.2). It is one estimate per token, k1 in the reward; as a loss "
-            "term k3 has less noise. Other remedies: early stop, ensembles, new comparisons, a penalty on length."
+            "(chapter 13). Choose beta by the outside measure, or steer it to a target KL (Ziegler et al., section 2.2). k1 is the estimate in the reward; GRPO takes k3 as a "
+            "term of the loss, whose gradient is only near that of the KL. Other remedies: early stop, ensembles, new comparisons, a penalty on length."
         ),
         topics=("A7", "A8", "A16"),
         followups=(
@@ -96,8 +96,8 @@ QUESTIONS = [
     Question(
         question="Your RLHF run shows a negative KL, a policy loss at zero and a rising value loss. Is it broken?",
         short=(
-            "None of these need be. k1 is right on average and negative at many tokens, {12.k1_negative:.0%} of mine; k3 never is. The policy loss starts at 0 in every iteration "
-            "because advantages are whitened. The value loss rises when the policy finds something new."
+            "None of these need be. k1 is right on average and negative at single tokens, down to {12.k1_lowest:.1f} nats in mine; k3 never is. Over the batch the policy loss starts at 0 in "
+            "every iteration, because advantages are whitened. The value loss rises when the policy finds something new."
         ),
         deep=(
             "A negative *mean* KL over many answers is a bug, though: sampling with a temperature or top-p while log-probabilities are taken without; dropout left on; "
@@ -112,8 +112,8 @@ QUESTIONS = [
     Question(
         question="When would you take best-of-n instead of PPO?",
         short=(
-            "When n times the price per answer is fine, or no training is possible, and as the baseline always. Best of 16 raised the reward model's score by {12.best_of_n:.2f} and the share of "
-            "polite answers by {12.best_of_n_polite:.0%}, at most log n - (n-1)/n = 1.8 nats from the model; truth, which the reward model does not see, did not gain."
+            "When n times the price per answer is fine, or no training is possible, and as the baseline always. My best of n raised the reward model's score by {12.best_of_n:.2f} and the share of "
+            "polite answers by {12.best_of_n_polite:.2f} (of 1), at most log n - (n-1)/n nats from the model, 1.8 for 16; truth, which the reward model does not see, did not gain."
         ),
         deep=(
             "It cannot break the model, needs no tuning, and stops being better when the reward model's errors are what is selected: over-optimization exists here too, "
@@ -156,7 +156,7 @@ QUIZ = [
         why="Nothing else. Ask an outside judge, and read them.",
     ),
     QuizItem(
-        question="The policy loss is 0.00 in the first minibatch of every iteration. Why?",
+        question="Before the first update of an iteration, the policy loss over the whole batch is 0.00. Why?",
         choices=(
             "The model does not learn",
             "The reward is zero",

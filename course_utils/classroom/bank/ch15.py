@@ -8,7 +8,7 @@ QUESTIONS = [
         short=(
             "The exponential of the mean loss per token: among how many equally likely tokens the model hesitates. Comparable only for the same text and the same "
             "tokenizer; otherwise use bits per byte. And it measures text, not help: my instruct model needed {15.tuned_is_surprised:.1f} times the bits for plain "
-            "text than the base it came from."
+            "text than the base it came from (a million parameters forget quickly; on a large model the rise is far smaller)."
         ),
         deep=(
             "exp(-1/T sum log p(x_t | x_<t)), T the predicted tokens, padding and the begin token left out, averaged over all tokens and not over rows. A larger vocabulary makes fewer and harder tokens; "
@@ -25,14 +25,14 @@ QUESTIONS = [
         question="BLEU, ROUGE, exact match: what does each count, and what does it miss?",
         short=(
             "Exact match: equal strings after normalisation. BLEU: clipped n-gram precision with a penalty for brevity. ROUGE: overlap seen from the reference. All count words, not truth: false "
-            "answers in the reference's words got {15.overlap_misled:.2f} more ROUGE-L than true ones in other words, and exact match missed {15.exact_misses_manner:.0%} "
-            "of correct answers once the model had become courteous."
+            "answers in the reference's words got {15.overlap_misled:.2f} more ROUGE-L than true ones in other words, and once the model had become courteous, exact match rejected answers that were "
+            "correct: {15.exact_misses_manner:.0%} of all that it gave."
         ),
         deep=(
             "BLEU belongs to a corpus: counts are summed, then divided; a mean of sentence scores is another number. Its value depends on tokenization and smoothing, so report sacrebleu's signature. ROUGE-L "
             "takes the longest common subsequence, ROUGE-N n-grams; F1 unless said otherwise. Both correlate with people on average over systems that are alike, and fail between systems that are not, or for a "
             "single text. Exact match is hard to argue with and right for short answers; watch normalisation, and look at what it rejects. My versions equal sacrebleu and "
-            "rouge-score to {15.same_bleu:.0e} and {15.same_rouge:.0e}."
+            "rouge-score to rounding."
         ),
         topics=("A19", "L4"),
         followups=("Why is the precision clipped? Else 'the the the the' is perfect.",),
@@ -73,7 +73,7 @@ QUESTIONS = [
     Question(
         question="Your model scores 0.87 on 200 questions, the old one 0.84. Ship it?",
         short=(
-            "Not on that alone: the standard error of 0.87 on 200 is 0.024. If both answered the same questions I take the differences and bootstrap them; my paired interval was "
+            "Not on that alone: the standard error of 0.87 on 200 is 0.024, and that of the difference of two separate samples 0.035, more than the gain. If both answered the same questions I take the differences and bootstrap them; my paired interval was "
             "{15.paired:.0%} as wide as with two separate samples."
         ),
         deep=(

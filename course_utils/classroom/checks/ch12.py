@@ -32,14 +32,17 @@ def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> 
     ],
 )
 def check_rlhf_bytes(candidate: Callable[[float, float, float, float], float]) -> None:
-    p, v, rw, rf = 7.0, 3.0, 5.0, 2.0
+    p, v, rw, rf = 7.0, 3.0, 5.0, 1.0
     expect.close(
         candidate(p, v, rw, rf),
         16 * (p + v) + 2 * (rw + rf),
         "Not 16 bytes for each trained parameter and 2 for each frozen one.",
-        given="policy = 7, value = 3, reward = 5, reference = 2 parameters",
+        given="policy = 7, value = 3, reward = 5, reference = 1 parameters",
         mistakes={
             "The value model is trained too: it learns what to expect.": 16 * p + 2 * (v + rw + rf),
+            "The value model is trained, the reward model is frozen: not the other way round.": 16 * (p + rw)
+            + 2 * (v + rf),
+            "The reference is missing: it is frozen, but it is kept.": 16 * (p + v) + 2 * rw,
             "The reward model is frozen while PPO runs.": 16 * (p + v + rw) + 2 * rf,
             "The reference is frozen: it is what the policy is compared with.": 16 * (p + v + rf) + 2 * rw,
             "All four are counted as trained; reward and reference only read.": 16 * (p + v + rw + rf),
@@ -112,6 +115,14 @@ def check_kl_rewards(candidate: Callable[..., Tensor]) -> None:
             "The score replaces the penalty at the last token; it is added to it.": penalty.clone().index_put(
                 (rows, last), scores
             ),
+            "Every row got the scores of all rows, at the last tokens of all: index rows and places together.": penalty
+            + torch.stack([sum(scores[i] * (places == last[i]) for i in range(3))] * 3),
+            "The whole penalty stands at the last token; each token pays its own.": build(
+                torch.zeros_like(penalty).index_put((rows, last), penalty.sum(1)), last
+            ),
+            "That is k3 as a penalty; the reward takes the plain difference of the logarithms.": build(
+                -beta * kl.kl_estimate(logprobs, ref, "k3") * mask, last
+            ),
             "Probabilities are compared; the penalty is the difference of their logarithms.": build(
                 -beta * (logprobs.exp() - ref.exp()) * mask, last
             ),
@@ -147,9 +158,9 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float)
     ],
 )
 def check_gae(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
-    rewards = torch.tensor([[0.0, 0, -1, 2, 0], [0, 0.5, 3, 0, 0]])
-    values = torch.tensor([[9.0, 1, 0.5, 1, 7], [8, 1, 2, 6, -5]])
-    mask = torch.tensor([[0.0, 1, 1, 1, 0], [0, 1, 1, 0, 0]])
+    rewards = torch.tensor([[0.0, 0, -1, 2, 0], [0, 0.5, 3, 0, 0], [0, 0, 0, 1, 2]])
+    values = torch.tensor([[9.0, 1, 0.5, 1, 7], [8, 1, 2, 6, -5], [4, 3, 1, 0.5, 1.5]])
+    mask = torch.tensor([[0.0, 1, 1, 1, 0], [0, 1, 1, 0, 0], [0, 0, 1, 1, 1]])
     given = {"rewards": rewards, "values": values, "mask": mask, "gamma": 0.9, "lam": 0.8}
     kept = [rewards.clone(), values.clone(), mask.clone()]
     result = candidate(*kept, 0.9, 0.8)
@@ -166,11 +177,17 @@ def check_gae(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
     r, v = rewards * mask, values * mask
 
     def run(
-        gamma: float = 0.9, lam: float = 0.8, v_next=v, minus=v, carry: bool = True, forward: bool = False
+        gamma: float = 0.9,
+        lam: float = 0.8,
+        v_next=v,
+        minus=v,
+        carry: float = 1.0,
+        forward: bool = False,
+        last: int = 5,
     ) -> Tensor:
-        out, following = torch.zeros_like(r), torch.zeros(2)
-        for t in range(5) if forward else reversed(range(5)):
-            next_value = v_next[:, t + 1] if t < 4 else torch.zeros(2)
+        out, following = torch.zeros_like(r), torch.zeros(3)
+        for t in range(5) if forward else reversed(range(last)):
+            next_value = v_next[:, t + 1] if t < 4 else torch.zeros(3)
             following = (r[:, t] + gamma * next_value - minus[:, t] + gamma * lam * following * carry) * mask[:, t]
             out[:, t] = following
         return out
@@ -182,12 +199,15 @@ def check_gae(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
         "Not delta_t + gamma * lam * A_{t+1}, summed from the end.",
         given=given,
         mistakes={
-            "That is delta alone: what comes later is not carried back.": run(carry=False),
+            "That is delta alone: what comes later is not carried back.": run(carry=0.0),
             "The value behind the last token of the answer is taken from the padding; the answer has ended, it is 0.": run(
                 v_next=values
             ),
             "gamma is missing before the next value or before what is carried back.": run(gamma=1.0),
             "lam is missing: that is lam = 1.": run(lam=1.0),
+            "The last column is never visited; the longest answer of a batch ends there, with its score.": run(last=4),
+            "gamma is missing before the next value.": run(v_next=v / 0.9),
+            "Before the next value stands gamma * lam; it is gamma alone.": run(v_next=v * 0.8),
             "gamma is missing where the later advantages are carried back; it is gamma * lam.": run(lam=0.8 / 0.9),
             "The own value is not subtracted: these are returns, not advantages.": run(minus=torch.zeros_like(v)),
             "The next value is not added to the reward.": run(v_next=torch.zeros_like(v)),
@@ -246,7 +266,7 @@ def check_policy_loss(candidate: Callable[..., Tensor]) -> None:
     ratio = torch.tensor([[1.5, 0.5, 1.1, 3.0], [1.6, 0.4, 0.9, 1.0]])
     new = old + ratio.log()
     adv = torch.tensor([[1.0, 2, -0.5, 5], [-1, -2, 3, 4]])
-    mask = torch.tensor([[1.0, 1, 1, 0], [1, 1, 1, 0]])
+    mask = torch.tensor([[1.0, 1, 1, 0], [1, 1, 0, 0]])
     clip = 0.2
     given = {"ratio": ratio, "advantages": adv, "mask": mask, "clip": clip}
     clipped = ratio.clamp(1 - clip, 1 + clip)
@@ -275,6 +295,9 @@ def check_policy_loss(candidate: Callable[..., Tensor]) -> None:
             "minimum keeps it.": -mean(clipped * adv),
             "The mask is forgotten: padding counts.": -surrogate.mean(),
             "Divided by all places instead of the places of the answer.": -(surrogate * mask).mean(),
+            "The rows are averaged one by one; the mean is over all tokens of the answers.": -(
+                (surrogate * mask).sum(1) / mask.sum(1)
+            ).mean(),
             "That is the sum; the mean over the answer's tokens is wanted.": -(surrogate * mask).sum(),
             "The ratio is upside down: new over old.": -mean(
                 torch.minimum(adv / ratio, (1 / ratio).clamp(1 - clip, 1 + clip) * adv)
@@ -289,6 +312,14 @@ def check_policy_loss(candidate: Callable[..., Tensor]) -> None:
                 torch.minimum(ratio * adv, ratio.clamp(-clip, clip) * adv)
             ),
         },
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    expect.close(
+        candidate(new.clone(), old.clone(), adv.clone(), mask.clone(), 0.05),
+        ppo.policy_loss(new, old, adv, mask, 0.05),
+        "Right for clip = 0.2 alone: is `clip` used?",
+        given={**given, "clip": 0.05},
         rtol=1e-4,
         atol=1e-5,
     )

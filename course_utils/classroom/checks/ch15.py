@@ -71,6 +71,18 @@ def check_perplexity(candidate: Callable[[Tensor, Tensor, Tensor, int], tuple[fl
             "Divided by all tokens; the first of each row is given, not predicted.": exp(nats / 8),
             "2 to the power of nats; either exp of nats or 2 to the power of bits.": 2 ** (nats / 6),
             "The sum is not divided by the number of tokens.": exp(nats),
+            "The losses of the rows are averaged; the mean is over all tokens, so that long texts count more.": exp(
+                float((-(shifted * inside).sum(1) / inside.sum(1)).mean())
+            ),
+            "The mask is not shifted with the tokens: the predicted ones are attention_mask[:, 1:].": exp(
+                -float(shifted[mask[:, :-1].bool()].mean())
+            ),
+            "The logits are taken for log-probabilities; `log_softmax` is missing.": exp(
+                -float(logits.double()[:, :-1].gather(-1, ids[:, 1:, None])[..., 0][inside].mean())
+            ),
+            "The perplexities of the tokens are averaged; take the mean of the logarithms, then exp.": float(
+                (-shifted[inside]).exp().mean()
+            ),
             "That is one over the perplexity; the minus before log p is missing.": exp(-nats / 6),
             "The two results are swapped: perplexity first.": bits,
         },
@@ -119,6 +131,7 @@ def check_clipped_precision(candidate: Callable[[list[str], list[str], int], tup
         ("a b c d", "d c b a", 2),
         ("a a", "a a b a a", 2),
         ("one two", "one two three", 3),
+        ("ab c", "a bc", 2),
     ]
     for hypothesis, reference, n in cases:
         ours, theirs = hypothesis.split(), reference.split()
@@ -193,6 +206,14 @@ def _greedy(a: list[str], b: list[str]) -> int:
     return found
 
 
+def _overwritten(a: list[str], b: list[str]) -> int:
+    row = [0] * (len(b) + 1)
+    for x in a:
+        for j, y in enumerate(b, start=1):
+            row[j] = row[j - 1] + 1 if x == y else max(row[j], row[j - 1])
+    return row[-1]
+
+
 @check(
     "15.3",
     title="The longest common subsequence",
@@ -205,7 +226,7 @@ def _greedy(a: list[str], b: list[str]) -> int:
         "A table: cell (i, j) holds the answer for the first i words of a and the first j words of b. The row and column 0 are 0.",
         "If word i of a equals word j of b, the cell is one more than its upper left neighbour; else it is the larger of its "
         "upper and its left neighbour.",
-        "The answer stands in the last cell. One row is enough memory, if you keep the upper left value.",
+        "Plain recursion takes a time like 2 ** len(a); keep the table. The answer stands in the last cell. One row is enough memory, if you keep the upper left value.",
     ],
 )
 def check_longest_common_subsequence(candidate: Callable[[list[str], list[str]], int]) -> None:
@@ -219,6 +240,7 @@ def check_longest_common_subsequence(candidate: Callable[[list[str], list[str]],
         ("a b a b b", "b a b a b"),
         ("x a b c", "a b c x"),
         ("a a a", "a a"),
+        ("a", "a a"),
     ]
     for first, second in cases:
         a, b = first.split(), second.split()
@@ -230,6 +252,8 @@ def check_longest_common_subsequence(candidate: Callable[[list[str], list[str]],
             "The first match is taken at once. A later one may leave room for more: `c a b` and `a b c` share `a b`.": _greedy(
                 a, b
             ),
+            "One row is kept, and its upper left value is overwritten before it is used: one word of a is then matched "
+            "twice.": _overwritten(a, b),
             "Compared place by place; one word more at the front would make everything differ.": sum(
                 x == y for x, y in zip(a, b, strict=False)
             ),
@@ -340,6 +364,19 @@ def check_bootstrap_interval(
         tuple(map(float, other)) != tuple(map(float, different)),
         "Two generators with different seeds gave the same interval; is `generator` used, and not a seed of your own?",
     )
+    rare = torch.tensor([0.0] * 27 + [1.0] * 3)
+    expect.that(
+        float(candidate(rare, 2_000, 0.95, torch.Generator().manual_seed(4))[0]) > -1e-6,
+        "The lower end lies below every value: that is the mean minus so many standard errors, not a quantile of the means.",
+        given="27 zeros and 3 ones",
+    )
+    low, high = (float(end) for end in candidate(values.clone(), 1, 0.95, torch.Generator().manual_seed(5)))
+    expect.that(
+        abs(high - low) < 1e-6,
+        "One resample has one mean, so both ends must be equal. Is `resamples` used?",
+        given="resamples = 1",
+        yours=(low, high),
+    )
     narrow = candidate(values.clone(), 4_000, 0.5, torch.Generator().manual_seed(1))
     width = (float(narrow[1]) - float(narrow[0])) / error
     expect.that(
@@ -371,7 +408,7 @@ def auc(positives: list[float], negatives: list[float]) -> float:
 )
 def check_auc(candidate: Callable[[list[float], list[float]], float]) -> None:
     cases = [
-        ([3.0, 2.0, 1.0], [0.5, 2.5]),
+        ([3.0, 2.0, 1.0, 0.7], [0.5, 2.5]),
         ([1.0, 1.0, 2.0, 5.0], [1.0, 2.0, 3.0]),
         ([-1.0, -3.0], [-2.0, -2.5, -4.0, -3.5, 0.0]),
         ([0.9, 0.8], [0.1, 0.2, 0.3]),
@@ -385,6 +422,12 @@ def check_auc(candidate: Callable[[list[float], list[float]], float]) -> None:
         hits = sum(p >= middle for p in positives) + sum(n < middle for n in negatives)
         mistakes = {
             "Turned round: the positives should be above.": 1 - wanted,
+            "That is Gini's coefficient, 2 AUC - 1, which is 0 for a coin.": 2 * wanted - 1,
+            "Never below one half: then a score that points the wrong way would pass for a good one.": max(
+                wanted, 1 - wanted
+            ),
+            "That is a difference of means; only the order counts.": sum(positives) / len(positives)
+            - sum(negatives) / len(negatives),
             "A tie counts one half; yours counts it as nothing.": above / count,
             "A tie counts one half; yours counts it as won.": (above + ties) / count,
             "Not divided by the number of pairs.": above + 0.5 * ties,

@@ -115,8 +115,9 @@ def ppo(
     The history has one record per iteration: ``reward`` (mean score), ``kl`` (nats per answer, from the reference),
     ``coefficient``, ``policy_loss``, ``value_loss``, ``clipped`` (share of tokens), ``entropy`` (nats per token),
     ``length`` (tokens per answer), ``unfinished`` (share of answers without an end), ``updates``, ``seconds``,
-    ``generation`` (seconds of it in writing answers), and what ``evaluate(policy)`` returned. Answers are written before
-    the updates of their record: reward, KL and length are those of the policy one iteration earlier than ``evaluate``. Raises ValueError for too few prompts, LossNotFinite.
+    ``generation`` (seconds of it in writing answers), and what ``evaluate(policy)`` returned. Answers are written
+    before the updates of their record: reward, KL and length are those of the policy one iteration earlier than
+    ``evaluate``. Raises ValueError for too few prompts, LossNotFinite.
     """
     if len(prompts) < config.prompts:
         raise ValueError(

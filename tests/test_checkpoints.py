@@ -366,9 +366,12 @@ def helper(task: str, folder: Path) -> dict[str, object]:
         duration = time.perf_counter() - begin
         draw = random.Random(0)
         killed, number, resumed_from = 0, 0, set()
-        while killed < 16 and number < 100:  # several kills in one run, then the next run
+        # Several kills in one run, then the next run. On a machine that grows slower they may all strike too early to
+        # leave a checkpoint; so later ones wait longer, and it goes on until they have struck at different places.
+        while (killed < 16 or len(resumed_from) < 2) and killed + number < 100:
             at, final = folder / f"run-{number}", folder / f"final-{number}"
-            status = in_child(lambda at=at, to=final: weights_file(run(at), to), draw.uniform(0.05, 0.6) * duration)
+            patience = draw.uniform(0.05, 0.6) * duration * max(1.0, killed / 12)
+            status = in_child(lambda at=at, to=final: weights_file(run(at), to), patience)
             killed += os.WIFSIGNALED(status)
             number += not os.WIFSIGNALED(status)
             resumed_from.add(checkpoints.checkpoints(at)[-1].name if checkpoints.checkpoints(at) else "start")
@@ -421,7 +424,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(task, tmp_path):
     assert result["finals"] >= 1
     assert result["different"] == []
     if task == "random":
-        assert result["killed"] == 16
+        assert result["killed"] >= 16
         assert len(result["resumed_from"]) >= 2, "the kills must strike at different places"
     elif task == "saving":
         assert result["operations"] >= 30

@@ -41,6 +41,14 @@ def forward_detached(x, weight, lora_A, lora_B, alpha):
     return x @ weight.T + (x @ lora_A.T @ lora_B.T).detach() * alpha / len(lora_A)
 
 
+def forward_half_detached(x, weight, lora_A, lora_B, alpha):
+    return x @ weight.T + x @ lora_A.detach().T @ lora_B.T * alpha / len(lora_A)
+
+
+def forward_rounded(x, weight, lora_A, lora_B, alpha):
+    return x @ weight.T + x @ lora_A.T @ lora_B.T * (alpha // len(lora_A))
+
+
 def forward_by_merging(x, weight, lora_A, lora_B, alpha):
     return torch.nn.functional.linear(x, weight + alpha / lora_A.size(0) * lora_B.mm(lora_A))
 
@@ -86,6 +94,18 @@ def init_without_generator(size_in, size_out, r, generator):
 def init_by_rank(size_in, size_out, r, generator):
     bound = r**-0.5
     return torch.empty(r, size_in).uniform_(-bound, bound, generator=generator), torch.zeros(size_out, r)
+
+
+def init_repeated(size_in, size_out, r, generator):
+    bound = size_in**-0.5
+    row = torch.empty(1, size_in).uniform_(-bound, bound, generator=generator)
+    return row.repeat(r, 1), torch.zeros(size_out, r)
+
+
+def init_triangular(size_in, size_out, r, generator):
+    bound = size_in**-0.5
+    halves = [torch.empty(r, size_in).uniform_(-bound, bound, generator=generator) for _ in range(2)]
+    return sum(halves) / 2, torch.zeros(size_out, r)
 
 
 def init_by_rand(size_in, size_out, r, generator):
@@ -182,6 +202,16 @@ def rank_of_size(matrix, share):
     return min(matrix.shape)
 
 
+def rank_at_most(matrix, share):
+    squares = torch.linalg.svdvals(matrix).square()
+    return int((squares.cumsum(0) / squares.sum() <= share + 1e-6).sum()) + 1
+
+
+def rank_without_tolerance(matrix, share):
+    squares = torch.linalg.svdvals(matrix).square()
+    return int((squares.cumsum(0) / squares.sum() < share).sum()) + 1
+
+
 def rank_by_loop(matrix, share):
     squares = torch.linalg.svdvals(matrix.double()) ** 2
     total, k = 0.0, 0
@@ -206,6 +236,8 @@ BUGS = {
         forward_divided_by_hidden,
         forward_without_gradient,
         forward_detached,
+        forward_half_detached,
+        forward_rounded,
     ],
     "09.3": [
         init_both_random,
@@ -216,10 +248,20 @@ BUGS = {
         init_positive,
         init_without_generator,
         init_by_rank,
+        init_repeated,
+        init_triangular,
     ],
     "09.2": [count_frozen, count_only_a, count_sizes, count_first, count_with_base],
     "09.4": [merge_without_scale, merge_by_alpha, merge_in_place, merge_transposed, merge_update_only],
-    "09.5": [rank_of_sums, rank_one_short, rank_of_diagonal, rank_of_numpy, rank_of_size],
+    "09.5": [
+        rank_of_sums,
+        rank_one_short,
+        rank_of_diagonal,
+        rank_of_numpy,
+        rank_of_size,
+        rank_at_most,
+        rank_without_tolerance,
+    ],
 }
 RIGHT = {
     "09.1": [forward_by_merging, forward_by_einsum],

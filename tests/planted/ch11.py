@@ -48,6 +48,12 @@ def kappa_doubled_labels(first, second):
     return (observed - expected) / (1 - expected)
 
 
+def kappa_sorting(first, second):
+    observed, expected = _parts(first, second)
+    first.sort(key=str)
+    return (observed - expected) / (1 - expected)
+
+
 def kappa_by_numpy(first, second):
     labels = sorted(set(first) | set(second), key=str)
     table = np.zeros((len(labels), len(labels)))
@@ -89,6 +95,10 @@ def scores_log_odds(wins):
 
 def scores_one_round(wins):
     return _fit(wins, 1)
+
+
+def scores_twenty_rounds(wins):
+    return _fit(wins, 20)
 
 
 def scores_of_losses(wins):
@@ -165,6 +175,17 @@ def last_argmax(hidden, attention_mask, weight):
     return hidden[torch.arange(len(hidden)), attention_mask.argmax(1)] @ weight
 
 
+def last_by_first_row(hidden, attention_mask, weight):
+    if attention_mask[0, -1] == 1:
+        return hidden[:, -1] @ weight
+    return last_by_sum(hidden, attention_mask, weight)
+
+
+def last_without_body(hidden, attention_mask, weight):
+    last = (attention_mask * torch.arange(hidden.shape[1])).argmax(1)
+    return hidden.detach()[torch.arange(len(hidden)), last] @ weight
+
+
 def last_detached(hidden, attention_mask, weight):
     last = (attention_mask * torch.arange(hidden.shape[1])).argmax(1)
     return (hidden[torch.arange(len(hidden)), last] @ weight).detach()
@@ -216,6 +237,10 @@ def loss_rows(chosen, rejected):
     return -F.logsigmoid(chosen - rejected)
 
 
+def loss_pulls_one_side(chosen, rejected):
+    return -F.logsigmoid(chosen - rejected.detach()).mean()
+
+
 def loss_number(chosen, rejected):
     return -F.logsigmoid(chosen - rejected).mean().item()
 
@@ -236,19 +261,31 @@ BUGS = {
         kappa_undivided,
         kappa_divided_by_chance,
         kappa_doubled_labels,
+        kappa_sorting,
     ],
     "11.2": [
         scores_strengths,
         scores_share,
         scores_log_odds,
         scores_one_round,
+        scores_twenty_rounds,
         scores_of_losses,
         scores_not_centred,
         scores_base_ten,
         scores_in_place,
         scores_equal_duels,
     ],
-    "11.3": [last_place, last_by_sum, last_off_by_one, last_mean, last_first, last_argmax, last_detached],
+    "11.3": [
+        last_place,
+        last_by_sum,
+        last_off_by_one,
+        last_mean,
+        last_first,
+        last_argmax,
+        last_by_first_row,
+        last_without_body,
+        last_detached,
+    ],
     "11.4": [
         loss_turned,
         loss_without_minus,
@@ -259,6 +296,7 @@ BUGS = {
         loss_hinge,
         loss_two_sigmoids,
         loss_rows,
+        loss_pulls_one_side,
         loss_number,
     ],
 }

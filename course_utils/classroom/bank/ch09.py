@@ -14,7 +14,7 @@ QUESTIONS = [
         deep=(
             "Per trained parameter in 32 bits: 4 bytes of weight, 4 of gradient, 8 of Adam's averages. Frozen: the weight "
             "alone. An adapter has r (out + in) numbers where the matrix has out x in, so the share falls with size: eight per "
-            "cent of my small model, three in a thousand of 7 billion with the same rank. Compute hardly falls: the forward "
+            "cent of my small model, three in a thousand of 7 billion with the same rank. Compute falls by a third at the most: the forward "
             "pass is whole, and the backward pass must still go through the frozen layers to reach the lower adapters; only "
             "the gradients of the frozen weights are left out. Activations stay as they are. The other gain is in serving: "
             "one base and many small files (Hu et al., arXiv 2106.09685)."
@@ -47,19 +47,19 @@ QUESTIONS = [
         question="What do r and alpha do, and how do you choose them and the learning rate?",
         short=(
             "r is the room: how many directions the update may have. alpha / r is a scale on it, and acts much like a "
-            "learning rate, so fix alpha = 2r (or r) and search the rate. It is higher than for full tuning. With a copied, low rate my "
-            "adapter reached {09.copied_rate:.2f} on known people, with no sign of anything broken."
+            "learning rate, so fix one of the two and search the rate: either alpha, so that the scale falls as 1 / r, or alpha / r, as I did. It is higher than for full tuning. At a tenth of my rate the "
+            "adapter ended {09.low_rate:.2f} lower on known people, with no sign of anything broken."
         ),
         deep=(
             "Choosing a manner takes little room; storing new facts takes much. Raise r until the held-out figure stops rising, on "
-            "your data. The division by r keeps the size of the update about the same when r changes, so that the rate need not "
-            'be searched again; for high ranks alpha / sqrt(r) does that better (rsLoRA, arXiv 2312.03732). "LoRA Without Regret" '
+            "your data. With alpha fixed, the division by r is meant to leave the best rate about where it was when r changes; "
+            'for high ranks alpha / sqrt(r) does that better (rsLoRA, arXiv 2312.03732). "LoRA Without Regret" '
             "(Schulman and Thinking Machines, 2025) measured an optimal rate of about ten times that of full tuning, nearly "
-            "whatever the rank. Our small model wants about three times."
+            "whatever the rank. I used 2.5 times."
         ),
         topics=("A10", "F5"),
         followups=(
-            "Your loss falls smoothly and the result is poor. What do you check first? Whether it was still falling.",
+            "Your loss falls and flattens, and the result is poor. What do you check first? A run with three times the rate: a decaying rate flattens any curve.",
         ),
     ),
     Question(
@@ -67,10 +67,10 @@ QUESTIONS = [
         short=(
             "LoRA with a small rank learns less and forgets less. When new facts were read without repeating old ones, full "
             "tuning learned {09.learns_less:.2f} (of 1) more of the new, and LoRA with r = 2 kept {09.forgets_less:.2f} more of the "
-            "old. With a large rank it came near to full tuning in both: it is a dial, not a way around the bargain."
+            "old. With r = 32 it learned most of what full tuning learned and kept nearly what the thin pair kept; one rate and one length for each, so I would compare whole paths before I called that a better bargain."
         ),
         deep=(
-            "Biderman et al. (arXiv 2405.09673) found this for code and mathematics. The reason shows in the spectrum: the update of "
+            "Biderman et al. (arXiv 2405.09673) found this for code and mathematics. Beside it, and no proof of the reason, stands the spectrum: the update of "
             "full tuning needed {09.rank_of_full:.1f} times as many directions for 90 % of its size as LoRA's, though the task did "
             "not ask for them. So: LoRA for tone, format, a narrow task, many customers; full tuning for a new language or "
             "domain with much data, mixed with old data. Against forgetting, replay is stronger than any choice of adapter "

@@ -14,8 +14,8 @@ QUESTIONS = [
         deep=(
             "The loss is the likelihood of Bradley and Terry (1952): P(a over b) = sigmoid(s_a - s_b). The body starts from the instruct model, "
             "so that it reads what the policy writes; the head reads the last token's state, as only that one has seen the whole answer. "
-            "At the start the loss is log 2 = 0.693, and it cannot fall below the entropy of the raters' noise: 0.325 nats at one "
-            "error in ten. Only differences of scores mean something, so scores are often shifted to mean 0 before they are used. "
+            "At the start the loss is log 2 = 0.693, and on fresh pairs it cannot fall below the entropy of the raters' noise: 0.325 nats at "
+            "one error in ten. Only differences of scores mean something, so scores are often shifted to mean 0 before they are used. "
             "One ranking of K answers gives K(K-1)/2 pairs; InstructGPT (arXiv 2203.02155) put all pairs of one prompt into one "
             "batch, because they are not independent. Then evaluate on prompts that nobody compared, and by kind of difference, not in one number."
         ),
@@ -29,7 +29,7 @@ QUESTIONS = [
         question="Why do raters compare two answers, instead of giving each a mark from 1 to 10?",
         short=(
             "Because marks have no common scale: raters differ from each other and from themselves a week later. A comparison asks for less "
-            "and cancels what is the same on both sides. From 600 noisy duels with one error in four I got the manners of answering in the right "
+            "and cancels what is the same on both sides. From 540 noisy duels with one error in four I got the manners of answering in the right "
             "order, with a gap of {11.fitted_order:.2f} between the worst good and the best bad one."
         ),
         deep=(
@@ -53,7 +53,7 @@ QUESTIONS = [
             "{11.noise_in_kappa:.2f}."
         ),
         deep=(
-            "If each rater is right with the probability 1 - p, kappa with the truth is about 1 - 2p, and between two raters (1 - 2p)(1 - 2q): so "
+            "With evenly used labels: if each rater is right with the probability 1 - p, kappa with the truth is about 1 - 2p, and between two raters (1 - 2p)(1 - 2q): so "
             "raters agree less with each other than with the truth. A vote repairs independent errors: seven raters of noise 0.25 gained "
             "{11.vote:.2f} over one. It does not repair a shared taste, and kappa does not show it; for that you need an outside measure. "
             "More than two raters, or gaps: Krippendorff's alpha. Ordered labels: a weighted kappa. Low agreement is first of all a "
@@ -68,14 +68,15 @@ QUESTIONS = [
         question="How do reward models go wrong, and how would you notice?",
         short=(
             "They learn what is easy to see in what raters chose. Mine saw manners ({11.manner:.0%} of pairs) and harm ({11.harm:.0%}), and of truth "
-            "nothing: {11.truth:.0%}, a coin. And a small taste of the raters for length turned its order round in "
-            "{11.length_taste:.0%} more of the cases. One accuracy hides both: split it by what differs in the pair."
+            "nothing: {11.truth:.0%}, a coin. A taste of the raters for length, which turned fewer than one choice in ten, put padded answers above courteous ones in "
+            "{11.length_taste:.2f} (of 1) more of the cases. And it put 'I do not know' above the truth in {11.abstains:.0%}, for no pair had set the two against each other. "
+            "One accuracy hides all three: split it by what differs in the pair."
         ),
         deep=(
             "Three sources. Raters reward what they cannot check, if it is well said: honesty needs raters with sources. Tastes for length, "
             "flattery, lists: plot the score against each; balance pairs, or fit the length difference as a term of its own and drop it "
-            "(length-controlled AlpacaEval, arXiv 2404.04475). And gaps: where no pair said anything, the score is a guess, another one with "
-            "every seed; an ensemble shows it as spread, and an optimizer will find it (Gao et al., arXiv 2210.10760; chapter 12). Noise at random "
+            "(length-controlled AlpacaEval, arXiv 2404.04475). And gaps: where no pair, not even by way of others, said anything, the score is "
+            "extrapolated; an ensemble shows it as spread, and an optimizer will find it (Gao et al., arXiv 2210.10760; chapter 12). Noise at random "
             "is the smallest of these evils: three wrong choices in ten cost {11.noise_costs:.2f} of accuracy, and the model still ended above its teacher."
         ),
         topics=("P3", "A7", "A8", "A14"),
@@ -98,7 +99,9 @@ QUESTIONS = [
             "whitened in one place: only differences are learned."
         ),
         topics=("P3", "A8"),
-        followups=("Which of these would a unit test find? All but the shift: compare with a stored text and score.",),
+        followups=(
+            "Which test finds which? Alone against batch finds what padding does; a stored text with its stored score finds the rest, the shift too.",
+        ),
     ),
 ]
 

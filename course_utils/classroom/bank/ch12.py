@@ -117,7 +117,8 @@ QUESTIONS = [
         ),
         deep=(
             "It cannot break the model, needs no tuning, and stops being better when the reward model's errors are what is selected: over-optimization exists here too, "
-            "later. PPO pays once. Between the two: tune on the best of n (rejection sampling, as Llama 2 did before its PPO), or DPO on best against worst."
+            "later. Its distance is bounded and known beforehand, which PPO's is not; and every answer stays one that the model would have given. PPO pays once, in training. Between the two: tune on the best of n "
+            "(rejection sampling, as Llama 2 did before its PPO), or DPO on best against worst. Compare them at equal distance, or say that you did not."
         ),
         topics=("A8", "A7"),
         followups=(

@@ -36,35 +36,39 @@ def check_lora_forward(candidate: Callable[..., Tensor]) -> None:
     generator = torch.Generator().manual_seed(9)
     draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
     x, weight, a, b = draw(2, 3, 5), draw(4, 5), draw(2, 5), draw(4, 2)
-    y = candidate(x, weight, a, b, 6.0)
+    y = candidate(x, weight, a, b, 5.0)
     expect.shape(y, (2, 3, 4), given="x (2, 3, 5), weight (4, 5), A (2, 5), B (4, 2)")
     base, low = x @ weight.T, x @ a.T @ b.T
     expect.close(
         y,
-        base + 3 * low,
+        base + 2.5 * low,
         "The output is not W x + (alpha / r) B A x.",
         rtol=1e-4,
         atol=1e-5,
         mistakes={
             "The adapter's part is missing.": base,
-            "The frozen matrix's part is missing: the adapter is added to it.": 3 * low,
+            "The frozen matrix's part is missing: the adapter is added to it.": 2.5 * low,
             "alpha / r is missing: the update is not scaled.": base + low,
             "Scaled by alpha; it is alpha / r, so that the size of the update does not grow with the rank.": base
-            + 6 * low,
-            "Divided by sqrt(r): that is rsLoRA (arXiv 2312.03732); plain LoRA divides by r.": base + 6 / sqrt(2) * low,
-            "The scale is applied to the frozen part too.": 3 * (base + low),
-            "Divided by a size of x or W; r is the number of rows of A.": base + 6 / 5 * low,
+            + 5 * low,
+            "alpha // r rounds down; write alpha / r.": base + 2 * low,
+            "Divided by sqrt(r): that is rsLoRA (arXiv 2312.03732); plain LoRA divides by r.": base + 5 / sqrt(2) * low,
+            "The scale is applied to the frozen part too.": 2.5 * (base + low),
+            "Divided by a size of x or W; r is the number of rows of A.": base + 5 / 5 * low + 0 * base,
         },
     )
     frozen = [x.clone(), weight.clone(), a.clone(), b.clone()]
-    candidate(*frozen, 6.0)
+    candidate(*frozen, 5.0)
     expect.that(
         all(torch.equal(mine, kept) for mine, kept in zip(frozen, (x, weight, a, b), strict=True)),
         "An input was changed. The frozen matrix stays as it is; the update is computed beside it.",
     )
     a_learns, b_learns = a.clone().requires_grad_(), b.clone().requires_grad_()
-    out = candidate(x, weight, a_learns, b_learns, 6.0)
+    out = candidate(x, weight, a_learns, b_learns, 5.0)
     expect.that(out.requires_grad, "No gradient flows to A and B. Is there a `.detach()` or `no_grad` in the way?")
+    slopes = torch.autograd.grad(out.sum(), (a_learns, b_learns), allow_unused=True)
+    for name, slope in zip(("lora_A", "lora_B"), slopes, strict=True):
+        expect.that(slope is not None, f"No gradient flows to {name}. Is there a `.detach()`?")
     expect.close(
         candidate(x[0, 0], weight, a, b, 2.0),
         (base + low)[0, 0],
@@ -126,6 +130,18 @@ def check_init_lora(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
         "A does not fill the range from -1 / sqrt(size_in) to 1 / sqrt(size_in) evenly.",
         given=given,
         yours=f"from {float(a.min()):.4f} to {float(a.max()):.4f}",
+    )
+    expect.that(
+        len(a.flatten().unique()) > 0.9 * a.numel(),
+        "Rows of A repeat: A would have a lower rank than r. Draw all r * size_in numbers.",
+        given=given,
+    )
+    expect.that(
+        abs(float(a.std()) * sqrt(3) / bound - 1) < 0.05,
+        "The numbers are not drawn evenly between the bounds: their standard deviation should be bound / sqrt(3).",
+        given=given,
+        expected=bound / sqrt(3),
+        yours=float(a.std()),
     )
     again = candidate(400, 50, 8, torch.Generator().manual_seed(1))[0]
     other = candidate(400, 50, 8, torch.Generator().manual_seed(2))[0]
@@ -209,24 +225,24 @@ def check_merge(candidate: Callable[..., Tensor]) -> None:
     weight = torch.randn(4, 6, generator=generator)
     a, b = torch.randn(3, 6, generator=generator), torch.randn(4, 3, generator=generator)
     before = weight.clone()
-    merged = candidate(weight, a, b, 6.0)
-    expect.shape(merged, (4, 6), given="weight (4, 6), A (3, 6), B (4, 3), alpha = 6")
+    merged = candidate(weight, a, b, 5.0)
+    expect.shape(merged, (4, 6), given="weight (4, 6), A (3, 6), B (4, 3), alpha = 5")
     expect.that(
         torch.equal(weight, before),
         "The frozen matrix was changed in place. Merge twice, or switch to another adapter, and it is spoiled.",
     )
     expect.close(
         merged,
-        weight + 2 * b @ a,
+        weight + 5 / 3 * b @ a,
         "The merged matrix is not W + (alpha / r) B A.",
         rtol=1e-4,
         atol=1e-5,
         mistakes={
-            "alpha / r is missing.": weight + b @ a,
-            "Scaled by alpha without dividing by r.": weight + 6 * b @ a,
-            "This is the update alone, without the frozen matrix.": 2 * b @ a,
-            "The update is subtracted.": weight - 2 * b @ a,
-            "The frozen matrix is scaled too.": 2 * (weight + b @ a),
+            "alpha / r is missing, or rounded down by `//`.": weight + b @ a,
+            "Scaled by alpha without dividing by r.": weight + 5 * b @ a,
+            "This is the update alone, without the frozen matrix.": 5 / 3 * b @ a,
+            "The update is subtracted.": weight - 5 / 3 * b @ a,
+            "The frozen matrix is scaled too.": 5 / 3 * (weight + b @ a),
         },
     )
     square_a, square_b = torch.randn(2, 5, generator=generator), torch.randn(5, 2, generator=generator)
@@ -321,3 +337,16 @@ def check_effective_rank(candidate: Callable[..., int]) -> None:
         "B A with r = 3 has a rank of 3 at the most.",
         given="B (40, 3) times A (3, 30), share = 0.9999",
     )
+    expect.close(
+        rank(torch.eye(4), 0.5, "the unit matrix of size 4, share = 0.5"),
+        2.0,
+        "Two of four equal values hold one half, and *at least* the share is asked for.",
+        given="the unit matrix of size 4, share = 0.5",
+    )
+    for seed in range(8):
+        full = torch.randn(20, 12, generator=torch.Generator().manual_seed(seed))
+        expect.that(
+            rank(full, 1.0, "a matrix (20, 12), share = 1") <= 12,
+            "More directions than the matrix has: rounding leaves the sum at 0.9999999. Compare with `share - 1e-6`.",
+            given="a matrix (20, 12), share = 1",
+        )

@@ -73,11 +73,16 @@ def check_cohen_kappa(candidate: Callable[[list, list], float]) -> None:
         kappa, _, mistakes = _kappas(first, second)
         mistakes = {text: value for text, value in mistakes.items() if abs(value - kappa) > 1e-3}
         expect.close(
-            candidate(list(first), list(second)),
+            candidate(ours := list(first), theirs := list(second)),
             kappa,
             "The value is not (p_o - p_e) / (1 - p_e).",
             given={"first": first, "second": second},
             mistakes=mistakes,
+        )
+        expect.that(
+            (ours, theirs) == (first, second),
+            "A list that was given was changed; work on a copy.",
+            given={"first": first},
         )
     expect.close(candidate([2, 5, 2], [2, 5, 2]), 1.0, "Two raters who always agree should get 1.")
 
@@ -158,6 +163,22 @@ def check_bradley_terry_scores(candidate: Callable[[Tensor], Tensor]) -> None:
             "says more.": odds - odds.mean(),
         },
     )
+    _check_chain(candidate)
+
+
+def _check_chain(candidate: Callable[[Tensor], Tensor]) -> None:
+    """Eight things in a row, of which only neighbours met: the rule needs several hundred rounds."""
+    chain = torch.zeros(8, 8)
+    for i in range(7):
+        chain[i, i + 1], chain[i + 1, i] = 3, 1
+    expect.close(
+        candidate(chain.clone()).double(),
+        bradley_terry.bradley_terry_scores(chain),
+        "On a chain, where only neighbours met, this is not yet the end. Repeat a thousand rounds, or until nothing moves.",
+        given=chain,
+        rtol=3e-3,
+        atol=5e-3,
+    )
 
 
 def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
@@ -215,9 +236,21 @@ def check_last_token_scores(candidate: Callable[[Tensor, Tensor, Tensor], Tensor
             rtol=1e-4,
             atol=1e-5,
         )
-    head = weight.clone().requires_grad_()
-    out = candidate(hidden, right, head)
+    full = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0], [1, 1, 0, 0, 0]])
+    expect.close(
+        candidate(hidden.clone(), full, weight.clone()),
+        each[rows, torch.tensor([4, 2, 0, 1])],
+        "The first row is full and the others are padded on the right. Do not guess the side from one row.",
+        given={"attention_mask": full},
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    states, head = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
+    out = candidate(states, right, head)
     expect.that(out.requires_grad, "No gradient reaches the head. Is there a `.detach()`, `.item()` or `no_grad`?")
+    of_states, of_head = torch.autograd.grad(out.sum(), (states, head), allow_unused=True)
+    expect.that(of_head is not None, "No gradient reaches the head. Is there a `.detach()`?")
+    expect.that(of_states is not None, "No gradient reaches the hidden states: the body would never learn.")
 
 
 def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
@@ -235,7 +268,7 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
     asked="write the loss of a reward model; what is it at the start?",
     hints=[
         "The probability of the choice that was made is `sigmoid(chosen - rejected)`; the loss is minus its logarithm.",
-        "`torch.log(torch.sigmoid(x))` is minus infinity for x below about -104. `torch.nn.functional.logsigmoid(x)` is not.",
+        "`torch.log(torch.sigmoid(x))` is minus infinity for x below about -88. `torch.nn.functional.logsigmoid(x)` is not.",
         "`-torch.nn.functional.logsigmoid(chosen - rejected).mean()`.",
     ],
 )
@@ -297,3 +330,10 @@ def check_bradley_terry_loss(candidate: Callable[[Tensor, Tensor], Tensor]) -> N
             expected=wanted,
             yours=float(slope),
         )
+    won, lost = chosen.clone().requires_grad_(), rejected.clone().requires_grad_()
+    up, down = torch.autograd.grad(candidate(won, lost).sum(), (won, lost), allow_unused=True)
+    expect.that(
+        up is not None and down is not None and torch.allclose(up, -down, atol=1e-6),
+        "The loss must push the rejected scores down as much as it pulls the chosen ones up. Is there a `.detach()`?",
+        given=given,
+    )

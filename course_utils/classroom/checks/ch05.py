@@ -1,0 +1,472 @@
+"""Checks of chapter 05: the nucleus, a step of beam search, a few-shot prompt, BM25, and vectors before a text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from course_utils.classroom.engine import check, expect
+from course_utils.models import beam_search, generate, prompt_tuning
+from course_utils.text import prompts, retrieval
+
+
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    """Logits (batch, vocab) with -inf outside of the smallest set of likeliest tokens that reaches top_p."""
+    return generate.warp_logits(logits, 1.0, top_p=top_p)
+
+
+@check(
+    "05.1",
+    title="The nucleus",
+    reference=nucleus,
+    difficulty=3,
+    minutes=10,
+    points=3,
+    asked="implement top-p sampling",
+    hints=[
+        "`ordered, places = logits.softmax(-1).sort(descending=True)`, and the sum so far: `ordered.cumsum(-1)`.",
+        "A token stays if the sum of those *before* it is still below top_p: `cumsum - ordered < top_p`. So the one that "
+        "crosses the limit stays, and the likeliest always does.",
+        "The answer is in sorted order; bring it back with `keep = torch.zeros_like(kept).scatter(-1, places, kept)`, then "
+        '`logits.masked_fill(~keep, float("-inf"))`.',
+    ],
+)
+def check_nucleus(candidate: Callable[[Tensor, float], Tensor]) -> None:
+    p = torch.tensor([[0.08, 0.5, 0.27, 0.15], [0.05, 0.02, 0.9, 0.03]])
+    logits, top_p = p.log() + torch.tensor([[1.0], [-2.0]]), 0.7
+    keep = torch.tensor([[0, 1, 1, 0], [0, 0, 1, 0]]).bool()
+    given = {"probabilities": p, "top_p": top_p}
+
+    def cut(kept: Tensor | list) -> Tensor:
+        return logits.masked_fill(~torch.as_tensor(kept).bool(), float("-inf"))
+
+    result = candidate(logits.clone(), top_p)
+    expect.kind(result, Tensor, given=given)
+    expect.shape(result, (2, 4), given=given)
+    left = torch.isfinite(result)
+    expect.that(
+        bool(left.any(-1).all()),
+        "A row has no token left. The one that crosses top_p belongs to the nucleus, so the likeliest always stays.",
+        given=given,
+        yours=result,
+    )
+    expect.that(
+        not torch.equal(left, torch.ones_like(left)) or not torch.allclose(result, p, atol=1e-4),
+        "These are probabilities. Return the logits, with -inf for the tokens that may not be drawn.",
+        given=given,
+        yours=result,
+    )
+    named = {
+        "The token that crosses top_p is left out; it belongs to the nucleus: 0.5 alone is below 0.7, 0.5 + 0.27 "
+        "reaches it.": [[0, 1, 0, 0], [0, 0, 1, 0]],
+        "One token too many: 0.5 + 0.27 has reached 0.7 already.": [[0, 1, 1, 1], [1, 0, 1, 0]],
+        "The unlikeliest tokens are kept: sort from the likeliest down.": [[1, 0, 1, 1], [1, 1, 1, 1]],
+        "The mask is still in sorted order: bring it back to the vocabulary's with the places that `sort` returned.": [
+            [1, 1, 0, 0],
+            [1, 0, 0, 0],
+        ],
+        "Tokens with a probability above top_p are kept; the *sum* of the likeliest is what reaches top_p.": [
+            [0, 0, 0, 0],
+            [0, 0, 1, 0],
+        ],
+        "The sum runs over the vocabulary in its own order; sort by probability first.": [[1, 1, 1, 0], [1, 1, 1, 0]],
+        "The same tokens are kept in every row; each row has its own nucleus.": [[0, 1, 1, 0], [0, 1, 1, 0]],
+        "Nothing is cut off.": [[1, 1, 1, 1], [1, 1, 1, 1]],
+    }
+    mistakes = {message: cut(kept) for message, kept in named.items()}
+    mistakes["The tokens outside get 0. As a logit, 0 is no small number: use -inf."] = logits.masked_fill(~keep, 0.0)
+    mistakes["These are probabilities. Return logits, with -inf for the tokens that may not be drawn."] = p * keep
+    mistakes["These are probabilities, made to sum to 1 again. Return logits, with -inf outside."] = (
+        p * keep / (p * keep).sum(-1, keepdim=True)
+    )
+    mistakes["A large negative number is not enough: with -inf the probability is exactly 0."] = logits.masked_fill(
+        ~keep, -1e9
+    )
+    expect.close(
+        result,
+        cut(keep),
+        "Not the smallest set of likeliest tokens that reaches top_p.",
+        given=given,
+        mistakes=mistakes,
+    )
+    expect.close(
+        candidate(logits.clone(), 1.0),
+        logits,
+        "With top_p = 1 nothing is cut off.",
+        given={"probabilities": p, "top_p": 1.0},
+        rtol=1e-4,
+    )
+    generator = torch.Generator().manual_seed(5)
+    many = 3 * torch.randn(6, 40, generator=generator)
+    for limit in (0.05, 0.5, 0.95):
+        expect.close(
+            candidate(many.clone(), limit),
+            nucleus(many, limit),
+            "Right on the small case, but not on 6 rows of 40 tokens.",
+            given={"logits": "6 x 40, random", "top_p": limit},
+        )
+
+
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(scores, beams, tokens), each (k,), best first: the k best ways to continue one of the beams by one token."""
+    return beam_search.beam_step(scores, logprobs, k)
+
+
+@check(
+    "05.2",
+    title="A step of beam search",
+    reference=beam_step,
+    difficulty=2,
+    minutes=8,
+    points=2,
+    asked="write one step of beam search",
+    hints=[
+        "The log-probability of a longer beam is the sum: `scores[:, None] + logprobs`, (beams, vocab).",
+        "The k best are taken over all beams together: `.flatten().topk(k)`.",
+        "A place in the flat list is `beam * vocab + token`: divide with `//` and `%` by `logprobs.shape[1]`.",
+    ],
+)
+def check_beam_step(candidate: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor, Tensor]]) -> None:
+    scores = torch.tensor([-1.0, -1.5, -6.0])
+    p = torch.tensor([[0.4, 0.3, 0.2, 0.1], [0.02, 0.9, 0.05, 0.03], [0.01, 0.01, 0.01, 0.97]])
+    logprobs = p.log()
+    given = {"scores": scores, "exp(logprobs)": p, "k": 3}
+    result = candidate(scores.clone(), logprobs.clone(), 3)
+    expect.that(
+        isinstance(result, tuple | list) and len(result) == 3,
+        "Three tensors are wanted: `return scores, beams, tokens`.",
+        given=given,
+    )
+    new, beams, tokens = (torch.as_tensor(part) for part in result)
+    for name, part in (("scores", new), ("beams", beams), ("tokens", tokens)):
+        message = f"`{name}` must have k = 3 entries."
+        expect.that(part.shape == (3,), message, given=given, expected=(3,), yours=tuple(part.shape))
+    total = scores[:, None] + logprobs
+    want = beam_search.beam_step(scores, logprobs, 3)
+    alone = logprobs.flatten().topk(3)
+    each = total.max(1)
+    product = (scores[:, None] * logprobs).flatten().topk(3)
+    expect.close(
+        new.float(),
+        want[0],
+        "Not the three largest sums of a beam's score and a token's log-probability.",
+        given=given,
+        mistakes={
+            "The beams' own scores are forgotten: an unlikely beginning with a sure next token must not win.": alone.values,
+            "The best token of each beam is taken; the k best are chosen over all beams together, and one beam may have "
+            "two.": each.values,
+            "That order is not best first.": want[0].flip(0),
+            "The best tokens of each beam, sorted: still one from each beam; choose over all beams together.": each.values.sort(
+                descending=True
+            ).values,
+            "Log-probabilities are multiplied; the product of probabilities is the sum of their logarithms.": product.values,
+            "Probabilities are added; it is log-probabilities that add up.": (scores[:, None] + p)
+            .flatten()
+            .topk(3)
+            .values,
+            "These are the least likely: the largest sum is the best.": total.flatten().topk(3, largest=False).values,
+            "All continuations come from the first beam; look at every beam.": total[0].topk(3).values,
+        },
+        rtol=1e-4,
+    )
+    expect.equal(
+        beams.long(),
+        want[1],
+        "The scores are right; the beams that they continue are not.",
+        given=given,
+        mistakes={
+            "Divided by the number of beams; a flat place is `beam * vocab + token`.": total.flatten().topk(3).indices
+            // 3,
+            "`beams` and `tokens` are swapped.": want[2],
+            "These are places in the flat list; divide by the size of the vocabulary.": total.flatten().topk(3).indices,
+        },
+    )
+    expect.equal(
+        tokens.long(),
+        want[2],
+        "The scores and beams are right; the tokens are not.",
+        given=given,
+        mistakes={
+            "The remainder is taken by the number of beams; a flat place is `beam * vocab + token`.": total.flatten()
+            .topk(3)
+            .indices
+            % 3,
+            "These are places in the flat list; the token is the remainder by the size of the vocabulary.": total.flatten()
+            .topk(3)
+            .indices,
+        },
+    )
+    first = candidate(torch.tensor([0.0]), logprobs[:1], 2)
+    expect.equal(
+        torch.as_tensor(first[2]).long(),
+        torch.tensor([0, 1]),
+        "With a single beam the k likeliest tokens are the answer.",
+        given={"scores": torch.tensor([0.0]), "exp(logprobs)": p[:1], "k": 2},
+    )
+
+
+def few_shot_prompt(examples: Sequence[tuple[str, str]], question: str, between: str, after: str) -> str:
+    """Finished examples, then the question, ending where the answer's first token begins."""
+    return prompts.few_shot_prompt(examples, question, between, after)
+
+
+@check(
+    "05.3",
+    title="A few-shot prompt",
+    reference=few_shot_prompt,
+    difficulty=1,
+    minutes=6,
+    points=1,
+    asked="what does a few-shot prompt look like, to the character?",
+    hints=[
+        "Each example is `question + between + answer + after`; keep their order.",
+        "The last line is the question and `between`, and nothing else: no answer, no `after`.",
+        "Take the spaces off the end, `.rstrip(' ')`: the space belongs to the first token of the answer.",
+    ],
+)
+def check_few_shot_prompt(candidate: Callable[[Sequence[tuple[str, str]], str, str, str], str]) -> None:
+    shots = [("Ada Reed", "stew"), ("Bram Vale", "custard")]
+    given = {"examples": shots, "question": "Noor Finch", "between": ": ", "after": "\n"}
+    lines = "Ada Reed: stew\nBram Vale: custard\n"
+    expect.equal(
+        candidate(list(shots), "Noor Finch", ": ", "\n"),
+        lines + "Noor Finch:",
+        "Not the examples, one after the other, and the open question.",
+        given=given,
+        mistakes={
+            "The prompt ends in a space. The space belongs to the answer's first token: take it off.": lines
+            + "Noor Finch: ",
+            "`between` is missing behind the question.": lines + "Noor Finch",
+            "`after` stands behind the last line; the answer must follow there.": lines + "Noor Finch:\n",
+            "The examples are in reverse order.": "Bram Vale: custard\nAda Reed: stew\nNoor Finch:",
+            "`after` is missing before the question.": lines[:-1] + "Noor Finch:",
+            "The question stands first; it comes last.": "Noor Finch:\n" + lines,
+            "The examples are missing.": "Noor Finch:",
+            "There is an empty line before the question.": lines + "\nNoor Finch:",
+            "The answers of the examples are missing.": "Ada Reed: \nBram Vale: \nNoor Finch:",
+            "The spaces of `between` are gone in the examples; only the prompt's end loses them.": "Ada Reed:stew\nBram "
+            "Vale:custard\nNoor Finch:",
+        },
+    )
+    expect.equal(
+        candidate(shots[:1], "Noor Finch", " = ", "; "),
+        "Ada Reed = stew; Noor Finch =",
+        "Right for ': ' and a new line, but not for ' = ' and '; '. Use `between` and `after` as they are given.",
+        given={"examples": shots[:1], "question": "Noor Finch", "between": " = ", "after": "; "},
+        mistakes={
+            "The prompt ends in a space. The space belongs to the answer's first token: take it off.": "Ada Reed = stew; "
+            "Noor Finch = ",
+            "': ' and a new line stand in your code; `between` and `after` say what is wanted.": "Ada Reed: stew\nNoor Finch:",
+        },
+    )
+    expect.equal(
+        candidate([], "Noor Finch", ": ", "\n"),
+        "Noor Finch:",
+        "Zero-shot: without examples the prompt is the open question alone.",
+        given={"examples": [], "question": "Noor Finch", "between": ": ", "after": "\n"},
+    )
+
+
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    """The score of each passage (a list of words) for a query (a list of words)."""
+    return retrieval.BM25([" ".join(passage) for passage in passages], k1, b).scores(" ".join(query))
+
+
+def _bm25(query, passages, k1, b, *, idf=None, tf=None, length=None) -> list[float]:
+    """BM25 with parts replaced: what a mistake gives."""
+    count, mean = len(passages), sum(map(len, passages)) / len(passages)
+    out = []
+    for passage in passages:
+        score = 0.0
+        for word in query:
+            n, f = sum(word in other for other in passages), passage.count(word)
+            weight = idf(n, count) if idf else math.log(1 + (count - n + 0.5) / (n + 0.5))
+            relative = length(len(passage), mean) if length else len(passage) / mean
+            part = tf(f, relative) if tf else f / (f + k1 * (1 - b + b * relative)) if f else 0.0
+            score += weight * part
+        out.append(score)
+    return out
+
+
+@check(
+    "05.4",
+    title="BM25",
+    reference=bm25_scores,
+    difficulty=3,
+    minutes=12,
+    points=3,
+    asked="write BM25; what do k1 and b do?",
+    hints=[
+        "Two loops: for each passage, add up over the words of the query.",
+        "`n = sum(word in passage for passage in passages)` passages hold the word: the weight is "
+        "`math.log(1 + (N - n + 0.5) / (n + 0.5))`.",
+        "`f = passage.count(word)`; the other factor is `f / (f + k1 * (1 - b + b * len(passage) / mean_length))`.",
+    ],
+)
+def check_bm25_scores(candidate: Callable[[list[str], list[list[str]], float, float], list[float]]) -> None:
+    passages = [
+        row.split() for row in ("ada keeps a goose", "ada ada lives in brine by the old tidemill", "bram likes stew")
+    ]
+    query, k1, b = ["ada", "goose"], 1.2, 0.4
+    given = {"query": query, "passages": [" ".join(row) for row in passages], "k1": k1, "b": b}
+    result = candidate(list(query), [list(row) for row in passages], k1, b)
+    expect.that(
+        hasattr(result, "__len__") and len(result) == 3,
+        "One score for each passage is wanted.",
+        given=given,
+        yours=result,
+    )
+
+    def scores(**parts) -> Tensor:
+        return torch.tensor(_bm25(query, passages, k1, b, **parts), dtype=torch.float64)
+
+    def norm(r: float) -> float:
+        return k1 * (1 - b + b * r)
+
+    expect.close(
+        torch.as_tensor(result, dtype=torch.float64),
+        scores(),
+        "Not the sum over the query's words of log(1 + (N - n + 1/2) / (n + 1/2)) * f / (f + k1 (1 - b + b length / mean)).",
+        given=given,
+        mistakes={
+            "The rarity of the words is forgotten: each counts the same.": scores(idf=lambda n, N: 1.0),
+            "The length is forgotten: b has no effect.": scores(length=lambda size, mean: 1.0),
+            "The quotient of the lengths is upside down: a long passage must score less.": scores(
+                length=lambda size, mean: mean / size
+            ),
+            "The length is not divided by the mean length.": scores(length=lambda size, mean: size),
+            "b and 1 - b are swapped.": scores(tf=lambda f, r: f / (f + k1 * (b + (1 - b) * r))),
+            "The 1 inside of the logarithm is missing: a word that most passages hold gets a negative weight.": scores(
+                idf=lambda n, N: math.log((N - n + 0.5) / (n + 0.5))
+            ),
+            "That is log(N / n), the weight of tf-idf; BM25's is log(1 + (N - n + 1/2) / (n + 1/2)).": scores(
+                idf=lambda n, N: math.log(N / n)
+            ),
+            "The factor k1 + 1 belongs to another variant; ours, Lucene's, leaves it out.": scores(
+                tf=lambda f, r: f * (k1 + 1) / (f + norm(r))
+            ),
+            "Only whether a word is there counts in yours; how often it is there does too, as f.": scores(
+                tf=lambda f, r: min(f, 1) / (min(f, 1) + norm(r))
+            ),
+            "The term frequency is not damped: that is f * idf; divide by f + k1 (...).": scores(tf=lambda f, r: f),
+            "`f` is missing in the denominator.": scores(tf=lambda f, r: f / norm(r)),
+            "k1 is missing.": scores(tf=lambda f, r: f / (f + 1 - b + b * r)),
+            "k1 stands before 1 - b only; it multiplies the whole bracket.": scores(
+                tf=lambda f, r: f / (f + k1 * (1 - b) + b * r)
+            ),
+            "The logarithm is to the base 2 (or 10); the natural one is wanted.": scores(
+                idf=lambda n, N: math.log2(1 + (N - n + 0.5) / (n + 0.5))
+            ),
+            "The logarithm is missing.": scores(idf=lambda n, N: 1 + (N - n + 0.5) / (n + 0.5)),
+        },
+        rtol=1e-4,
+    )
+    expect.close(
+        torch.as_tensor(candidate(["ada", "heron"], [list(row) for row in passages], k1, b), dtype=torch.float64),
+        torch.tensor(_bm25(["ada", "heron"], passages, k1, b), dtype=torch.float64),
+        "A word that no passage holds must add nothing.",
+        given={**given, "query": ["ada", "heron"]},
+        rtol=1e-4,
+    )
+    for other_b in (0.0, 0.75):
+        expect.close(
+            torch.as_tensor(candidate(list(query), [list(row) for row in passages], 0.9, other_b), dtype=torch.float64),
+            torch.tensor(_bm25(query, passages, 0.9, other_b), dtype=torch.float64),
+            "Right for k1 = 1.2 and b = 0.4, not for others.",
+            given={**given, "k1": 0.9, "b": other_b},
+            rtol=1e-4,
+        )
+
+
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """(embeddings, mask) with the same vectors before every text: (batch, n + length, hidden), (batch, n + length)."""
+    return prompt_tuning.prepend(vectors, embeddings, attention_mask)
+
+
+@check(
+    "05.5",
+    title="Vectors before the text",
+    reference=prepend,
+    difficulty=2,
+    minutes=8,
+    points=2,
+    asked="write the forward pass of prompt tuning",
+    hints=[
+        "The same vectors for every row: `vectors.expand(batch, -1, -1)` makes (batch, n, hidden) without a copy.",
+        "`torch.cat((..., embeddings), dim=1)`: dimension 1 is the length.",
+        "The vectors are no padding: n ones before every row of the mask, `attention_mask.new_ones(batch, n)`.",
+    ],
+)
+def check_prepend(candidate: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
+    vectors = torch.tensor([[1.0, 2, 3], [4, 5, 6]])
+    embeddings = -torch.arange(1.0, 25).view(2, 4, 3)
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    given = {"vectors": "(2, 3)", "embeddings": "(2, 4, 3)", "attention_mask": mask}
+    result = candidate(vectors.clone(), embeddings.clone(), mask.clone())
+    expect.that(
+        isinstance(result, tuple | list) and len(result) == 2,
+        "Two tensors are wanted: `return embeddings, attention_mask`.",
+        given=given,
+    )
+    x, m = result
+    expect.kind(x, Tensor, given=given)
+    expect.kind(m, Tensor, given=given)
+    expect.that(
+        x.shape == (2, 6, 3),
+        "The embeddings have another shape: batch, n + length, hidden. The vectors stand before each text, along dimension 1.",
+        given=given,
+        expected=(2, 6, 3),
+        yours=tuple(x.shape),
+    )
+    tiled = vectors.expand(2, -1, -1)
+    expect.close(
+        x,
+        torch.cat((tiled, embeddings), 1),
+        "Not the vectors, then the text, in every row.",
+        given=given,
+        mistakes={
+            "The vectors stand behind the text; a causal model would read the text before them.": torch.cat(
+                (embeddings, tiled), 1
+            ),
+            "The order of the vectors is turned.": torch.cat((tiled.flip(1), embeddings), 1),
+            "The first vector fills all places.": torch.cat((tiled[:, :1].expand(-1, 2, -1), embeddings), 1),
+            "Each row has a vector of its own; every row gets all of them.": torch.cat(
+                (vectors[:, None].expand(-1, 2, -1), embeddings), 1
+            ),
+            "Zeros stand where the vectors belong.": torch.cat((torch.zeros_like(tiled), embeddings), 1),
+        },
+    )
+    expect.that(
+        m.shape == (2, 6),
+        "The mask is as long as before. It needs a 1 for each vector.",
+        given=given,
+        expected=(2, 6),
+        yours=tuple(m.shape),
+    )
+    ones = torch.ones(2, 2, dtype=torch.long)
+    expect.equal(
+        m.long(),
+        torch.cat((ones, mask), 1),
+        "Not ones for the vectors, then the mask of the text.",
+        given=given,
+        mistakes={
+            "The mask has zeros for the vectors: then nobody may look at them.": torch.cat((0 * ones, mask), 1),
+            "The ones stand behind the mask; the vectors come first.": torch.cat((mask, ones), 1),
+            "All places are visible: the padding of the text must stay hidden.": torch.ones(2, 6, dtype=torch.long),
+        },
+    )
+    leaf = vectors.clone().requires_grad_()
+    x, _ = candidate(leaf, embeddings, mask)
+    expect.that(
+        x.requires_grad, "No gradient flows to the vectors. Is there a `.detach()`, `no_grad` or `.data`?", given=given
+    )
+    (slope,) = torch.autograd.grad(x.sum(), leaf)
+    expect.close(
+        slope,
+        torch.full_like(slope, 2.0),
+        "Each vector is read once in every row, so the gradient of the sum is 2.",
+        given=given,
+    )

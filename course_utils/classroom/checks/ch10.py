@@ -1,0 +1,430 @@
+"""Checks of chapter 10: rounding in blocks, the codebook of NF4, the nearest entry, bits per parameter, and QLoRA's layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import NormalDist
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course_utils.classroom.engine import check, expect
+from course_utils.models import quantization
+
+
+def _pair(result: Any, names: str, given: Any) -> tuple[Tensor, Tensor]:
+    expect.that(
+        isinstance(result, tuple | list) and len(result) == 2, f"Two tensors are wanted: `return {names}`.", given=given
+    )
+    for part in result:
+        expect.kind(part, Tensor, given=given)
+    return result[0], result[1]
+
+
+def _codes(codes: Tensor, shape: tuple[int, ...], given: Any) -> Tensor:
+    expect.that(
+        not codes.is_floating_point(),
+        "The codes are floating numbers. They are whole, and stored as such: that is what saves memory.",
+        given=given,
+        yours=codes,
+    )
+    expect.shape(codes, shape, given=given)
+    return codes.long()
+
+
+def quantize_absmax(weight: Tensor, bits: int, block_size: int) -> tuple[Tensor, Tensor]:
+    """(codes (blocks, block_size) int8, steps (blocks,)): each block in whole steps of its absmax / (2 ** (bits - 1) - 1)."""
+    return quantization.quantize_absmax(weight, bits, block_size)
+
+
+@check(
+    "10.1",
+    title="Round in blocks",
+    reference=quantize_absmax,
+    difficulty=2,
+    minutes=8,
+    points=2,
+    asked="write absmax int8 quantization",
+    hints=[
+        "`blocks = weight.reshape(-1, block_size)`; the scale of a block is its largest *magnitude*, `blocks.abs().amax(1)`.",
+        "With 8 bits the codes go from -127 to 127, with 4 from -7 to 7: n = 2 ** (bits - 1) - 1. One step is absmax / n.",
+        "`(blocks / steps[:, None]).round().to(torch.int8)`; where the step is 0, divide by 1 instead: "
+        "`torch.where(steps == 0, 1.0, steps)`.",
+    ],
+)
+def check_quantize_absmax(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
+    weight = torch.tensor([[0.5, -1.0, 0.26, 0.77], [0.1, 0.07, -0.2, 0.013]])
+    given = {"weight": weight, "bits": 4, "block_size": 4}
+    codes, steps = _pair(candidate(weight.clone(), 4, 4), "codes, steps", given)
+    absmax = torch.tensor([1.0, 0.2])
+    wanted, wanted_steps = quantization.quantize_absmax(weight, 4, 4)
+    expect.close(
+        steps,
+        wanted_steps,
+        "Not the size of one step: absmax / 7 for 4 bits.",
+        given=given,
+        mistakes={
+            "That is the largest number, without its sign thrown away; a block's largest magnitude may be negative.": torch.tensor(
+                [0.77, 0.1]
+            )
+            / 7,
+            "That is absmax. A step is absmax / (2 ** (bits - 1) - 1).": absmax,
+            "Divided by 2 ** (bits - 1): the largest positive code would be 8, and does not fit into 4 bits.": absmax
+            / 8,
+            "Divided by 2 ** bits - 1, the number of steps from end to end; the range goes from -absmax to absmax.": absmax
+            / 15,
+            "Divided by 2 ** bits; codes have a sign, so 4 bits reach from -7 to 7.": absmax / 16,
+            "That is 1 over the step.": 7 / absmax,
+            "One scale for all: each block has its own.": torch.full((2,), 1 / 7),
+        },
+        rtol=1e-5,
+        atol=1e-7,
+    )
+    found = _codes(codes, (2, 4), given)
+    blocks = weight / wanted_steps[:, None]
+    expect.equal(
+        found,
+        wanted.long(),
+        "Not the nearest whole number of steps.",
+        given=given,
+        mistakes={
+            "The numbers are cut off, not rounded; `.to(torch.int8)` alone goes towards 0.": blocks.trunc().long(),
+            "Rounded down always; the nearest is wanted.": blocks.floor().long(),
+            "Rounded up always; the nearest is wanted.": blocks.ceil().long(),
+            "All blocks are divided by the first one's step.": (weight / wanted_steps[0]).round().long(),
+        },
+    )
+    expect.that(
+        codes.dtype == torch.int8, "Codes of up to 8 bits are stored as `torch.int8`.", given=given, yours=codes
+    )
+    generator = torch.Generator().manual_seed(3)
+    wide = torch.randn(4, 6, generator=generator)
+    given = "weight (4, 6), bits = 8, block_size = 3"
+    codes, steps = _pair(candidate(wide, 8, 3), "codes, steps", given)
+    wanted, wanted_steps = quantization.quantize_absmax(wide, 8, 3)
+    expect.shape(steps, (8,), given=given)
+    expect.close(steps, wanted_steps, "With 8 bits a step is absmax / 127.", given=given, rtol=1e-5)
+    expect.equal(
+        _codes(codes, (8, 3), given),
+        wanted.long(),
+        "With 8 bits, or with blocks shorter than a row, the codes differ. Blocks are cut from the numbers row after row.",
+        given=given,
+    )
+    given = "a block of zeros"
+    codes, steps = _pair(candidate(torch.tensor([0.0, 0.0, 1.0, -1.0]), 4, 2), "codes, steps", given)
+    expect.that(
+        not bool(steps.isnan().any()) and float(steps[0]) == 0,
+        "A block of zeros has the step 0.",
+        given=given,
+        yours=steps,
+    )
+    expect.equal(
+        _codes(codes, (2, 2), given), torch.tensor([[0, 0], [7, -7]]), "A block of zeros has the codes 0.", given=given
+    )
+
+
+def nf4_codebook() -> Tensor:
+    """The 16 values of 4-bit NormalFloat, ascending from -1 to 1, float32."""
+    return quantization.nf4_codebook()
+
+
+@check(
+    "10.2",
+    title="The codebook of NF4",
+    reference=nf4_codebook,
+    difficulty=3,
+    minutes=10,
+    points=3,
+    asked="what is NF4, and where do its 16 values come from?",
+    hints=[
+        "`quantile = NormalDist().inv_cdf`. Upwards: 8 probabilities in equal steps above 0.5, the last is p. Downwards: 7 in "
+        "equal steps below 0.5, the last is 1 - p. Between them the 0.",
+        "`[quantile(0.5 + (p - 0.5) * i / 8) for i in range(1, 9)]`, and `[quantile(0.5 - (p - 0.5) * i / 7) for i in range(1, 8)]`.",
+        "Sort the 7 + 1 + 8 values, and divide by the largest.",
+    ],
+)
+def check_nf4_codebook(candidate: Callable[[], Tensor]) -> None:
+    p = 1 - (1 / 32 + 1 / 30) / 2
+    quantile = NormalDist().inv_cdf
+
+    def build(up: int, down: int, p: float = p, divide: bool = True, zero: bool = True) -> Tensor:
+        values = [quantile(0.5 + (p - 0.5) * i / up) for i in range(1, up + 1)]
+        values += [quantile(0.5 - (p - 0.5) * i / down) for i in range(1, down + 1)] + [0.0] * zero
+        values = torch.tensor(sorted(values), dtype=torch.float64)
+        return (values / values.max() if divide else values).float()
+
+    given = "p = 1 - (1/32 + 1/30) / 2 = 0.9677"
+    found = candidate()
+    expect.kind(found, Tensor, given=given)
+    right = quantization.nf4_codebook()
+    expect.that(
+        found.numel() == 16,
+        "4 bits name 16 values.",
+        given=given,
+        expected="7 below 0, the 0, and 8 above",
+        yours=found,
+    )
+    expect.shape(found, (16,), given=given)
+    expect.that(found.is_floating_point(), "Floating numbers are wanted.", given=given, yours=found)
+    expect.that(
+        bool((found.diff() > 0).all()) or set(found.tolist()) != set(found.sort().values.tolist()) or len(found) < 16,
+        "The values are not in ascending order; the search for the nearest needs that.",
+        given=given,
+        yours=found,
+    )
+    even = torch.tensor([quantile((i + 0.5) / 16) for i in range(16)])
+    expect.close(
+        found.float(),
+        right,
+        "Not the quantiles of the normal distribution from 1 - p to p, 7 below and 8 above 0, divided by the largest.",
+        given=given,
+        mistakes={
+            "The values are not divided by the largest: they must end at -1 and 1.": build(8, 7, divide=False),
+            "8 below and 7 above 0: it is the other way round.": build(7, 8),
+            "These are 16 equally likely pieces of the normal distribution; 0 is not among them. NF4 goes from the middle outwards, "
+            "8 steps up and 7 down.": even / even.max(),
+            "These are even steps: no quantile is taken.": torch.linspace(-1, 1, 16),
+            "Even steps above and below 0: no quantile is taken.": torch.cat(
+                (torch.arange(-7, 1) / 7, torch.arange(1, 9) / 8)
+            ),
+            "p is 1 - 1/32 here: it is the mean of 1 - 1/32 and 1 - 1/30.": build(8, 7, 1 - 1 / 32),
+            "p is 1 - 1/30 here: it is the mean of 1 - 1/32 and 1 - 1/30.": build(8, 7, 1 - 1 / 30),
+        },
+        rtol=1e-5,
+        atol=2e-7,
+    )
+
+
+def quantize_blocks(weight: Tensor, codebook: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
+    """(codes (blocks, block_size) uint8, absmax (blocks,)): the place of the nearest entry for each scaled number."""
+    return quantization.quantize_blocks(weight, codebook, block_size)
+
+
+@check(
+    "10.3",
+    title="The nearest entry",
+    reference=quantize_blocks,
+    difficulty=3,
+    minutes=10,
+    points=3,
+    asked="quantize a matrix with a codebook, without a loop",
+    hints=[
+        "Blocks as in 10.1, divided by their absmax: then every number lies between -1 and 1, like the codebook.",
+        "All distances at once: `(scaled[..., None] - codebook).abs().argmin(-1)`. Or quicker, as the codebook is sorted: which two "
+        "middles does a number lie between?",
+        "`middles = (codebook[1:] + codebook[:-1]) / 2`, then `torch.bucketize(scaled, middles).to(torch.uint8)`.",
+    ],
+)
+def check_quantize_blocks(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
+    book = torch.tensor([-1.0, -0.4, 0.0, 0.2, 1.0])
+    weight = torch.tensor([[2.0, -1.5, 0.5, 0.15], [-0.5, 0.02, 0.33, -0.12]])
+    given = {"weight": weight, "codebook": book, "block_size": 4}
+    codes, absmax = _pair(candidate(weight.clone(), book.clone(), 4), "codes, absmax", given)
+    wanted, _ = quantization.quantize_blocks(weight, book, 4)
+    expect.close(
+        absmax,
+        torch.tensor([2.0, 0.5]),
+        "Not the largest magnitude of each block.",
+        given=given,
+        mistakes={
+            "The largest number is taken; in the second block the largest *magnitude* is negative.": torch.tensor(
+                [2.0, 0.33]
+            ),
+            "One scale for all: each block has its own.": torch.tensor([2.0, 2.0]),
+            "The largest number with its sign; a scale is positive.": torch.tensor([2.0, -0.5]),
+            "That is 1 over the largest magnitude.": torch.tensor([0.5, 2.0]),
+        },
+        rtol=1e-5,
+    )
+    scaled = weight / torch.tensor([[2.0], [0.5]])
+    low = torch.searchsorted(book, scaled, right=True) - 1
+    expect.equal(
+        _codes(codes, (2, 4), given),
+        wanted.long(),
+        "Not the place of the nearest entry.",
+        given=given,
+        mistakes={
+            "That is the entry below; the nearest may be the one above. Compare with the middles between entries.": low,
+            "That is the entry above: `bucketize` got the codebook; give it the middles between entries.": torch.bucketize(
+                scaled, book
+            ),
+            "The numbers are not divided by their block's absmax before the search.": torch.bucketize(
+                weight, (book[1:] + book[:-1]) / 2
+            ),
+            "All blocks are divided by the first one's absmax.": torch.bucketize(
+                weight / 2, (book[1:] + book[:-1]) / 2
+            ),
+            "The codebook is taken as evenly spaced. Its entries are not; look for the nearest one.": (
+                (scaled + 1) / 2 * 4
+            )
+            .round()
+            .long(),
+        },
+    )
+    expect.that(
+        codes.dtype == torch.uint8,
+        "Places up to 255 are stored as `torch.uint8`, one byte each; int64 takes eight.",
+        given=given,
+        yours=codes,
+    )
+    generator = torch.Generator().manual_seed(5)
+    wide, nf4 = torch.randn(6, 8, generator=generator), quantization.nf4_codebook()
+    given = "weight (6, 8), the codebook of NF4, block_size = 16"
+    codes, absmax = _pair(candidate(wide, nf4, 16), "codes, absmax", given)
+    wanted, scales = quantization.quantize_blocks(wide, nf4, 16)
+    expect.close(absmax, scales, "A block of 16 goes over two rows of 8: numbers are cut row after row.", given=given)
+    expect.equal(
+        _codes(codes, (3, 16), given),
+        wanted.long(),
+        "With blocks longer than a row the codes differ. Blocks are cut from the numbers row after row.",
+        given=given,
+    )
+    given = "a block of zeros"
+    codes, absmax = _pair(candidate(torch.tensor([0.0, 0.0, 1.0, -1.0]), nf4, 2), "codes, absmax", given)
+    expect.equal(
+        _codes(codes, (2, 2), given),
+        torch.tensor([[7, 7], [15, 0]]),
+        "A block of zeros: the nearest entry is the exact 0, place 7 in NF4. (0 / 0 is NaN: divide by 1 there.)",
+        given=given,
+    )
+    expect.that(float(absmax[0]) == 0, "A block of zeros has the absmax 0.", given=given, yours=absmax)
+
+
+def bits_per_parameter(
+    bits: float, block_size: int, scale_bits: float, double: bool = False, scale_block: int = 256
+) -> float:
+    """Bits of a number with its share of the scales."""
+    return quantization.bits_per_parameter(bits, block_size, scale_bits, double, scale_block)
+
+
+@check(
+    "10.4",
+    title="Bits per parameter",
+    reference=bits_per_parameter,
+    difficulty=1,
+    minutes=5,
+    points=1,
+    asked="what does double quantization save?",
+    hints=[
+        "One scale is shared by block_size numbers: each of them bears scale_bits / block_size.",
+        "Doubly quantized, a scale costs 8 bits, and scale_block scales share one of scale_bits. How many *numbers* share that one?",
+        "`bits + 8 / block_size + scale_bits / (block_size * scale_block)`",
+    ],
+)
+def check_bits_per_parameter(candidate: Callable[..., float]) -> None:
+    expect.close(
+        candidate(4, 64, 32, False, 256),
+        4.5,
+        "A scale of 32 bits for 64 numbers costs each of them half a bit.",
+        given="bits = 4, block_size = 64, scale_bits = 32, double = False",
+        mistakes={
+            "The scales are missing.": 4.0,
+            "That is the double quantization; `double` is False here.": 4 + 8 / 64 + 32 / (64 * 256),
+            "That is bytes: 8 bits are a byte.": 4.5 / 8,
+            "Each number has a scale of its own here; a block shares one.": 36.0,
+            "These are the bits of a whole block.": 4 * 64 + 32.0,
+            "That is the share of the scales alone.": 0.5,
+        },
+    )
+    expect.close(
+        candidate(4, 32, 16, True, 128),
+        4 + 8 / 32 + 16 / (32 * 128),
+        "Not bits + 8 / block_size + scale_bits / (block_size * scale_block).",
+        given="bits = 4, block_size = 32, scale_bits = 16, double = True, scale_block = 128",
+        mistakes={
+            "The second scales are missing.": 4 + 8 / 32,
+            "The first scales, now 8 bits each, are missing.": 4 + 16 / (32 * 128),
+            "A second scale is shared by scale_block scales, and so by block_size * scale_block numbers.": 4
+            + 8 / 32
+            + 16 / 128,
+            "The first scales are still counted in full; they are stored in 8 bits now.": 4 + 16 / 32 + 16 / (32 * 128),
+            "The first scales are counted twice, in full and in 8 bits.": 4 + 16 / 32 + 8 / 32 + 16 / (32 * 128),
+            "`double` makes no difference.": 4 + 16 / 32,
+            "The second scales have 8 bits here; it is the first ones.": 4 + 16 / 32 + 8 / (32 * 128),
+        },
+        rtol=1e-6,
+        atol=1e-7,
+    )
+
+
+def qlora_forward(
+    x: Tensor, codes: Tensor, absmax: Tensor, codebook: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float
+) -> Tensor:
+    """x (..., in) through a matrix stored as codes (blocks, block_size), and the pair A (r, in), B (out, r) beside it."""
+    weight = quantization.dequantize_blocks(codes, absmax, codebook, (lora_B.shape[0], lora_A.shape[1]))
+    return x @ weight.T + x @ lora_A.T @ lora_B.T * (alpha / len(lora_A))
+
+
+@check(
+    "10.5",
+    title="The forward pass of QLoRA",
+    reference=qlora_forward,
+    difficulty=3,
+    minutes=10,
+    points=3,
+    asked="write the forward pass of a QLoRA layer; which parts get gradients?",
+    hints=[
+        "First the matrix: `codebook[codes.long()]` are the scaled numbers, (blocks, block_size); each block is multiplied by its absmax.",
+        "Its shape is (out, in): out is the number of rows of B, in that of columns of A. `.reshape(out, in)`.",
+        "Then as in 9.1: `x @ weight.T + x @ lora_A.T @ lora_B.T * (alpha / r)`.",
+    ],
+)
+def check_qlora_forward(candidate: Callable[..., Tensor]) -> None:
+    generator = torch.Generator().manual_seed(10)
+    draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
+    x, a, b, book = draw(2, 3, 8), draw(2, 8), draw(6, 2), quantization.nf4_codebook()
+    codes, absmax = quantization.quantize_blocks(draw(6, 8) * torch.rand(6, 1, generator=generator), book, 16)
+    given = "x (2, 3, 8), codes (3, 16), absmax (3,), A (2, 8), B (6, 2), alpha = 6"
+    y = candidate(x, codes, absmax, book, a, b, 6.0)
+    expect.shape(y, (2, 3, 6), given=given)
+    numbers = book[codes.long()]
+    weight = (numbers * absmax[:, None]).reshape(6, 8)
+    base, low = x @ weight.T, x @ a.T @ b.T
+    entries = codes.float() * absmax[:, None]
+    expect.close(
+        y,
+        base + 3 * low,
+        "Not W x + (alpha / r) B A x with the W that the codes mean.",
+        given=given,
+        mistakes={
+            "The scales are missing: each block is multiplied by its absmax.": x @ numbers.reshape(6, 8).T + 3 * low,
+            "The codes are used as numbers; they are places in the codebook.": x @ entries.reshape(6, 8).T + 3 * low,
+            "Divided by the scales; quantizing divided, so this multiplies.": x
+            @ (numbers / absmax[:, None]).reshape(6, 8).T
+            + 3 * low,
+            "The matrix is filled column by column; its numbers stand row after row.": x
+            @ (numbers * absmax[:, None]).reshape(8, 6)
+            + 3 * low,
+            "The adapter's part is missing.": base,
+            "The frozen matrix's part is missing.": 3 * low,
+            "alpha / r is missing.": base + low,
+            "Scaled by alpha; it is alpha / r.": base + 6 * low,
+            "The scale is applied to the frozen part too.": 3 * (base + low),
+        },
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    leaves = [part.clone().requires_grad_() for part in (x, a, b)]
+    out = candidate(leaves[0], codes, absmax, book, leaves[1], leaves[2], 6.0)
+    expect.that(
+        out.requires_grad, "No gradient flows. Is there a `.detach()` or `no_grad` around more than the matrix?"
+    )
+    slopes = torch.autograd.grad(out.sum(), leaves, allow_unused=True)
+    again = [part.clone().requires_grad_() for part in (x, a, b)]
+    wanted = torch.autograd.grad(qlora_forward(again[0], codes, absmax, book, again[1], again[2], 6.0).sum(), again)
+    adapter_only = 3 * (torch.ones(6) @ b @ a).expand(2, 3, 8)
+    for name, slope, right in zip(("x", "lora_A", "lora_B"), slopes, wanted, strict=True):
+        expect.that(slope is not None, f"No gradient reaches `{name}`.", given=given)
+        expect.close(
+            slope,
+            right,
+            f"The gradient of `{name}` is wrong.",
+            given=given,
+            mistakes={
+                "The gradient to x does not go through the frozen matrix: adapters in lower layers would learn from "
+                "a part of the model only. No `no_grad` around x @ W.T.": adapter_only
+            },
+            rtol=1e-4,
+            atol=1e-5,
+        )

@@ -1,0 +1,372 @@
+"""Planted bugs and other right answers of chapter 10."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import torch
+
+
+def _safe(scale):
+    return torch.where(scale == 0, torch.ones_like(scale), scale)
+
+
+def absmax_with_sign(weight, bits, block_size):
+    blocks = weight.reshape(-1, block_size)
+    steps = blocks.amax(1) / (2 ** (bits - 1) - 1)
+    return (blocks / _safe(steps)[:, None]).round().to(torch.int8), steps
+
+
+def absmax_by_power(weight, bits, block_size):
+    blocks = weight.reshape(-1, block_size)
+    steps = blocks.abs().amax(1) / 2 ** (bits - 1)
+    return (blocks / _safe(steps)[:, None]).round().to(torch.int8), steps
+
+
+def absmax_unsigned(weight, bits, block_size):
+    blocks = weight.reshape(-1, block_size)
+    steps = blocks.abs().amax(1) / (2**bits - 1)
+    return (blocks / _safe(steps)[:, None]).round().to(torch.int8), steps
+
+
+def absmax_cut_off(weight, bits, block_size):
+    blocks = weight.reshape(-1, block_size)
+    steps = blocks.abs().amax(1) / (2 ** (bits - 1) - 1)
+    return (blocks / _safe(steps)[:, None]).to(torch.int8), steps
+
+
+def absmax_floating(weight, bits, block_size):
+    blocks = weight.reshape(-1, block_size)
+    steps = blocks.abs().amax(1) / (2 ** (bits - 1) - 1)
+    return (blocks / _safe(steps)[:, None]).round(), steps
+
+
+def absmax_not_divided(weight, bits, block_size):
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    n = 2 ** (bits - 1) - 1
+    return (blocks / _safe(absmax)[:, None] * n).round().to(torch.int8), absmax
+
+
+def absmax_one_scale(weight, bits, block_size):
+    blocks = weight.reshape(-1, block_size)
+    steps = (weight.abs().max() / (2 ** (bits - 1) - 1)).expand(len(blocks))
+    return (blocks / steps[:, None]).round().to(torch.int8), steps
+
+
+def absmax_nan(weight, bits, block_size):
+    blocks = weight.reshape(-1, block_size)
+    steps = blocks.abs().amax(1) / (2 ** (bits - 1) - 1)
+    return (blocks / (steps + 1e-8 * steps / steps)[:, None]).round().to(torch.int8), steps * (steps / steps)
+
+
+def absmax_in_columns(weight, bits, block_size):
+    blocks = weight.T.reshape(-1, block_size)
+    steps = blocks.abs().amax(1) / (2 ** (bits - 1) - 1)
+    return (blocks / _safe(steps)[:, None]).round().to(torch.int8), steps
+
+
+def absmax_by_loop(weight, bits, block_size):
+    n = 2 ** (bits - 1) - 1
+    codes, steps = [], []
+    for block in weight.flatten().split(block_size):
+        step = block.abs().max() / n
+        steps.append(step)
+        codes.append((block / step).round() if step > 0 else torch.zeros(block_size))
+    return torch.stack(codes).to(torch.int8), torch.stack(steps)
+
+
+def absmax_clamped(weight, bits, block_size):
+    n = 2 ** (bits - 1) - 1
+    blocks = weight.view(-1, block_size)
+    steps = blocks.abs().max(dim=1).values / n
+    return torch.clamp(torch.round(blocks / steps.clamp(min=1e-12).unsqueeze(1)), -n, n).to(torch.int8), steps
+
+
+P = 1 - (1 / 32 + 1 / 30) / 2
+Q = NormalDist().inv_cdf
+
+
+def _book(up, down, p=P):
+    values = [Q(0.5 + (p - 0.5) * i / up) for i in range(1, up + 1)]
+    values += [0.0] + [Q(0.5 - (p - 0.5) * i / down) for i in range(1, down + 1)]
+    return torch.tensor(sorted(values))
+
+
+def nf4_not_divided():
+    return _book(8, 7)
+
+
+def nf4_other_way():
+    book = _book(7, 8)
+    return book / book.max()
+
+
+def nf4_equal_pieces():
+    book = torch.tensor([Q((i + 0.5) / 16) for i in range(16)])
+    return book / book.max()
+
+
+def nf4_even():
+    return torch.linspace(-1, 1, 16)
+
+
+def nf4_symmetric():
+    book = _book(7, 7)
+    return book / book.max()
+
+
+def nf4_one_p():
+    book = _book(8, 7, 1 - 1 / 32)
+    return book / book.max()
+
+
+def nf4_unsorted():
+    book = _book(8, 7)
+    return (book / book.max()).flip(0)
+
+
+def nf4_by_scipy():
+    from scipy.stats import norm
+
+    up = norm.ppf(torch.linspace(P, 0.5, 9)[:-1].double().numpy()).tolist()
+    down = (-norm.ppf(torch.linspace(P, 0.5, 8)[:-1].double().numpy())).tolist()
+    book = torch.tensor(sorted(up + [0.0] + down))
+    return book / book.max()
+
+
+def nf4_by_torch():
+    upper, lower = torch.linspace(0.5, P, 9)[1:].double(), torch.linspace(0.5, P, 8)[1:].double()
+    quantile = lambda p: 2**0.5 * torch.special.erfinv(2 * p - 1)  # noqa: E731
+    book = torch.cat((-quantile(lower).flip(0), torch.zeros(1).double(), quantile(upper)))
+    return (book / book[-1]).float()
+
+
+def _nearest(scaled, codebook):
+    return (scaled[..., None] - codebook).abs().argmin(-1)
+
+
+def blocks_largest(weight, codebook, block_size):
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.amax(1)
+    return _nearest(blocks / _safe(absmax)[:, None], codebook).to(torch.uint8), absmax
+
+
+def blocks_below(weight, codebook, block_size):
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    below = torch.searchsorted(codebook, blocks / _safe(absmax)[:, None], right=True) - 1
+    return below.to(torch.uint8), absmax
+
+
+def blocks_above(weight, codebook, block_size):
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    return torch.bucketize(blocks / _safe(absmax)[:, None], codebook).to(torch.uint8), absmax
+
+
+def blocks_not_scaled(weight, codebook, block_size):
+    blocks = weight.reshape(-1, block_size)
+    return _nearest(blocks, codebook).to(torch.uint8), blocks.abs().amax(1)
+
+
+def blocks_one_scale(weight, codebook, block_size):
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().max().expand(len(blocks))
+    return _nearest(blocks / absmax[:, None], codebook).to(torch.uint8), absmax
+
+
+def blocks_evenly(weight, codebook, block_size):
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    scaled = blocks / _safe(absmax)[:, None]
+    return ((scaled + 1) / 2 * (len(codebook) - 1)).round().to(torch.uint8), absmax
+
+
+def blocks_values(weight, codebook, block_size):
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    return codebook[_nearest(blocks / _safe(absmax)[:, None], codebook)], absmax
+
+
+def blocks_of_zeros(weight, codebook, block_size):
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    return _nearest(blocks / absmax[:, None], codebook).to(torch.uint8), absmax
+
+
+def blocks_wide(weight, codebook, block_size):
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    return _nearest(blocks / _safe(absmax)[:, None], codebook), absmax
+
+
+def blocks_by_distance(weight, codebook, block_size):
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    return _nearest(blocks / _safe(absmax)[:, None], codebook).to(torch.uint8), absmax
+
+
+def blocks_by_loop(weight, codebook, block_size):
+    codes, absmax = [], []
+    for block in weight.flatten().split(block_size):
+        most = block.abs().max()
+        absmax.append(most)
+        scaled = block / most if most > 0 else block
+        codes.append(torch.tensor([int((codebook - number).abs().argmin()) for number in scaled]))
+    return torch.stack(codes).to(torch.uint8), torch.stack(absmax)
+
+
+def bits_without_scales(bits, block_size, scale_bits, double=False, scale_block=256):
+    return float(bits)
+
+
+def bits_in_bytes(bits, block_size, scale_bits, double=False, scale_block=256):
+    return (bits + scale_bits / block_size) / 8
+
+
+def bits_without_second(bits, block_size, scale_bits, double=False, scale_block=256):
+    return bits + (8 if double else scale_bits) / block_size
+
+
+def bits_second_per_scale(bits, block_size, scale_bits, double=False, scale_block=256):
+    return bits + (8 / block_size + scale_bits / scale_block if double else scale_bits / block_size)
+
+
+def bits_both_in_full(bits, block_size, scale_bits, double=False, scale_block=256):
+    return bits + scale_bits / block_size + double * scale_bits / (block_size * scale_block)
+
+
+def bits_never_double(bits, block_size, scale_bits, double=False, scale_block=256):
+    return bits + scale_bits / block_size
+
+
+def bits_of_a_block(bits, block_size, scale_bits, double=False, scale_block=256):
+    return bits * block_size + scale_bits
+
+
+def bits_by_counting(bits, block_size, scale_bits, double=False, scale_block=256):
+    numbers = block_size * scale_block
+    scales = scale_block * (8 if double else scale_bits) + (scale_bits if double else 0)
+    return (bits * numbers + scales) / numbers
+
+
+def bits_by_share(bits, block_size, scale_bits, double=False, scale_block=256):
+    scale = 8 + scale_bits / scale_block if double else scale_bits
+    return bits + scale / block_size
+
+
+def _matrix(codes, absmax, codebook, lora_A, lora_B):
+    return (codebook[codes.long()] * absmax[:, None]).reshape(len(lora_B), lora_A.shape[1])
+
+
+def qlora_no_scales(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    weight = codebook[codes.long()].reshape(len(lora_B), lora_A.shape[1])
+    return x @ weight.T + x @ lora_A.T @ lora_B.T * (alpha / len(lora_A))
+
+
+def qlora_codes_as_numbers(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    weight = (codes.float() * absmax[:, None]).reshape(len(lora_B), lora_A.shape[1])
+    return x @ weight.T + x @ lora_A.T @ lora_B.T * (alpha / len(lora_A))
+
+
+def qlora_by_columns(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    weight = (codebook[codes.long()] * absmax[:, None]).reshape(lora_A.shape[1], len(lora_B))
+    return x @ weight + x @ lora_A.T @ lora_B.T * (alpha / len(lora_A))
+
+
+def qlora_no_adapter(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    return x @ _matrix(codes, absmax, codebook, lora_A, lora_B).T
+
+
+def qlora_by_alpha(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    return x @ _matrix(codes, absmax, codebook, lora_A, lora_B).T + x @ lora_A.T @ lora_B.T * alpha
+
+
+def qlora_frozen_x(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    with torch.no_grad():
+        frozen = x @ _matrix(codes, absmax, codebook, lora_A, lora_B).T
+    return frozen + x @ lora_A.T @ lora_B.T * (alpha / len(lora_A))
+
+
+def qlora_all_detached(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    y = x @ _matrix(codes, absmax, codebook, lora_A, lora_B).T + x @ lora_A.T @ lora_B.T * (alpha / len(lora_A))
+    return y.detach()
+
+
+def qlora_divided(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    weight = (codebook[codes.long()] / absmax[:, None]).reshape(len(lora_B), lora_A.shape[1])
+    return x @ weight.T + x @ lora_A.T @ lora_B.T * (alpha / len(lora_A))
+
+
+def qlora_merged(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    weight = _matrix(codes, absmax, codebook, lora_A, lora_B)
+    return torch.nn.functional.linear(x, weight + lora_B @ lora_A * (alpha / len(lora_A)))
+
+
+def qlora_by_einsum(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    with torch.no_grad():
+        weight = _matrix(codes, absmax, codebook, lora_A, lora_B)
+    low = torch.einsum("...i,ri->...r", x, lora_A)
+    return torch.einsum("...i,oi->...o", x, weight) + torch.einsum("...r,or->...o", low, lora_B) * alpha / len(lora_A)
+
+
+BUGS = {
+    "10.1": [
+        absmax_with_sign,
+        absmax_by_power,
+        absmax_unsigned,
+        absmax_cut_off,
+        absmax_floating,
+        absmax_not_divided,
+        absmax_one_scale,
+        absmax_nan,
+        absmax_in_columns,
+    ],
+    "10.2": [
+        nf4_not_divided,
+        nf4_other_way,
+        nf4_equal_pieces,
+        nf4_even,
+        nf4_symmetric,
+        nf4_one_p,
+        nf4_unsorted,
+    ],
+    "10.3": [
+        blocks_largest,
+        blocks_below,
+        blocks_above,
+        blocks_not_scaled,
+        blocks_one_scale,
+        blocks_evenly,
+        blocks_values,
+        blocks_of_zeros,
+        blocks_wide,
+    ],
+    "10.4": [
+        bits_without_scales,
+        bits_in_bytes,
+        bits_without_second,
+        bits_second_per_scale,
+        bits_both_in_full,
+        bits_never_double,
+        bits_of_a_block,
+    ],
+    "10.5": [
+        qlora_no_scales,
+        qlora_codes_as_numbers,
+        qlora_by_columns,
+        qlora_no_adapter,
+        qlora_by_alpha,
+        qlora_frozen_x,
+        qlora_all_detached,
+        qlora_divided,
+    ],
+}
+RIGHT = {
+    "10.1": [absmax_by_loop, absmax_clamped],
+    "10.2": [nf4_by_scipy, nf4_by_torch],
+    "10.3": [blocks_by_distance, blocks_by_loop],
+    "10.4": [bits_by_counting, bits_by_share],
+    "10.5": [qlora_merged, qlora_by_einsum],
+}

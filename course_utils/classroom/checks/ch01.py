@@ -1,0 +1,460 @@
+"""Checks of chapter 01: shingles and Jaccard, MinHash, groups of copies, byte-pair encoding, and packing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from course_utils.classroom.engine import Mistake, check, expect
+from course_utils.text import bpe, deduplication
+from course_utils.text.packing import best_fit
+
+
+def _runs(words: list[str], n: int) -> list[tuple[str, ...]]:
+    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+
+
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    """Jaccard similarity of the sets of runs of n words."""
+    return deduplication.jaccard(frozenset(_runs(first, n)), frozenset(_runs(second, n)))
+
+
+@check(
+    "01.1",
+    title="Shingles and Jaccard similarity",
+    reference=similarity,
+    difficulty=1,
+    minutes=6,
+    points=1,
+    asked="how similar are two documents?",
+    hints=[
+        "A list of k words has k - n + 1 shingles: `words[i : i + n]` for i from 0 to k - n.",
+        "Lists cannot be members of a set; `tuple(words[i : i + n])` can.",
+        "`len(ours & theirs) / len(ours | theirs)`.",
+    ],
+)
+def check_similarity(candidate: Callable[[list[str], list[str], int], float]) -> None:
+    cases = [
+        ("a b c d", "a b c x", 2),
+        ("a b c", "c b a", 1),
+        ("a b c d", "d c b a", 2),
+        ("the fog the fog the sea", "the fog the bay", 2),
+        ("a b c d e f", "a b c", 2),
+        ("a b a b a b", "a b", 2),
+        ("a b c", "a b c", 3),
+        ("a b c d", "b c d e", 3),
+    ]
+    for one, other, n in cases:
+        first, second = one.split(), other.split()
+        kept = list(first), list(second)
+        ours, theirs = set(_runs(first, n)), set(_runs(second, n))
+        value = len(ours & theirs) / len(ours | theirs)
+        bags = Counter(_runs(first, n)), Counter(_runs(second, n))
+        short = set(_runs(first[:-1], n)), set(_runs(second[:-1], n))
+        words = set(first), set(second)
+        long = ({tuple(w[i : i + n]) for i in range(len(w))} for w in (first, second))
+        long_one, long_other = long
+        letters = ({w[i : i + n] for i in range(len(w) - n + 1)} for w in (one, other))
+        letters_one, letters_other = letters
+        mistakes = {
+            "Divided by the shingles of the first text; divide by those that occur in either (the union).": len(ours & theirs) / len(ours),
+            "Divided by the shingles of the second text; divide by those that occur in either (the union).": len(ours & theirs) / len(theirs),
+            "Divided by the shingles of both texts counted one after the other; a shared one counts once.": len(ours & theirs) / (len(ours) + len(theirs)),
+            "That is the Dice coefficient, 2 |A and B| / (|A| + |B|); Jaccard divides by the union.": 2 * len(ours & theirs) / (len(ours) + len(theirs)),
+            "That is the overlap coefficient: divided by the smaller set, not by the union.": len(ours & theirs) / min(len(ours), len(theirs)),
+            "Repeated shingles are counted several times; take sets.": (bags[0] & bags[1]).total() / (bags[0] | bags[1]).total(),
+            "The last shingle of each text is left out: it begins at len(words) - n.": len(short[0] & short[1]) / max(1, len(short[0] | short[1])),
+            "Single words are compared; a shingle is a run of n words.": len(words[0] & words[1]) / len(words[0] | words[1]),
+            "Runs shorter than n are counted at the end of the texts: the last shingle begins at len(words) - n.": len(long_one & long_other) / len(long_one | long_other),
+            "Runs of n characters are compared; the shingles are runs of n words.": len(letters_one & letters_other) / len(letters_one | letters_other),
+            "That is the distance; the similarity is 1 minus it.": 1 - value,
+            "The number of shared shingles is not divided by that of all different ones.": float(len(ours & theirs)),
+        }  # fmt: skip
+        given = {"first": first, "second": second, "n": n}
+        result = candidate(first, second, n)
+        expect.that((first, second) == kept, "A list that was given was changed; work on a copy.", given=given)
+        expect.close(
+            result,
+            value,
+            "Not shared shingles over all different shingles.",
+            given=given,
+            mistakes={name: wrong for name, wrong in mistakes.items() if abs(wrong - value) > 1e-9},
+        )
+
+
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    """The MinHash signature of one document: (K,) int64."""
+    if prime != deduplication.PRIME:  # the check's small cases
+        return ((hashes[:, None] * a + b) % prime).min(0).values
+    return torch.from_numpy(deduplication.minhash(hashes.numpy(), a.numpy(), b.numpy()))
+
+
+@check(
+    "01.2",
+    title="The MinHash signature",
+    reference=minhash_signature,
+    difficulty=2,
+    minutes=10,
+    points=2,
+    asked="explain MinHash; write the signature",
+    hints=[
+        "`hashes[:, None] * a + b` has the shape (items, K): each function applied to each item.",
+        "The remainder by `prime` comes before the minimum: `% prime`.",
+        "The smallest over the *items*: `.min(0).values`, or `.amin(0)`, with the shape (K,).",
+    ],
+)
+def check_minhash_signature(candidate: Callable[[Tensor, Tensor, Tensor, int], Tensor]) -> None:
+    generator = torch.Generator().manual_seed(1)
+    big = deduplication.PRIME
+    cases = [
+        (torch.tensor([3, 10, 8]), torch.tensor([2, 5]), torch.tensor([1, 4]), 13),
+        (torch.tensor([6]), torch.tensor([3, 1, 4]), torch.tensor([0, 12, 7]), 13),
+        (torch.tensor([1, 5, 9, 12, 2]), torch.tensor([7, 11, 3, 5, 2]), torch.tensor([3, 0, 9, 1, 8]), 13),
+        (
+            torch.randint(0, big, (40,), generator=generator),
+            torch.randint(1, big, (16,), generator=generator),
+            torch.randint(0, big, (16,), generator=generator),
+            big,
+        ),
+    ]
+    for hashes, a, b, prime in cases:
+        values = (hashes[:, None] * a + b) % prime
+        wanted = values.min(0).values
+        wrong = {
+            "The largest value is taken; MinHash takes the smallest.": values.max(0).values,
+            "The remainder by prime is missing: `(a * x + b) % prime`.": (hashes[:, None] * a + b).min(0).values,
+            "The remainder was taken after the minimum. Without it the functions keep the order of the items, so nothing is shuffled: first `% prime`, then the minimum.": (hashes[:, None] * a + b).min(0).values % prime,
+            "That is one number for each item; take the smallest over the items, for each function.": values.min(1).values,
+            "That is the place of the smallest value; its value is wanted.": values.min(0).indices,
+            "The item with the smallest value is returned; the value that the function gives to it is wanted.": hashes[values.min(0).indices],
+            "The offset b is left out.": ((hashes[:, None] * a) % prime).min(0).values,
+            "a and b are swapped: h(x) = a x + b.": ((hashes[:, None] * b + a) % prime).min(0).values,
+            "Only the smallest item is looked at; under each function another item may come first.": (hashes.min() * a + b) % prime,
+            "The values of the items are averaged or added up; the smallest one is wanted.": values.sum(0),
+        }  # fmt: skip
+        result = candidate(hashes.clone(), a.clone(), b.clone(), prime)
+        given = (
+            {"hashes": hashes, "a": a, "b": b, "prime": prime} if prime < 100 else f"{len(hashes)} items, K = {len(a)}"
+        )
+        if isinstance(result, list | tuple) or type(result).__module__ == "numpy":
+            result = torch.as_tensor(result)
+        if isinstance(result, Tensor) and result.shape == values.shape and len(hashes) > 1:
+            raise Mistake("The smallest over the items is missing: (K,) is expected, yours is (items, K).", given=given)
+        if isinstance(result, Tensor) and result.shape == (1, len(a)) and len(hashes) > 1:
+            raise Mistake("One row too many: (K,) is expected, yours is (1, K).", given=given)
+        if isinstance(result, Tensor) and result.is_floating_point():
+            raise Mistake(
+                "Your signature holds floating-point numbers; products of two 31-bit numbers need whole ones (int64), or the "
+                "last digits are lost.",
+                given=given,
+            )
+        for name, other in wrong.items():
+            if (
+                isinstance(result, Tensor)
+                and result.shape == other.shape
+                and not (other.shape == wanted.shape and other.equal(wanted))
+                and result.equal(other)
+            ):
+                raise Mistake(name, given=given, expected=wanted, yours=result)
+        expect.equal(result, wanted, "Not the smallest (a x + b) mod prime over the items.", given=given)
+
+
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    """The documents to drop, in rising order: all but the first of each group."""
+    return deduplication.copies_to_drop(pairs, count)
+
+
+@check(
+    "01.3",
+    title="Which copies to drop",
+    reference=drop_copies,
+    difficulty=3,
+    minutes=10,
+    points=3,
+    asked="you have pairs of duplicates; which documents do you drop?",
+    hints=[
+        "These are the connected components of a graph; union-find keeps for each document a pointer to an earlier one of its group.",
+        "`head(i)` follows the pointers until a document points to itself. For a pair, let the larger head point to the smaller one.",
+        "At the end drop each i with `head(i) != i`.",
+    ],
+)
+def check_drop_copies(candidate: Callable[[list[tuple[int, int]], int], list[int]]) -> None:
+    cases = [
+        ([(0, 2)], 4),
+        ([], 3),
+        ([(0, 3), (3, 5)], 6),
+        ([(5, 3), (3, 0)], 6),
+        ([(2, 4), (1, 4)], 5),
+        ([(0, 4), (1, 3), (3, 4)], 6),
+        ([(4, 5), (2, 3), (3, 4), (0, 1)], 7),
+        ([(1, 2), (1, 2), (2, 1)], 3),
+        ([(3, 6), (5, 6), (0, 5), (2, 4)], 8),
+    ]
+    for pairs, count in cases:
+        wanted = deduplication.copies_to_drop(pairs, count)
+        touched = sorted({i for pair in pairs for i in pair})
+        mistakes = {
+            "Both documents of a pair are dropped: the text is lost altogether. One of each group stays.": touched,
+            "The documents to keep are returned; those to drop are wanted.": [i for i in range(count) if i not in wanted],
+            "The first of each pair is dropped; the one with the lowest number stays.": sorted({min(pair) for pair in pairs}),
+            "The second entry of each pair is dropped as it stands; pairs may come in any order.": sorted({pair[1] for pair in pairs}),
+            "The larger number of each pair is dropped. That misses groups whose first document is reached over another: with (2, 4) and (1, 4), 2 is a copy of 1.": sorted({max(pair) for pair in pairs}),
+            "Pairs are looked at one by one, and skipped if one of them is gone already: a copy of a copy stays.": _one_by_one(pairs),
+            "The groups are not joined to the end: with (0, 4), (1, 3) and then (3, 4), all of 0, 1, 3, 4 are one group.": _once(pairs, count),
+        }  # fmt: skip
+        given = {"pairs": pairs, "count": count}
+        kept = list(pairs)
+        result = candidate(pairs, count)
+        expect.that(pairs == kept, "The list of pairs was changed; work on a copy.", given=given)
+        if hasattr(result, "tolist"):
+            result = result.tolist()
+        result = list(result) if isinstance(result, tuple | range) else result
+        if isinstance(result, set | frozenset) or (
+            isinstance(result, list) and result != sorted(set(result)) and sorted(set(result)) == wanted
+        ):
+            raise Mistake("Each number once, in rising order, as a list: `sorted(...)`.", given=given, yours=result)
+        expect.equal(
+            result,
+            wanted,
+            "All but the first of each group are dropped.",
+            given=given,
+            mistakes={name: wrong for name, wrong in mistakes.items() if wrong != wanted},
+        )
+
+
+def _one_by_one(pairs: list[tuple[int, int]]) -> list[int]:
+    gone: set[int] = set()
+    for one, other in pairs:
+        if one not in gone and other not in gone:
+            gone.add(max(one, other))
+    return sorted(gone)
+
+
+def _once(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    first = list(range(count))
+    for one, other in pairs:
+        first[max(one, other)] = min(first[one], first[other])
+    return [i for i in range(count) if first[i] != i]
+
+
+def _words_counted_once(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    return bpe.train_bpe(dict.fromkeys(words, 1), merges, min_frequency=1)
+
+
+def _never_recounted(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    counts = bpe.pair_counts({tuple(word): count for word, count in words.items()})
+    return sorted(counts, key=lambda pair: (-counts[pair], pair))[:merges]
+
+
+@check(
+    "01.4",
+    title="Train a byte-pair encoding",
+    reference="course_utils.text.bpe:train_bpe",
+    difficulty=3,
+    minutes=14,
+    points=3,
+    asked="write the training of a BPE tokenizer",
+    hints=[
+        "Keep each word as a tuple of tokens, `tuple(word)`, with its count. A step: count pairs, choose one, join it everywhere.",
+        "`Counter` over `zip(tokens, tokens[1:])`, each pair with the count of its *word*. Choose with "
+        "`min(pairs, key=lambda p: (-pairs[p], age[p[0]], age[p[1]]))`.",
+        "`age` is the place in the vocabulary: `sorted` characters, then each new token at the end. To join, walk from left to right: "
+        "if `tokens[i : i + 2] == pair`, append the joined token and go on by two places, else by one.",
+    ],
+)
+def check_train_bpe(candidate: Callable[[dict[str, int], int], list[tuple[str, str]]]) -> None:
+    cases = [
+        ({"aab": 3, "ab": 2}, 1),
+        ({"low": 5, "lower": 2, "newest": 6, "widest": 3}, 4),
+        ({"abc": 2, "xbc": 3, "ab": 4}, 2),
+        ({"ba": 4, "ab": 4, "cd": 4}, 3),
+        ({"zz": 2, "ay": 2, "azz": 3, "aya": 3}, 3),
+        ({"aaaa": 3, "aaa": 2}, 3),
+        ({"abab": 5, "abc": 3, "cab": 2, "bab": 1}, 4),
+        ({"ab": 3, "xy": 1}, 5),
+        ({"abcd": 4, "bcd": 3, "cd": 5, "dcd": 2, "dab": 2}, 6),
+        ({"ĠThe": 7, "Ġthe": 9, "Ġthen": 4, "Ġhen": 4, "Ġten": 4}, 6),
+    ]
+    for words, merges in cases:
+        wanted = bpe.train_bpe(words, merges)
+        given = {"words": dict(words), "merges": merges}
+        kept = dict(words)
+        result = candidate(words, merges)
+        expect.that(words == kept, "The dictionary of words was changed; work on a copy.", given=given)
+        expect.that(
+            isinstance(result, list | tuple),
+            "A list of pairs is wanted, the merges in order: `[(left, right), ...]`.",
+            given=given,
+            yours=type(result).__name__,
+        )
+        if result and all(isinstance(pair, str) for pair in result):
+            raise Mistake(
+                "The new tokens are returned; the pairs that were joined are wanted.", given=given, yours=result
+            )
+        result = [tuple(pair) for pair in result]
+        if result == wanted:
+            continue
+        mistakes = {
+            "Each word counts once; a pair counts as often as its word occurs.": _words_counted_once(words, merges),
+            "The pairs are counted only once; after each merge the words look different, so count again.": _never_recounted(words, merges),
+            "One merge too many or too few.": bpe.train_bpe(words, merges + 1),
+            "Of equally frequent pairs yours takes another one than the oldest.": None,
+        }  # fmt: skip
+        for name, wrong in mistakes.items():
+            if wrong is not None and wrong != wanted and result == wrong:
+                raise Mistake(name, given=given, expected=wanted, yours=result)
+        _explain_merges(words, merges, result, wanted, given)
+
+
+def _explain_merges(
+    words: dict[str, int], merges: int, yours: list[tuple[str, ...]], wanted: list[tuple[str, str]], given: object
+) -> None:
+    """Find the first merge that is wrong, and say why it is."""
+    shown = {"given": given, "expected": wanted, "yours": yours}
+    split = {tuple(word): count for word, count in words.items()}
+    vocabulary = sorted({letter for word in words for letter in word})
+    for step, right in enumerate(wanted):
+        counts = bpe.pair_counts(split)
+        if step >= len(yours):
+            raise Mistake(
+                f"There are only {len(yours)} merges; the next pair, {right}, occurs {counts[right]} times.", **shown
+            )
+        mine = yours[step]
+        if mine != right:
+            if len(mine) != 2 or mine not in counts:
+                raise Mistake(
+                    f"Merge {step + 1} joins {mine}, which are no neighbours by then. Were earlier merges made in every word, "
+                    "from left to right, each token used once? (`aaa` becomes `aa a`.)",
+                    **shown,
+                )
+            if counts[mine] == counts[right]:
+                raise Mistake(
+                    f"Merge {step + 1}: {mine} and {right} both occur {counts[right]} times, and {right} is older: compare the "
+                    f"places in the vocabulary {vocabulary}, the left tokens first.",
+                    **shown,
+                )
+            fewest = min(counts.values())
+            if step == 0 and counts[mine] == fewest:
+                raise Mistake(f"{mine} is the rarest pair ({fewest} times); the most frequent is joined.", **shown)
+            raise Mistake(
+                f"Merge {step + 1} joins {mine}, which occurs {counts[mine]} times; {right} occurs {counts[right]} times. Is "
+                "each pair counted with the count of its word, also twice within one, and anew after each merge?",
+                **shown,
+            )
+        split = _joined(split, right)
+        if right[0] + right[1] not in vocabulary:
+            vocabulary.append(right[0] + right[1])
+    if len(wanted) < merges:
+        raise Mistake("A pair that occurs only once is not merged: stop before it.", **shown)
+    raise Mistake(f"There are {len(yours)} merges; {merges} were asked for.", **shown)
+
+
+def _joined(split: dict[tuple[str, ...], int], pair: tuple[str, str]) -> dict[tuple[str, ...], int]:
+    return {bpe.merge(tokens, pair): count for tokens, count in split.items()}
+
+
+@check(
+    "01.5",
+    title="Pack whole documents",
+    reference="course_utils.text.packing:best_fit",
+    difficulty=2,
+    minutes=8,
+    points=2,
+    asked="pack documents into rows without cutting any",
+    hints=[
+        "Go through the documents by falling length: `sorted(range(len(lengths)), key=lambda i: -lengths[i])`.",
+        "Keep a second list with the room that is left in each row. Rows that fit: `room[r] >= lengths[i]`.",
+        "Of those take the one with the least room, `min(fitting, key=lambda r: room[r])`; if there is none, open a new row.",
+    ],
+)
+def check_pack_whole(candidate: Callable[[list[int], int], list[list[int]]]) -> None:
+    generator = torch.Generator().manual_seed(5)
+    long = torch.randint(3, 60, (60,), generator=generator).tolist()
+    cases = [
+        ([4, 6], 10),
+        ([7, 7, 3], 10),
+        ([10, 10], 10),
+        ([3, 3, 7, 7], 10),
+        ([2, 3, 4, 6, 5], 10),
+        ([8, 7, 3, 2], 10),
+        ([7, 6, 4, 3], 10),
+        (long, 64),
+    ]
+    for lengths, row_length in cases:
+        given = {"lengths": list(lengths), "row_length": row_length}
+        kept = list(lengths)
+        result = candidate(lengths, row_length)
+        expect.that(
+            lengths == kept,
+            "The list of lengths was changed; sort a copy, or the numbers of the documents.",
+            given=given,
+        )
+        expect.that(
+            isinstance(result, list | tuple) and all(isinstance(row, list | tuple) for row in result),
+            "A list of rows is wanted, each a list of numbers of documents.",
+            given=given,
+            yours=result,
+        )
+        placed = sorted(i for row in result for i in row)
+        shown = {"given": given, "yours": result}
+        if placed != list(range(len(kept))):
+            if sorted(placed) == sorted(kept) and placed != list(range(len(kept))):
+                raise Mistake(
+                    "The rows hold lengths; the numbers of the documents are wanted (their places in the list).",
+                    **shown,
+                )
+            if len(placed) < len(kept):
+                raise Mistake(
+                    "A document is missing. Is the last row kept, and does a document that fits nowhere open a new row?",
+                    **shown,
+                )
+            raise Mistake("A document is in two rows, or does not exist; each is in exactly one row.", **shown)
+        expect.that(all(len(row) for row in result), "There is an empty row; it wastes row_length tokens.", **shown)
+        for row in result:
+            filled = sum(kept[i] for i in row)
+            if filled > row_length:
+                raise Mistake(f"A row holds {filled} tokens; at most {row_length} fit.", **shown)
+        fewest = len(best_fit(kept, row_length))
+        if len(result) <= fewest:
+            continue
+        message = f"{len(result)} rows, and {fewest} are enough."
+        if len(result) == len(kept):
+            raise Mistake(
+                f"{message} Each document has a row of its own. A document that fills its row exactly to the end also fits (>=).",
+                **shown,
+            )
+        if len(result) == _next_fit(kept, row_length, sort=False) or len(result) == _next_fit(
+            kept, row_length, sort=True
+        ):
+            raise Mistake(f"{message} Only the last row is looked at; earlier ones may have room, too.", **shown)
+        if len(result) == len(_with_strict_room(kept, row_length)):
+            raise Mistake(
+                f"{message} A document that fills its row exactly to the end also fits: `>=`, not `>`.", **shown
+            )
+        raise Mistake(
+            f"{message} The longest documents first, and each into the fullest row that has room for it: small ones fill the gaps at the end.",
+            **shown,
+        )
+
+
+def _next_fit(lengths: list[int], row_length: int, sort: bool) -> int:
+    rows, room = 0, 0
+    for length in sorted(lengths, reverse=True) if sort else lengths:
+        if room < length:
+            rows, room = rows + 1, row_length
+        room -= length
+    return rows
+
+
+def _with_strict_room(lengths: list[int], row_length: int) -> list[int]:
+    room: list[int] = []
+    for length in sorted(lengths, reverse=True):
+        fitting = [r for r in range(len(room)) if room[r] > length]
+        if fitting:
+            room[min(fitting, key=room.__getitem__)] -= length
+        else:
+            room.append(row_length - length)
+    return room

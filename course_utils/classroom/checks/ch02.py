@@ -1,0 +1,390 @@
+"""Checks of chapter 02: RMSNorm, rotary positions, causal grouped-query attention, SwiGLU, and the parameter count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from course_utils.classroom.engine import check, expect
+from course_utils.models import attention, counting
+from course_utils.models.decoder import DecoderConfig, rope_tables
+from course_utils.models.decoder import apply_rope as turn
+
+
+def _noise(*shape: int, seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x (..., size) divided by its root mean square over the last axis, times weight (size,)."""
+    return F.rms_norm(x, weight.shape, weight, eps)
+
+
+@check(
+    "02.1",
+    title="Root-mean-square normalization",
+    reference=rms_norm,
+    difficulty=1,
+    minutes=6,
+    points=1,
+    asked="write RMSNorm; what does it leave out of LayerNorm?",
+    hints=[
+        "The mean of the squares over the last axis: `x.square().mean(-1, keepdim=True)`. `keepdim` lets it divide x again.",
+        "`x * torch.rsqrt(mean_square + eps) * weight`: eps is added before the root is taken.",
+    ],
+)
+def check_rms_norm(candidate: Callable[[Tensor, Tensor, float], Tensor]) -> None:
+    x = torch.tensor(
+        [[[3.0, 1, -1, 1], [0.5, 2, 4, -1]], [[-2, -2, 1, 0], [6, 0, 0, 0]], [[1, 2, 3, 4], [0.1, 0.2, 0, -0.3]]]
+    )
+    weight, eps = torch.tensor([1.0, 2, 0.5, -1]), 0.25
+    square = x.square().mean(-1, keepdim=True)
+    centred = x - x.mean(-1, keepdim=True)
+    given = {"x": x, "weight": weight, "eps": eps}
+    expect.close(
+        candidate(x.clone(), weight.clone(), eps),
+        rms_norm(x, weight, eps),
+        "Not x / sqrt(mean(x^2) + eps) * weight over the last axis.",
+        given=given,
+        mistakes={
+            "The mean is subtracted. That is LayerNorm; RMSNorm leaves the mean where it is.": centred
+            * (centred.square().mean(-1, keepdim=True) + eps).rsqrt()
+            * weight,
+            "Divided by the standard deviation, which is taken around the mean; here it is the root of the mean square.": x
+            / (x.var(-1, keepdim=True, correction=0) + eps).sqrt()
+            * weight,
+            "The root is missing: divided by the mean square itself.": x / (square + eps) * weight,
+            "eps stands outside of the root; it is added to the mean square.": x / (square.sqrt() + eps) * weight,
+            "eps is missing: a row of zeros would be divided by zero.": x / square.sqrt() * weight,
+            "The weight is missing.": x * (square + eps).rsqrt(),
+            "The squares are summed; their mean is wanted, so that the size of the layer does not matter.": x
+            * (x.square().sum(-1, keepdim=True) + eps).rsqrt()
+            * weight,
+            "The mean is taken over the whole tensor; each place of each row has its own (`dim=-1`).": x
+            * (x.square().mean() + eps).rsqrt()
+            * weight,
+            "The mean is taken over places or rows; it is over the numbers of one place, the last axis.": x
+            * (x.square().mean(1, keepdim=True) + eps).rsqrt()
+            * weight,
+            "The mean of x is squared; the squares of x are averaged.": x
+            * (x.mean(-1, keepdim=True).square() + eps).rsqrt()
+            * weight,
+            "The weight is added; it scales.": x * (square + eps).rsqrt() + weight,
+        },
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    wide = _noise(5, 8, seed=0)
+    expect.close(
+        candidate(wide, torch.ones(8), 1e-6),
+        rms_norm(wide, torch.ones(8), 1e-6),
+        "Right for (batch, length, size), wrong for (rows, size): count axes from the end.",
+        given={"x": wide, "weight": "eight ones", "eps": 1e-6},
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """x (batch, length, heads, head_dim) turned; cos and sin (length, 1, head_dim / 2)."""
+    return turn(x, cos, sin)
+
+
+@check(
+    "02.2",
+    title="Rotary positions",
+    reference=apply_rope,
+    difficulty=3,
+    minutes=10,
+    points=2,
+    asked="what are rotary positions? Write the rotation",
+    hints=[
+        "Cut the last axis into two halves: `first, second = x.chunk(2, dim=-1)`. Number i of the first half and number i of "
+        "the second are one point of a plane.",
+        "Turning the point (a, b) by an angle: (a cos - b sin, b cos + a sin).",
+        "`torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)`.",
+    ],
+)
+def check_apply_rope(candidate: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+    x = _noise(2, 3, 2, 4, seed=1)
+    cos, sin = (table[:, None] for table in rope_tables(4, 3, 10.0))
+    a, b = x.chunk(2, dim=-1)
+    even, odd = x[..., 0::2], x[..., 1::2]
+    right = turn(x, cos, sin)
+    given = {"x": x[:1], "cos": cos, "sin": sin}
+    expect.close(
+        candidate(x.clone(), cos.clone(), sin.clone()),
+        right,
+        "The pairs (i, i + head_dim / 2) are not turned by their angles.",
+        given=given,
+        mistakes={
+            "Neighbours (0, 1), (2, 3), ... are paired, as in the RoFormer paper. Llama's weights pair i with i + head_dim / 2.": torch.stack(
+                (even * cos - odd * sin, odd * cos + even * sin), -1
+            ).flatten(-2),
+            "Neighbours are paired, and the halves put side by side. Pair i with i + head_dim / 2.": torch.cat(
+                (even * cos - odd * sin, odd * cos + even * sin), -1
+            ),
+            "Turned the wrong way round: (a cos - b sin, b cos + a sin) is wanted.": torch.cat(
+                (a * cos + b * sin, b * cos - a * sin), -1
+            ),
+            "The minus is missing in the first half; that is no rotation, lengths change.": torch.cat(
+                (a * cos + b * sin, b * cos + a * sin), -1
+            ),
+            "There is a minus in both halves; that is no rotation.": torch.cat(
+                (a * cos - b * sin, b * cos - a * sin), -1
+            ),
+            "Sine and cosine are exchanged.": torch.cat((a * sin - b * cos, b * sin + a * cos), -1),
+            "The second half is computed from the first half after it was turned; keep the old one.": torch.cat(
+                (a * cos - b * sin, b * cos + (a * cos - b * sin) * sin), -1
+            ),
+            "The two halves come out exchanged.": torch.cat((b * cos + a * sin, a * cos - b * sin), -1),
+            "Only the cosine is used.": torch.cat((a * cos, b * cos), -1),
+            "The second half is left as it was.": torch.cat((a * cos - b * sin, b), -1),
+            "Nothing is turned.": x,
+        },
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    still = torch.ones(1, 1, 2), torch.zeros(1, 1, 2)
+    one = _noise(3, 1, 5, 4, seed=2)
+    expect.close(candidate(one, *still), one, "At angle 0 nothing may change.", given={"x": one[:1], "angle": "0"})
+
+
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention: q (batch, heads, length, head_dim), k and v (batch, key/value heads, length, head_dim)."""
+    return attention.grouped_query_attention(q, k, v)
+
+
+@check(
+    "02.3",
+    title="Causal grouped-query attention",
+    reference=grouped_query_attention,
+    difficulty=4,
+    minutes=18,
+    points=4,
+    asked="write causal attention, then make it grouped-query",
+    hints=[
+        "Give every query head its key head: `k.repeat_interleave(heads // kv_heads, dim=1)`, and v alike. Head 0 serves the "
+        "first group of query heads, head 1 the next.",
+        "`scores = q @ k.transpose(-1, -2) / head_dim ** 0.5` is (batch, heads, queries, keys). Before the softmax write "
+        "-inf where the key comes later than the query: `torch.ones(L, L, dtype=torch.bool).triu(1)`.",
+        "`scores.masked_fill(later, -torch.inf).softmax(-1) @ v`.",
+    ],
+)
+def check_grouped_query_attention(candidate: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+    # one head first: the arithmetic alone
+    q, k, v = (_noise(1, 1, 3, 4, seed=seed) for seed in (3, 4, 5))
+    _compare(candidate, q, k, v)
+    # then groups: two key/value heads for four query heads
+    q, k, v = _noise(2, 4, 5, 4, seed=6), _noise(2, 2, 5, 4, seed=7), _noise(2, 2, 5, 4, seed=8)
+    _compare(candidate, q, k, v)
+    _compare(candidate, q, k[:, :1], v[:, :1])
+    q = 30 * q
+    expect.close(
+        candidate(q, k, v),
+        grouped_query_attention(q, k, v),
+        "Wrong for large scores. Is `exp` taken by hand, and overflows? `softmax` subtracts the largest score first.",
+        given="scores up to some hundreds",
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+def _compare(candidate: Callable[[Tensor, Tensor, Tensor], Tensor], q: Tensor, k: Tensor, v: Tensor) -> None:
+    heads, groups, length, size = q.shape[1], k.shape[1], q.shape[2], q.shape[3]
+    wide = [x.repeat_interleave(heads // groups, 1) for x in (k, v)]
+    scores = q @ wide[0].transpose(-1, -2)
+    later = ~attention.causal_mask(length)
+    plain = (scores / size**0.5).masked_fill(later, -torch.inf)
+    weights = plain.softmax(-1)
+    result = candidate(q.clone(), k.clone(), v.clone())
+    expect.kind(result, Tensor)
+    given = {"q": q, "k": k, "v": v} if heads == 1 else f"q {tuple(q.shape)}, k and v {tuple(k.shape)}"
+    swapped = [x.repeat(1, heads // groups, 1, 1) for x in (k, v)]
+    turned = result.transpose(1, 2) if result.dim() == 4 else result
+    mixed = weights @ wide[1]
+    if turned.shape == mixed.shape and result.shape != mixed.shape:
+        expect.that(
+            False, f"Heads and places are exchanged: {tuple(result.shape)}.", given=given, expected=mixed, yours=result
+        )
+    expect.that(
+        tuple(result.shape) != tuple(weights.shape) or tuple(weights.shape) == tuple(mixed.shape),
+        "These are the weights; they still have to mix the values: `weights @ v`.",
+        given=given,
+        yours=result,
+    )
+    masked_after = (scores / size**0.5).softmax(-1).masked_fill(later, 0)
+    expect.close(
+        result,
+        grouped_query_attention(q, k, v),
+        "Not softmax(q k^T / sqrt(head_dim)) v with later keys left out.",
+        given=given,
+        mistakes={
+            "There is no causal mask: the first place already depends on the last.": (scores / size**0.5).softmax(-1)
+            @ wide[1],
+            "The mask is turned round: each place sees only itself and what comes after.": (
+                (scores / size**0.5).masked_fill(later.T, -torch.inf).softmax(-1) @ wide[1]
+            ),
+            "The scores are not divided by sqrt(head_dim).": scores.masked_fill(later, -torch.inf).softmax(-1)
+            @ wide[1],
+            "The scores are divided by head_dim; its root is wanted.": (scores / size)
+            .masked_fill(later, -torch.inf)
+            .softmax(-1)
+            @ wide[1],
+            "The scores are multiplied by sqrt(head_dim); divide.": (scores * size**0.5)
+            .masked_fill(later, -torch.inf)
+            .softmax(-1)
+            @ wide[1],
+            "Hidden scores are set to 0, which still has the weight exp(0) = 1. Write -inf.": (scores / size**0.5)
+            .masked_fill(later, 0)
+            .softmax(-1)
+            @ wide[1],
+            "The mask comes after the softmax: the weights no longer add up to 1. Mask the scores.": masked_after
+            @ wide[1],
+            "The softmax runs over the queries; each query shares its attention among the keys (`dim=-1`).": plain.softmax(
+                -2
+            ).nan_to_num()
+            @ wide[1],
+            "The softmax runs over the heads; it is over the keys (`dim=-1`).": plain.softmax(1).nan_to_num() @ wide[1],
+            "The softmax is missing: raw scores mix the values.": (scores / size**0.5).masked_fill(later, 0) @ wide[1],
+            "Keys and values are exchanged.": (q @ wide[1].transpose(-1, -2) / size**0.5)
+            .masked_fill(later, -torch.inf)
+            .softmax(-1)
+            @ wide[0],
+            "The keys are mixed; the values are to be.": weights @ wide[0],
+            "Key/value heads are dealt out in turn (0, 1, 0, 1). Neighbouring query heads share one: 0, 0, 1, 1, "
+            "as `repeat_interleave` gives.": (q @ swapped[0].transpose(-1, -2) / size**0.5)
+            .masked_fill(later, -torch.inf)
+            .softmax(-1)
+            @ swapped[1],
+            "Only the keys are given to the right query heads; the values are dealt out in turn (0, 1, 0, 1).": weights
+            @ swapped[1],
+            "All query heads use the first key/value head.": (
+                (q @ k[:, :1].transpose(-1, -2) / size**0.5).masked_fill(later, -torch.inf).softmax(-1) @ v[:, :1]
+            ),
+        },
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    """down(silu(gate(x)) * up(x)): x (..., hidden), gate and up (inner, hidden), down (hidden, inner)."""
+    return F.linear(F.silu(F.linear(x, gate)) * F.linear(x, up), down)
+
+
+@check(
+    "02.4",
+    title="The gated feed-forward network",
+    reference=swiglu,
+    difficulty=2,
+    minutes=6,
+    points=1,
+    asked="write Llama's feed-forward net; why three matrices?",
+    hints=[
+        "`nn.Linear` keeps its weight as (outputs, inputs), so the product is `x @ gate.T`.",
+        "silu(z) = z * sigmoid(z), `torch.nn.functional.silu`. It is applied to the gate alone: "
+        "`(silu(x @ gate.T) * (x @ up.T)) @ down.T`.",
+    ],
+)
+def check_swiglu(candidate: Callable[..., Tensor]) -> None:
+    x, gate, up, down = (2 * _noise(*shape, seed=n) for n, shape in enumerate([(2, 3, 4), (6, 4), (6, 4), (4, 6)], 10))
+    g, u = x @ gate.T, x @ up.T
+    expect.close(
+        candidate(x.clone(), gate.clone(), up.clone(), down.clone()),
+        swiglu(x, gate, up, down),
+        "Not down(silu(gate(x)) * up(x)).",
+        given={"x": x[:1], "gate": gate, "up": up, "down": down},
+        mistakes={
+            "The activation is on `up`; it belongs on `gate`.": (g * F.silu(u)) @ down.T,
+            "The activation is on both; `up` stays as it is.": (F.silu(g) * F.silu(u)) @ down.T,
+            "The activation is missing: two products of x and no silu.": (g * u) @ down.T,
+            "The activation is applied to the product; it belongs on `gate` alone.": F.silu(g * u) @ down.T,
+            "That is the sigmoid; silu is z * sigmoid(z).": (g.sigmoid() * u) @ down.T,
+            "That is ReLU (ReGLU); Llama takes silu.": (F.relu(g) * u) @ down.T,
+            "That is GELU (GeGLU); Llama takes silu.": (F.gelu(g) * u) @ down.T,
+            "That is GELU's approximation; Llama takes silu.": (F.gelu(g, approximate="tanh") * u) @ down.T,
+            "Gate and up are added; they are multiplied, number by number.": (F.silu(g) + u) @ down.T,
+            "`up` is not used.": F.silu(g) @ down.T,
+            "`gate` is not used.": F.silu(u) @ down.T,
+            "x is added; the block does that, outside of the network.": x + swiglu(x, gate, up, down),
+        },
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def count_parameters(config: DecoderConfig) -> int:
+    """How many parameters a decoder of these sizes has."""
+    return sum(counting.parameter_table(config).values())
+
+
+@check(
+    "02.5",
+    title="Count the parameters",
+    reference=count_parameters,
+    difficulty=3,
+    minutes=10,
+    points=2,
+    asked="how many parameters has Llama 3 8B? Show the sum",
+    hints=[
+        "The embedding is vocab_size * hidden_size. A tied head adds nothing, an untied one the same again.",
+        "A layer's attention: q and o are hidden * hidden, k and v hidden * (num_key_value_heads * head_dim). Its feed-forward "
+        "network: 3 * hidden * intermediate_size.",
+        "Each layer has two norms of hidden_size numbers, and one more stands before the head.",
+    ],
+)
+def check_count_parameters(candidate: Callable[[DecoderConfig], int]) -> None:
+    sizes = {"hidden_size": 24, "intermediate_size": 50, "num_hidden_layers": 3, "num_attention_heads": 4}
+    tied = DecoderConfig(vocab_size=101, num_key_value_heads=2, **sizes)
+    for config in (tied, replace(tied, tie_word_embeddings=False)):
+        h, m, layers, table, kv = 24, 50, 3, 101 * 24, 12
+        head = 0 if config.tie_word_embeddings else table
+        right = count_parameters(config)
+        untied = "an untied head" if head else "a tied head"
+        result = candidate(config)
+        expect.close(
+            result,
+            right,
+            "The sum is not right.",
+            given=f"vocabulary 101, hidden 24, inner 50, 3 layers, 4 heads, 2 key/value heads, {untied}",
+            mistakes={
+                "The tied head is counted; it is the embedding table itself." if not head else "A third table?": right
+                + table,
+                "The head has a table of its own when it is not tied."
+                if head
+                else "The embedding table is missing.": right - table,
+                "k and v are counted as large as q; they have num_key_value_heads * head_dim outputs.": right
+                + layers * 2 * h * (h - kv),
+                "k and v are missing, or one of them is counted for both.": right - layers * h * kv,
+                "k and v are missing.": right - layers * 2 * h * kv,
+                "The output matrix of attention (o) is missing.": right - layers * h * h,
+                "The feed-forward network has three matrices: gate, up and down.": right - layers * h * m,
+                "The last norm, before the head, is missing.": right - h,
+                "Each layer has two norms.": right - layers * h,
+                "The norms are missing.": right - (2 * layers + 1) * h,
+                "The norms of the layers are missing.": right - 2 * layers * h,
+                "The heads' norms? Each norm has hidden_size numbers, a scale and no shift.": right
+                + (2 * layers + 1) * h,
+                "Biases are counted; Llama's linear layers have none.": right + layers * (2 * h + 2 * kv + 2 * m + h),
+                "Only one layer is counted.": table + head + h + (right - table - head - h) // layers,
+                "The embedding is missing.": right - table - head,
+                "Head sizes are mixed up: each of k and v has num_key_value_heads * head_dim outputs, not num_key_value_heads.": right
+                - layers * 2 * h * (kv - 2),
+            },
+            rtol=1e-9,
+            atol=0.0,
+        )
+    one = replace(tied, num_key_value_heads=1, num_hidden_layers=2)
+    expect.close(
+        candidate(one),
+        count_parameters(one),
+        "Right for two key/value heads and three layers, wrong for one and two. Is a number written in that belongs to the config?",
+        given="the tied case with 1 key/value head and 2 layers",
+        rtol=1e-9,
+        atol=0.0,
+    )

@@ -1,0 +1,399 @@
+"""Planted bugs and other right answers of chapter 01."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+import torch
+
+
+def _grams(words, n):
+    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+
+
+def sim_dice(first, second, n):
+    a, b = set(_grams(first, n)), set(_grams(second, n))
+    return 2 * len(a & b) / (len(a) + len(b))
+
+
+def sim_first(first, second, n):
+    a, b = set(_grams(first, n)), set(_grams(second, n))
+    return len(a & b) / len(a)
+
+
+def sim_sum(first, second, n):
+    a, b = set(_grams(first, n)), set(_grams(second, n))
+    return len(a & b) / (len(a) + len(b))
+
+
+def sim_one_short(first, second, n):
+    a, b = ({tuple(w[i : i + n]) for i in range(len(w) - n)} for w in (first, second))
+    return len(a & b) / max(1, len(a | b))
+
+
+def sim_words(first, second, n):
+    return len(set(first) & set(second)) / len(set(first) | set(second))
+
+
+def sim_bags(first, second, n):
+    a, b = Counter(_grams(first, n)), Counter(_grams(second, n))
+    return (a & b).total() / (a | b).total()
+
+
+def sim_ends(first, second, n):
+    a, b = ({tuple(w[i : i + n]) for i in range(len(w))} for w in (first, second))
+    return len(a & b) / len(a | b)
+
+
+def sim_distance(first, second, n):
+    a, b = set(_grams(first, n)), set(_grams(second, n))
+    return 1 - len(a & b) / len(a | b)
+
+
+def sim_characters(first, second, n):
+    one, other = " ".join(first), " ".join(second)
+    a, b = ({w[i : i + n] for i in range(len(w) - n + 1)} for w in (one, other))
+    return len(a & b) / len(a | b)
+
+
+def sim_joined(first, second, n):
+    a, b = ({" ".join(w[i : i + n]) for i in range(len(w) - n + 1)} for w in (first, second))
+    shared = sum(gram in b for gram in a)
+    return torch.tensor(shared / (len(a) + len(b) - shared))
+
+
+def sim_zip(first, second, n):
+    a, b = (set(zip(*(words[i:] for i in range(n)), strict=False)) for words in (first, second))
+    return len(a.intersection(b)) / len(a.union(b))
+
+
+def minhash_max(hashes, a, b, prime):
+    return ((hashes[:, None] * a + b) % prime).max(0).values
+
+
+def minhash_without_prime(hashes, a, b, prime):
+    return (hashes[:, None] * a + b).min(0).values
+
+
+def minhash_prime_late(hashes, a, b, prime):
+    return (hashes[:, None] * a + b).min(0).values % prime
+
+
+def minhash_over_functions(hashes, a, b, prime):
+    return ((hashes[:, None] * a + b) % prime).min(1).values
+
+
+def minhash_place(hashes, a, b, prime):
+    return ((hashes[:, None] * a + b) % prime).argmin(0)
+
+
+def minhash_item(hashes, a, b, prime):
+    return hashes[((hashes[:, None] * a + b) % prime).argmin(0)]
+
+
+def minhash_no_offset(hashes, a, b, prime):
+    return ((hashes[:, None] * a) % prime).min(0).values
+
+
+def minhash_smallest_item(hashes, a, b, prime):
+    return (hashes.min() * a + b) % prime
+
+
+def minhash_table(hashes, a, b, prime):
+    return (hashes[:, None] * a + b) % prime
+
+
+def minhash_float(hashes, a, b, prime):
+    return ((hashes[:, None].float() * a + b) % prime).min(0).values
+
+
+def minhash_by_loop(hashes, a, b, prime):
+    signature = []
+    for k in range(len(a)):
+        signature.append(min((int(a[k]) * int(x) + int(b[k])) % prime for x in hashes))
+    return torch.tensor(signature)
+
+
+def minhash_outer(hashes, a, b, prime):
+    return torch.remainder(torch.outer(a, hashes) + b[:, None], prime).amin(1)
+
+
+def minhash_list(hashes, a, b, prime):
+    return [min((x * y + z) % prime for x in hashes.tolist()) for y, z in zip(a.tolist(), b.tolist(), strict=True)]
+
+
+def drop_both(pairs, count):
+    return sorted({i for pair in pairs for i in pair})
+
+
+def drop_larger(pairs, count):
+    return sorted({max(pair) for pair in pairs})
+
+
+def drop_second(pairs, count):
+    return sorted({second for _, second in pairs})
+
+
+def drop_kept(pairs, count):
+    gone = set(drop_by_search(pairs, count))
+    return [i for i in range(count) if i not in gone]
+
+
+def drop_one_by_one(pairs, count):
+    gone = set()
+    for one, other in pairs:
+        if one not in gone and other not in gone:
+            gone.add(max(one, other))
+    return sorted(gone)
+
+
+def drop_once(pairs, count):
+    first = list(range(count))
+    for one, other in pairs:
+        first[max(one, other)] = min(first[one], first[other])
+    return [i for i in range(count) if first[i] != i]
+
+
+def drop_first(pairs, count):
+    return sorted({min(pair) for pair in pairs})
+
+
+def drop_unsorted(pairs, count):
+    return set(drop_by_search(pairs, count))
+
+
+def drop_by_search(pairs, count):
+    beside = defaultdict(set)
+    for one, other in pairs:
+        beside[one].add(other)
+        beside[other].add(one)
+    seen, gone = set(), []
+    for start in range(count):
+        if start in seen:
+            continue
+        stack = [start]
+        seen.add(start)
+        while stack:
+            for other in beside[stack.pop()]:
+                if other not in seen:
+                    seen.add(other)
+                    gone.append(other)
+                    stack.append(other)
+    return sorted(gone)
+
+
+def drop_by_relabelling(pairs, count):
+    group = list(range(count))
+    for one, other in pairs:
+        low, high = min(group[one], group[other]), max(group[one], group[other])
+        group = [low if g == high else g for g in group]
+    return tuple(i for i in range(count) if group[i] != i)
+
+
+def _bpe(words, merges, *, weigh=True, tie="age", smallest=2, greedy=True, everywhere=True, rarest=False):
+    split = {tuple(word): count for word, count in words.items()}
+    vocabulary, done = sorted({c for w in words for c in w}), []
+    while len(done) < merges:
+        pairs = Counter()
+        for tokens, count in split.items():
+            for pair in zip(tokens, tokens[1:], strict=False):
+                pairs[pair] += count if weigh else 1
+        if not pairs:
+            break
+        if tie == "age":
+            best = min(pairs, key=lambda p: (-pairs[p], vocabulary.index(p[0]), vocabulary.index(p[1])))
+        elif tie == "first":
+            best = max(pairs, key=pairs.get)
+        else:
+            best = max(pairs, key=lambda p: (pairs[p], p))
+        if rarest:
+            best = min(pairs, key=pairs.get)
+        if pairs[best] < smallest:
+            break
+        done.append(best)
+        if "".join(best) not in vocabulary:
+            vocabulary.append("".join(best))
+        joined = {}
+        for number, (tokens, count) in enumerate(split.items()):
+            new, i = [], 0
+            while i < len(tokens):
+                if tokens[i : i + 2] == best and (everywhere or number == 0):
+                    new.append("".join(best))
+                    i += 2 if greedy else 1
+                else:
+                    new.append(tokens[i])
+                    i += 1
+            joined[tuple(new)] = count
+        split = joined
+    return done
+
+
+def bpe_unweighted(words, merges):
+    return _bpe(words, merges, weigh=False)
+
+
+def bpe_last_of_ties(words, merges):
+    return _bpe(words, merges, tie="largest")
+
+
+def bpe_first_seen(words, merges):
+    return _bpe(words, merges, tie="first")
+
+
+def bpe_singles(words, merges):
+    return _bpe(words, merges, smallest=1)
+
+
+def bpe_not_recounted(words, merges):
+    pairs = Counter()
+    for word, count in words.items():
+        for pair in zip(word, word[1:], strict=False):
+            pairs[pair] += count
+    return sorted(pairs, key=lambda p: (-pairs[p], p))[:merges]
+
+
+def bpe_overlapping(words, merges):
+    return _bpe(words, merges, greedy=False)
+
+
+def bpe_one_word(words, merges):
+    return _bpe(words, merges, everywhere=False)
+
+
+def bpe_rarest(words, merges):
+    return _bpe(words, merges, rarest=True, smallest=1)
+
+
+def bpe_tokens(words, merges):
+    return ["".join(pair) for pair in _bpe(words, merges)]
+
+
+def bpe_one_too_many(words, merges):
+    return _bpe(words, merges + 1)
+
+
+def bpe_lists(words, merges):
+    return [list(pair) for pair in _bpe(words, merges)]
+
+
+def bpe_by_ids(words, merges):
+    names = sorted({c for w in words for c in w})
+    rows = [([names.index(c) for c in w], count) for w, count in words.items()]
+    done = []
+    for _ in range(merges):
+        counts = defaultdict(int)
+        for ids, count in rows:
+            for i in range(len(ids) - 1):
+                counts[ids[i], ids[i + 1]] += count
+        if not counts or max(counts.values()) < 2:
+            break
+        top = max(counts.values())
+        left, right = min(pair for pair, count in counts.items() if count == top)
+        done.append((names[left], names[right]))
+        token = names[left] + names[right]
+        if token not in names:
+            names.append(token)
+        for ids, _ in rows:
+            i = 0
+            while i < len(ids) - 1:
+                if ids[i] == left and ids[i + 1] == right:
+                    ids[i : i + 2] = [names.index(token)]
+                i += 1
+    return done
+
+
+def _pack(lengths, row_length, *, sort=True, strict=False, last_only=False, fullest=True):
+    rows, room = [], []
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i]) if sort else range(len(lengths))
+    for i in order:
+        candidates = range(len(rows))[-1:] if last_only else range(len(rows))
+        fitting = [r for r in candidates if (room[r] > lengths[i] if strict else room[r] >= lengths[i])]
+        if fitting:
+            r = min(fitting, key=lambda r: room[r]) if fullest else fitting[0]
+            rows[r].append(i)
+            room[r] -= lengths[i]
+        else:
+            rows.append([i])
+            room.append(row_length - lengths[i])
+    return rows
+
+
+def pack_unsorted(lengths, row_length):
+    return _pack(lengths, row_length, sort=False)
+
+
+def pack_strict(lengths, row_length):
+    return _pack(lengths, row_length, strict=True)
+
+
+def pack_next_fit(lengths, row_length):
+    return _pack(lengths, row_length, last_only=True)
+
+
+def pack_alone(lengths, row_length):
+    return [[i] for i in range(len(lengths))]
+
+
+def pack_overfull(lengths, row_length):
+    rows, filled = [[]], 0
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if filled >= row_length:
+            rows.append([])
+            filled = 0
+        rows[-1].append(i)
+        filled += lengths[i]
+    return rows
+
+
+def pack_forgets_last(lengths, row_length):
+    return _pack(lengths, row_length)[:-1]
+
+
+def pack_lengths(lengths, row_length):
+    return [[lengths[i] for i in row] for row in _pack(lengths, row_length)]
+
+
+def pack_sorts_argument(lengths, row_length):
+    lengths.sort(reverse=True)
+    return _pack(lengths, row_length)
+
+
+def pack_empty_rows(lengths, row_length):
+    return [*_pack(lengths, row_length), []]
+
+
+def pack_first_fit(lengths, row_length):
+    return _pack(lengths, row_length, fullest=False)
+
+
+def pack_tuples(lengths, row_length):
+    return tuple(tuple(reversed(row)) for row in reversed(_pack(lengths, row_length)))
+
+
+BUGS = {
+    "01.1": [
+        sim_dice, sim_first, sim_sum, sim_one_short, sim_words, sim_bags, sim_ends, sim_distance, sim_characters,
+    ],
+    "01.2": [
+        minhash_max, minhash_without_prime, minhash_prime_late, minhash_over_functions, minhash_place, minhash_item,
+        minhash_no_offset, minhash_smallest_item, minhash_table, minhash_float,
+    ],
+    "01.3": [
+        drop_both, drop_larger, drop_second, drop_kept, drop_one_by_one, drop_once, drop_first, drop_unsorted,
+    ],
+    "01.4": [
+        bpe_unweighted, bpe_last_of_ties, bpe_first_seen, bpe_singles, bpe_not_recounted, bpe_overlapping, bpe_one_word,
+        bpe_rarest, bpe_tokens, bpe_one_too_many,
+    ],
+    "01.5": [
+        pack_unsorted, pack_strict, pack_next_fit, pack_alone, pack_overfull, pack_forgets_last, pack_lengths,
+        pack_sorts_argument, pack_empty_rows,
+    ],
+}  # fmt: skip
+RIGHT = {
+    "01.1": [sim_joined, sim_zip],
+    "01.2": [minhash_by_loop, minhash_outer, minhash_list],
+    "01.3": [drop_by_search, drop_by_relabelling],
+    "01.4": [bpe_lists, bpe_by_ids],
+    "01.5": [pack_first_fit, pack_tuples],
+}

@@ -28,8 +28,8 @@ QUESTIONS = [
             "{01.near_precision:.0%} of what I dropped was planted."
         ),
         deep=(
-            "Shingles are runs of n words as a set; J = |A and B| / |A or B|. Under a random order the two sets have the same first element with probability J, so K random hash functions give an estimate with standard error sqrt(J(1-J)/K); mine was off by "
-            "{01.minhash_hand:.2f} of that, datasketch by {01.minhash_library:.2f}. With B bands of R rows two documents meet with probability 1 - (1 - s^R)^B: choose B and R so that the steep part lies a little below the threshold, and verify "
+            "Shingles are runs of n words as a set; J = |A and B| / |A or B|. Under a random order the two sets have the same first element with probability J, so K random hash functions give an estimate with standard error sqrt(J(1-J)/K); measured over many pairs, mine and "
+            "that of datasketch spread just about as far. With B bands of R rows two documents meet with probability 1 - (1 - s^R)^B: choose B and R so that the steep part lies a little below the threshold, and verify "
             "exactly. Then connected components, one of each stays. Short n forgives too much, long n too little; short documents need a lower threshold. Besides documents there are repeated *substrings*, found with a suffix array (Lee et al., arXiv 2107.06499)."
         ),
         topics=("A23", "F6"),

@@ -78,7 +78,7 @@ clean:
 
 # The learner's environment, and the one that has the tools for testing and authoring as well.
 $(VENV)/.installed-lab: $(RUN) pyproject.toml constraints.txt
-	$(INSTALL) -e ".[evaluation]"
+	$(INSTALL) -e ".[chapters]"
 	@touch $@
 
 $(VENV)/.installed-dev: $(RUN) pyproject.toml constraints.txt

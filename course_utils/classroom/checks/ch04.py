@@ -1,0 +1,353 @@
+"""Checks of chapter 04: ZeRO's arithmetic, recomputation, unequal micro-batches, clipping over shards, and compute-optimal sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import sqrt
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from course_utils.classroom.engine import check, expect
+from course_utils.training import memory
+from course_utils.training.scaling_law import compute_optimal
+
+
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    """Bytes of weights, gradients and AdamW's state on each rank, mixed precision."""
+    state = memory.state_bytes(parameters, ranks=ranks, stage=stage)
+    return state.weights + state.gradients + state.optimizer
+
+
+@check(
+    "04.1",
+    title="Memory on each rank, by ZeRO stage",
+    reference=bytes_per_rank,
+    difficulty=2,
+    minutes=8,
+    points=2,
+    asked="how much memory does training 7 B take? And with ZeRO-3?",
+    hints=[
+        "One parameter costs 2 bytes (weight) + 2 (gradient) + 12 (optimizer: float32 copy and two moments).",
+        "Stage 1 divides the 12 by the number of ranks, stage 2 also the gradient's 2, stage 3 all 16. Stage 0 divides nothing.",
+        "`weights = 2 / ranks if stage >= 3 else 2`, and so on for gradients (2) and optimizer (1).",
+    ],
+)
+def check_bytes_per_rank(candidate: Callable[[int, int, int], float]) -> None:
+    for n, ranks, stage in ((1000, 1, 0), (1000, 4, 0), (1000, 4, 1), (1000, 4, 2), (1000, 4, 3), (7_000_000, 8, 3)):
+        wanted = bytes_per_rank(n, ranks, stage)
+        per = [2, 2, 12]
+        shards = {0: 0, 1: 1, 2: 2, 3: 3}[stage]
+        forward = [size / ranks if place < shards else size for place, size in enumerate(per)]
+        mistakes = {
+            "That is the whole job; each rank holds a part.": 16.0 * n if stage else 16.0 * n * ranks,
+            "The optimizer keeps 12 bytes: a float32 copy of the weight beside the two moments; 8 leaves the copy out.": (
+                n
+                * ((2 / ranks if stage > 2 else 2) + (2 / ranks if stage > 1 else 2) + (8 / ranks if stage > 0 else 8))
+            ),
+            "Stage 1 shards the optimizer's state first, because it is the largest part; then gradients, then weights.": n
+            * sum(forward),
+            "Everything is divided at every stage; only stage 3 shards all of it.": 16.0 * n / ranks,
+            "Stage 3 shards the weights too.": n * (2 + 14 / ranks) if stage == 3 else -1.0,
+            "Stage 2 shards the gradients too.": n * (4 + 12 / ranks) if stage == 2 else -1.0,
+            "The ranks of stage 0 hold everything each: copies do not share memory.": 16.0 * n / ranks
+            if stage == 0
+            else -1.0,
+            "Those are 4 bytes for weights and gradients; in mixed precision they take 2.": n
+            * ((4 / ranks if stage > 2 else 4) + (4 / ranks if stage > 1 else 4) + (8 / ranks if stage > 0 else 8)),
+        }
+        expect.close(
+            candidate(n, ranks, stage),
+            wanted,
+            "Not the bytes that lie on one rank.",
+            given={"parameters": n, "ranks": ranks, "stage": stage},
+            mistakes={why: value for why, value in mistakes.items() if abs(value - wanted) > 1e-6 * wanted},
+        )
+
+
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    """Peak bytes of activations with one kept input per segment of ``every`` layers."""
+    return memory.chain_bytes(layers, every, boundary, inside)
+
+
+@check(
+    "04.2",
+    title="What checkpointing keeps",
+    reference=checkpointed_bytes,
+    difficulty=2,
+    minutes=8,
+    points=2,
+    asked="what does activation checkpointing save, at what cost?",
+    hints=[
+        "There are ceil(layers / every) segments, and each keeps the input of its first layer.",
+        "While the backward pass is in a segment, all of that segment's layers hold their inner activations at once.",
+        "`ceil(layers / every) * boundary + min(every, layers) * inside`.",
+    ],
+)
+def check_checkpointed_bytes(candidate: Callable[[int, int, float, float], float]) -> None:
+    for layers, every, boundary, inside in (
+        (4, 1, 1.0, 10.0),
+        (12, 3, 2.0, 20.0),
+        (10, 4, 1.0, 7.0),
+        (6, 8, 3.0, 11.0),
+    ):
+        wanted = memory.chain_bytes(layers, every, boundary, inside)
+        segments = -(-layers // every)
+        mistakes = {
+            "The last segment may be shorter than the others, and keeps its input too: round up.": layers
+            // every
+            * boundary
+            + min(every, layers) * inside,
+            "The division is not rounded: there are whole segments.": layers / every * boundary
+            + min(every, layers) * inside,
+            "The segment that is computed again holds `inside` for each of its layers.": segments * boundary + inside,
+            "A segment has no more layers than the model.": segments * boundary + every * inside,
+            "Only the kept inputs are counted; in the backward pass one segment's inner activations come on top.": segments
+            * boundary,
+            "That is without checkpointing: all layers keep everything.": layers * inside,
+            "Every layer's input is kept; only the first of each segment is.": layers * boundary
+            + min(every, layers) * inside,
+            "All segments keep their inner activations; only one at a time is computed again.": segments
+            * (boundary + min(every, layers) * inside),
+        }
+        expect.close(
+            candidate(layers, every, boundary, inside),
+            wanted,
+            "Not the peak of kept inputs and one recomputed segment.",
+            given={"layers": layers, "every": every, "boundary": boundary, "inside": inside},
+            mistakes={why: value for why, value in mistakes.items() if value != wanted},
+        )
+
+
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    """Add up gradients so that they equal those of all micro-batches as one batch; returns the mean loss."""
+    tokens = sum(int((labels != -100).sum()) for _, labels in micro_batches)
+    total = 0.0
+    for inputs, labels in micro_batches:
+        loss = F.cross_entropy(model(inputs).flatten(0, -2), labels.flatten(), ignore_index=-100, reduction="sum")
+        (loss / tokens).backward()
+        total += loss.item() / tokens
+    return total
+
+
+def _gradient(model: nn.Module) -> Tensor:
+    return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+@check(
+    "04.3",
+    title="Accumulation with unequal token counts",
+    reference=accumulate,
+    difficulty=3,
+    minutes=12,
+    points=3,
+    asked="implement gradient accumulation that equals the large batch",
+    mutates=True,
+    hints=[
+        "The large batch's loss is one mean over all labels that count. Count them first, over all micro-batches.",
+        "Each micro-batch adds the *sum* of its losses, divided by that total: `reduction='sum'`.",
+        "`(loss_sum / tokens).backward()` in the loop; `.grad` adds up by itself. Skip labels of -100.",
+    ],
+)
+def check_accumulate(candidate: Callable[[nn.Module, list[tuple[Tensor, Tensor]]], float]) -> None:
+    draw = torch.Generator().manual_seed(4)
+    weight = torch.randn(5, 3, generator=draw)
+    data = []
+    for rows, hidden in ((1, 0), (3, 2), (2, 5)):
+        labels = torch.randint(5, (rows, 4), generator=draw)
+        labels.flatten()[:hidden] = -100
+        data.append((torch.randn(rows, 4, 3, generator=draw), labels))
+
+    def fresh() -> nn.Module:
+        model = nn.Linear(3, 5, bias=False)
+        with torch.no_grad():
+            model.weight.copy_(weight)
+        return model
+
+    def pieces(weights: list[float]) -> tuple[Tensor, float]:
+        model, value = fresh(), 0.0
+        for (inputs, labels), w in zip(data, weights, strict=True):
+            loss = (
+                F.cross_entropy(model(inputs).flatten(0, -2), labels.flatten(), ignore_index=-100, reduction="sum") * w
+            )
+            loss.backward()
+            value += loss.item()
+        return _gradient(model), value
+
+    counts = [int((labels != -100).sum()) for _, labels in data]
+    rows = [len(labels) for _, labels in data]
+    total = sum(counts)
+    right, loss = pieces([1 / total] * 3)
+    model = fresh()
+    yours = candidate(model, [(x.clone(), y.clone()) for x, y in data])
+    given = f"three micro-batches with {counts} labels that count"
+    expect.that(
+        model.weight.grad is not None, "No gradient was left: call backward() on each micro-batch.", given=given
+    )
+    wrong = {
+        "The mean of means: a micro-batch with few tokens counts as much as one with many. Divide every sum by the total count.": pieces(
+            [1 / (c * 3) for c in counts]
+        )[0],
+        "The means are added up and not divided: the gradient is too large.": pieces([1 / c for c in counts])[0],
+        "The sums are not divided by the number of tokens.": pieces([1.0] * 3)[0],
+        "Weighted by rows; labels of -100 do not count, so weigh by tokens.": pieces(
+            [r / sum(rows) / c for r, c in zip(rows, counts, strict=True)]
+        )[0],
+        "Divided by all places, those with the label -100 too.": pieces([1 / (4 * sum(rows))] * 3)[0],
+        "Only the last micro-batch is left in the gradient; do not zero it in between.": pieces([0, 0, 1 / total])[0],
+        "Only the last micro-batch is left in the gradient, and as a mean of its own.": pieces([0, 0, 1 / counts[2]])[
+            0
+        ],
+    }
+    expect.close(_gradient(model), right, "The gradient is not that of the large batch.", given=given, mistakes=wrong)
+    expect.that(
+        torch.equal(model.weight.detach(), weight),
+        "The weights were changed; only gradients are asked for.",
+        given=given,
+    )
+    expect.close(
+        yours,
+        loss,
+        "The returned loss is not the mean over all tokens.",
+        given=given,
+        mistakes={
+            "The returned loss is the mean of the micro-batches' means.": pieces([1 / (c * 3) for c in counts])[1],
+            "The returned loss is the sum over all tokens.": pieces([1.0] * 3)[1],
+            "The returned loss is that of the last micro-batch.": pieces([0, 0, 1 / counts[2]])[1],
+        },
+    )
+
+
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    """Clip by the norm of all shards of all ranks together."""
+    norm = sqrt(sum(float(g.double().square().sum()) for rank in shards for g in rank))
+    scale = min(1.0, max_norm / (norm + 1e-6))
+    return [[g * scale for g in rank] for rank in shards], norm
+
+
+@check(
+    "04.4",
+    title="Clip a gradient that is spread over ranks",
+    reference=clip_shards,
+    difficulty=2,
+    minutes=8,
+    points=2,
+    asked="how does gradient clipping work under FSDP?",
+    hints=[
+        "Each rank can only sum the squares of its own shards. What has to travel between ranks is one number.",
+        "Add the sums of squares over the ranks (an all-reduce), and take the root *after* that.",
+        "`scale = min(1, max_norm / norm)`, the same on every rank.",
+    ],
+)
+def check_clip_shards(candidate: Callable[..., tuple[list[list[Tensor]], float]]) -> None:
+    big = [[torch.tensor([3.0, 0.0]), torch.tensor([[0.0]])], [torch.tensor([4.0]), torch.tensor([[12.0, 0.0]])]]
+    small = [[torch.tensor([0.3])], [torch.tensor([-0.4])]]
+    uneven = [[torch.tensor([3.0])], [torch.tensor([4.0])], [torch.zeros(0)]]
+    for shards, limit in ((big, 1.0), (small, 1.0), (uneven, 2.0)):
+        given = {"shards": [[g.tolist() for g in rank] for rank in shards], "max_norm": limit}
+        result = candidate([[g.clone() for g in rank] for rank in shards], limit)
+        expect.that(
+            isinstance(result, tuple | list) and len(result) == 2,
+            "Two things are wanted: `return clipped, norm`.",
+            given=given,
+        )
+        wanted, norm = clip_shards(shards, limit)
+        norms = [sqrt(sum(float(g.square().sum()) for g in rank)) for rank in shards]
+        flat = torch.cat([g.flatten() for rank in shards for g in rank])
+        value = float(result[1])
+        mistakes = {
+            "The norms of the ranks are added; add their squares, and take the root at the end.": sum(norms),
+            "That is the norm of one rank's part; all ranks share one norm.": max(norms),
+            "That is the first rank's norm; all ranks share one norm.": norms[0],
+            "The root is missing: this is the sum of squares.": norm**2,
+            "The norm is divided by the number of ranks; shards are parts, not copies to be averaged.": norm
+            / len(shards),
+            "Those are sums of absolute values, not of squares.": float(flat.abs().sum()),
+            "Returned is the norm after clipping; the norm before it is asked for.": min(norm, limit),
+        }
+        expect.close(
+            value,
+            norm,
+            "Not the norm of the whole gradient.",
+            given=given,
+            rtol=1e-4,
+            mistakes={why: wrong for why, wrong in mistakes.items() if abs(wrong - norm) > 1e-3},
+        )
+        expect.that(
+            len(result[0]) == len(shards) and all(len(a) == len(b) for a, b in zip(result[0], shards, strict=True)),
+            "The clipped shards do not have the form of the given ones: a list for each rank, a tensor for each shard.",
+            given=given,
+        )
+        yours = torch.cat([g.flatten() for rank in result[0] for g in rank])
+        own = [g.flatten() * min(1.0, limit / (n + 1e-6)) for rank, n in zip(shards, norms, strict=True) for g in rank]
+        wrong = {
+            "Each rank clips by its own norm: the parts are scaled differently, and the direction of the gradient is lost.": torch.cat(
+                own
+            ),
+            "The gradients came back unscaled.": flat,
+            "Scaled up to max_norm, though the norm was below it.": flat * limit / norm,
+            "Values are clamped one by one; that changes the direction.": flat.clamp(-limit, limit),
+        }
+        right = torch.cat([g.flatten() for rank in wanted for g in rank])
+        expect.close(
+            yours,
+            right,
+            "Not every shard scaled by the same min(1, max_norm / norm).",
+            given=given,
+            rtol=1e-4,
+            mistakes={why: w for why, w in wrong.items() if not torch.allclose(w, right, rtol=1e-3)},
+        )
+
+
+@check(
+    "04.5",
+    title="A model for a budget",
+    reference="course_utils.training.scaling_law:compute_optimal",
+    difficulty=1,
+    minutes=6,
+    points=1,
+    asked="you have 1e24 FLOPs: how large a model, and how many tokens?",
+    hints=[
+        "Training takes about 6 N D operations for N parameters and D tokens.",
+        "Put D = ratio * N into it: flops = 6 * ratio * N**2.",
+        "`parameters = (flops / (6 * tokens_per_parameter)) ** 0.5`.",
+    ],
+)
+def check_compute_optimal(candidate: Callable[[float, float], tuple[float, float]]) -> None:
+    for flops, ratio in ((4.8e3, 20.0), (5.76e23, 20.0), (6e20, 100.0)):
+        given = {"flops": flops, "tokens_per_parameter": ratio}
+        result = candidate(flops, ratio)
+        expect.that(
+            isinstance(result, tuple | list) and len(result) == 2,
+            "Two numbers are wanted: `return parameters, tokens`.",
+            given=given,
+        )
+        n, d = compute_optimal(flops, ratio)
+        expect.close(
+            result[0],
+            n,
+            "Not the parameters that this budget trains.",
+            given=given,
+            mistakes={
+                "The two are swapped: parameters first.": d,
+                "Training costs 6 operations per parameter and token; 2 is the forward pass alone.": sqrt(
+                    flops / (2 * ratio)
+                ),
+                "The 6 is missing: a token costs six operations per parameter.": sqrt(flops / ratio),
+                "The root is missing: N stands twice in 6 N D, because D = ratio * N.": flops / (6 * ratio),
+                "The ratio is missing under the root.": sqrt(flops / 6),
+                "The ratio stands on the wrong side: D = ratio * N.": sqrt(flops * ratio / 6),
+            },
+        )
+        expect.close(
+            result[1],
+            d,
+            "Not the tokens that go with these parameters.",
+            given=given,
+            mistakes={
+                "These are parameters / ratio; tokens are ratio * parameters.": n / ratio,
+                "These are as many tokens as parameters.": n,
+                "flops / parameters leaves out the 6.": flops / n,
+            },
+        )

@@ -21,6 +21,8 @@ NAMELESS = (
     "The values are not the expected ones.",
     "The result is not the expected one.",
     "The value is not the expected",
+    "The result holds NaN",
+    "The result is NaN",
 )
 
 

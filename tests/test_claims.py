@@ -116,6 +116,26 @@ def test_badly_written_claims(arguments, keywords, message):
     assert not (settings.home() / claims.FILE).exists()
 
 
+@pytest.mark.parametrize(
+    ("value", "bound", "row"),
+    [
+        (4.12695, {"between": (4.126, 4.128)}, "4.127  (between 4.126 and 4.128)"),
+        (1.0, {"between": (0.999, 1.001)}, "1  (between 0.999 and 1.001)"),
+        (1.19996, {"at_least": 1.2}, "1.19996  (at least 1.2)"),
+        (12345.6, {"at_most": 12346.2}, "12,345.6  (at most 12,346.2)"),
+        (0.5, {"at_least": 0.5}, "0.5  (at least 0.5)"),
+        (float("nan"), {"at_most": 1}, "nan  (at most 1)"),
+    ],
+)
+def test_different_numbers_are_shown_with_different_digits(value, bound, row, monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_PROFILE", "smoke")
+    claim("06.x", "text", value, **bound)
+    assert f"measured  {row}\n" in capsys.readouterr().out
+    claims_table("06")
+    shown = capsys.readouterr().out
+    assert row.replace("  ", " ") in shown
+
+
 def test_a_full_disk_does_not_hide_the_claim(monkeypatch, capsys):
     def full(path, record):
         raise OSError(28, "No space left on device")

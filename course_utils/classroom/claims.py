@@ -67,7 +67,7 @@ def claim(
     except OSError as error:
         unsaved = f"This row could not be saved: {error}."
     enforced = profile in ENFORCED
-    row = f"{format_value(number)}  ({describe_bound(bound)})"
+    row = "{}  ({})".format(*_row(number, bound))
     notes = [unsaved] if unsaved else []
     if not holds and not enforced:
         notes.append(
@@ -140,25 +140,36 @@ def _to_json(value: float | bool) -> float | str | bool:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def format_value(value: Any) -> str:
-    """A measured value as text: three significant digits, whole numbers whole."""
+def format_value(value: Any, digits: int = 3) -> str:
+    """A measured value as text: ``digits`` significant digits, whole numbers whole."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):  # nan and inf, as they are stored
         return value
     if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e15):
         return f"{int(value):,}"
-    return f"{value:,.0f}" if abs(value) >= 1000 and math.isfinite(value) else f"{value:.3g}"
+    large = abs(value) >= 1000 and math.isfinite(value)
+    return f"{value:,.{digits - 3}f}" if large else f"{value:.{digits}g}"
 
 
-def describe_bound(bound: dict[str, Any]) -> str:
+def describe_bound(bound: dict[str, Any], digits: int = 3) -> str:
     """A bound as text: 'at least 1.2'."""
     if "between" in bound:
-        return "between {} and {}".format(*(format_value(limit) for limit in bound["between"]))
+        return "between {} and {}".format(*(format_value(limit, digits) for limit in bound["between"]))
     for name in ("at_least", "at_most"):
         if name in bound:
-            return f"{name.replace('_', ' ')} {format_value(bound[name])}"
+            return f"{name.replace('_', ' ')} {format_value(bound[name], digits)}"
     return "must be yes"
+
+
+def _row(value: Any, bound: dict[str, Any]) -> tuple[str, str]:
+    """Value and bound as text, with as many digits (at most 8) as keep different numbers apart."""
+    limits = [limit for part in bound.values() for limit in (part if isinstance(part, list) else [part])]
+    numbers = {n for n in (value, *limits) if isinstance(n, (int, float)) and not isinstance(n, bool)}
+    digits = 3
+    while digits < 8 and len({format_value(number, digits) for number in numbers}) < len(numbers):
+        digits += 1
+    return format_value(value, digits), describe_bound(bound, digits)
 
 
 def recorded(chapter: str | None = None, profile: str | None = None) -> dict[str, dict[str, Any]]:
@@ -191,8 +202,9 @@ class ClaimsTable:
             return f"No claim has been measured on the {self.profile} profile yet. Run the cells above."
         width = max(len(record["id"]) for record in self.records)
         return "\n".join(
-            f"{'✓' if r['holds'] else '✗'} {r['id'].ljust(width)}  {format_value(r['value'])} "
-            f"({describe_bound(r['bound'])})  {r['text']}"
+            f"{'✓' if r['holds'] else '✗'} {r['id'].ljust(width)}  "
+            + "{} ({})".format(*_row(r["value"], r["bound"]))
+            + f"  {r['text']}"
             for r in self.records
         )
 
@@ -208,8 +220,8 @@ class ClaimsTable:
                 "center", f'<strong style="color: {colour[bool(r["holds"])]}">{"✓" if r["holds"] else "✗"}</strong>'
             )
             + cell.format("left", html.escape(str(r["text"])))
-            + cell.format("right", f"<strong>{html.escape(format_value(r['value']))}</strong>")
-            + cell.format("left", html.escape(describe_bound(r["bound"])))
+            + cell.format("right", f"<strong>{html.escape(_row(r['value'], r['bound'])[0])}</strong>")
+            + cell.format("left", html.escape(_row(r["value"], r["bound"])[1]))
             + cell.format("left", f'<code style="font-size: 12px">{html.escape(r["id"])}</code>')
             + "</tr>"
             for r in self.records

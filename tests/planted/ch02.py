@@ -46,6 +46,22 @@ def norm_over_second_axis(x, weight, eps):
     return x * (x.square().mean(1, keepdim=True) + eps).rsqrt() * weight
 
 
+def norm_fixed_eps(x, weight, eps):
+    return x * (x.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * weight
+
+
+def norm_by_var(x, weight, eps):
+    return x / (x.var(-1, keepdim=True) + eps).sqrt() * weight
+
+
+def norm_by_std(x, weight, eps):
+    return x / (x.std(-1, keepdim=True) + eps) * weight
+
+
+def norm_like_gemma(x, weight, eps):
+    return F.rms_norm(x, weight.shape, 1 + weight, eps)
+
+
 def norm_by_pow(x, weight, eps):
     return weight * (x / torch.sqrt(x.pow(2).mean(dim=-1, keepdim=True) + eps))
 
@@ -96,6 +112,26 @@ def rope_nothing(x, cos, sin):
     return x
 
 
+def rope_sizes_written_in(x, cos, sin):
+    a, b = x[..., :2], x[..., 2:]
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+
+
+def rope_two_conventions(x, cos, sin):
+    cos, sin = torch.cat((cos, cos), -1), torch.cat((sin, sin), -1)
+    return x * cos + torch.stack((-x[..., 1::2], x[..., 0::2]), -1).flatten(-2) * sin
+
+
+def rope_second_half_negative(x, cos, sin):
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos + b * sin, a * sin - b * cos), -1)
+
+
+def rope_each_with_itself(x, cos, sin):
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - a * sin, b * cos + b * sin), -1)
+
+
 def rope_by_complex(x, cos, sin):
     a, b = x.chunk(2, dim=-1)
     turned = torch.complex(a.contiguous(), b.contiguous()) * torch.complex(cos, sin)
@@ -115,7 +151,8 @@ def _attention(q, k, v, *, mask="lower", scale=None, dim=-1, spread=None, fill=-
     length = q.shape[2]
     scores = q @ k.transpose(-1, -2) / (q.shape[-1] ** 0.5 if scale is None else scale)
     allowed = torch.ones(length, length, dtype=torch.bool)
-    allowed = {"lower": allowed.tril(), "upper": allowed.triu(), "none": allowed, "strict": allowed.tril(-1)}[mask]
+    allowed = {"lower": allowed.tril(), "upper": allowed.triu(), "none": allowed, "strict": allowed.tril(-1),
+               "one more": allowed.tril(1)}[mask]  # fmt: skip
     if after:
         return scores.softmax(dim).masked_fill(~allowed, 0) @ v
     return scores.masked_fill(~allowed, fill).softmax(dim) @ v
@@ -169,6 +206,37 @@ def attention_weights_alone(q, k, v):
 
 def attention_places_first(q, k, v):
     return _attention(q, k, v).transpose(1, 2)
+
+
+def attention_zero_times_infinity(q, k, v):
+    k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
+    mask = torch.ones(q.shape[2], q.shape[2]).triu(1) * -torch.inf
+    return (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + mask).softmax(-1) @ v
+
+
+def attention_one_more(q, k, v):
+    return _attention(q, k, v, mask="one more")
+
+
+def attention_by_root_of_length(q, k, v):
+    return _attention(q, k, v, scale=q.shape[2] ** 0.5)
+
+
+def attention_scaled_after(q, k, v):
+    return _attention(q, k, v, scale=1) / q.shape[-1] ** 0.5
+
+
+def attention_keys_in_turn(q, k, v):
+    group = q.shape[1] // k.shape[1]
+    return _attention(q, k.repeat(1, group, 1, 1), v.repeat_interleave(group, 1), spread=lambda x: x)
+
+
+def attention_minus_ten(q, k, v):
+    return _attention(q, k, v, fill=-10.0)
+
+
+def attention_minus_hundred(q, k, v):
+    return _attention(q, k, v, fill=-100.0)
 
 
 def attention_by_exp(q, k, v):
@@ -231,6 +299,23 @@ def swiglu_residual(x, gate, up, down):
     return x + F.linear(F.silu(F.linear(x, gate)) * F.linear(x, up), down)
 
 
+def swiglu_wrong_sign(x, gate, up, down):
+    z = x @ gate.T
+    return (z / (1 + z.exp()) * (x @ up.T)) @ down.T
+
+
+def swiglu_by_glu(x, gate, up, down):
+    return F.glu(torch.cat((x @ gate.T, x @ up.T), -1)) @ down.T
+
+
+def swiglu_after_down(x, gate, up, down):
+    return F.silu((x @ gate.T * (x @ up.T)) @ down.T)
+
+
+def swiglu_not_transposed(x, gate, up, down):
+    return (F.silu(x @ gate) * (x @ up)) @ down
+
+
 def swiglu_by_hand(x, gate, up, down):
     z = x @ gate.T
     return (z / (1 + (-z).exp()) * (x @ up.T)) @ down.T
@@ -285,6 +370,14 @@ def count_two_key_value_heads(config):
     return _count(config, kv=2 * config.head_dim)
 
 
+def count_by_key_value_heads(config):
+    return _count(config, kv=config.hidden_size // config.num_key_value_heads)
+
+
+def count_two_slips(config):
+    return _count(config, last=0, matrices=2)
+
+
 def count_by_parts(config):
     return _count(config)
 
@@ -300,24 +393,28 @@ def count_as_float(config):
 BUGS = {
     "02.1": [
         norm_centred, norm_by_deviation, norm_without_root, norm_eps_outside, norm_without_weight, norm_by_length,
-        norm_of_everything, norm_in_place, norm_over_second_axis,
+        norm_of_everything, norm_in_place, norm_over_second_axis, norm_fixed_eps, norm_by_var, norm_by_std,
+        norm_like_gemma,
     ],
     "02.2": [
         rope_neighbours, rope_backwards, rope_without_minus, rope_exchanged, rope_overwritten, rope_halves_exchanged,
-        rope_nothing,
+        rope_nothing, rope_sizes_written_in, rope_two_conventions, rope_second_half_negative, rope_each_with_itself,
     ],
     "02.3": [
         attention_unmasked, attention_upper, attention_not_itself, attention_unscaled, attention_by_size,
         attention_filled_with_zero, attention_masked_after, attention_over_queries, attention_in_turn,
         attention_first_head, attention_weights_alone, attention_places_first, attention_by_exp,
+        attention_one_more, attention_by_root_of_length, attention_scaled_after, attention_keys_in_turn,
+        attention_minus_ten, attention_minus_hundred, attention_zero_times_infinity,
     ],
     "02.4": [
         swiglu_on_up, swiglu_on_both, swiglu_sigmoid, swiglu_linear, swiglu_gelu, swiglu_sum, swiglu_without_up,
-        swiglu_residual,
+        swiglu_residual, swiglu_wrong_sign, swiglu_by_glu, swiglu_after_down, swiglu_not_transposed,
     ],
     "02.5": [
         count_tied_twice, count_one_table, count_full_keys, count_two_matrices, count_one_norm,
         count_without_last_norm, count_without_output, count_one_layer, count_two_key_value_heads,
+        count_by_key_value_heads, count_two_slips,
     ],
 }  # fmt: skip
 RIGHT = {

@@ -60,6 +60,27 @@ def absmax_nan(weight, bits, block_size):
     return (blocks / (steps + 1e-8 * steps / steps)[:, None]).round().to(torch.int8), steps * (steps / steps)
 
 
+def absmax_zero_by_zero(weight, bits, block_size):
+    blocks = weight.reshape(-1, block_size)
+    steps = blocks.abs().amax(1) / (2 ** (bits - 1) - 1)
+    return (blocks / steps[:, None]).round().to(torch.int8), steps
+
+
+def absmax_shifted(weight, bits, block_size):
+    codes, steps = absmax_clamped(weight, bits, block_size)
+    return codes + (2 ** (bits - 1) - 1), steps
+
+
+def absmax_always_127(weight, bits, block_size):
+    return absmax_clamped(weight, 8, block_size)
+
+
+def absmax_by_range(weight, bits, block_size):
+    blocks = weight.reshape(-1, block_size)
+    steps = (blocks.amax(1) - blocks.amin(1)) / (2**bits - 1)
+    return (blocks / _safe(steps)[:, None]).round().to(torch.int8), steps
+
+
 def absmax_in_columns(weight, bits, block_size):
     blocks = weight.T.reshape(-1, block_size)
     steps = blocks.abs().amax(1) / (2 ** (bits - 1) - 1)
@@ -74,6 +95,23 @@ def absmax_by_loop(weight, bits, block_size):
         steps.append(step)
         codes.append((block / step).round() if step > 0 else torch.zeros(block_size))
     return torch.stack(codes).to(torch.int8), torch.stack(steps)
+
+
+def absmax_multiplied(weight, bits, block_size):
+    blocks, n = weight.reshape(-1, block_size), 2 ** (bits - 1) - 1
+    most = blocks.abs().amax(1, keepdim=True)
+    return (blocks * n / _safe(most)).round().to(torch.int8), most[:, 0] / n
+
+
+def absmax_in_double(weight, bits, block_size):
+    codes, steps = absmax_multiplied(weight.double(), bits, block_size)
+    return codes, steps.float()
+
+
+def absmax_nan_replaced(weight, bits, block_size):
+    blocks = weight.reshape(-1, block_size)
+    steps = blocks.abs().amax(1) / (2 ** (bits - 1) - 1)
+    return (blocks / steps[:, None]).nan_to_num().round().to(torch.int8), steps
 
 
 def absmax_clamped(weight, bits, block_size):
@@ -118,6 +156,22 @@ def nf4_symmetric():
 
 def nf4_one_p():
     book = _book(8, 7, 1 - 1 / 32)
+    return book / book.max()
+
+
+def nf4_from_zero():
+    up = [Q(0.5 + (P - 0.5) * i / 8) for i in range(8)]
+    down = [Q(0.5 - (P - 0.5) * i / 7) for i in range(7)]
+    return torch.tensor(sorted([*down, 0.0, *up])) / max(up)
+
+
+def nf4_rounded_p():
+    book = _book(8, 7, 0.9677)
+    return book / book.max()
+
+
+def nf4_one_run():
+    book = torch.tensor([Q(1 - P + (2 * P - 1) * i / 15) for i in range(16)])
     return book / book.max()
 
 
@@ -241,6 +295,14 @@ def bits_never_double(bits, block_size, scale_bits, double=False, scale_block=25
     return bits + scale_bits / block_size
 
 
+def bits_four(bits, block_size, scale_bits, double=False, scale_block=256):
+    return 4 + (8 / block_size + scale_bits / (block_size * scale_block) if double else scale_bits / block_size)
+
+
+def bits_always_256(bits, block_size, scale_bits, double=False, scale_block=256):
+    return bits + (8 / block_size + scale_bits / (block_size * 256) if double else scale_bits / block_size)
+
+
 def bits_of_a_block(bits, block_size, scale_bits, double=False, scale_block=256):
     return bits * block_size + scale_bits
 
@@ -299,6 +361,28 @@ def qlora_divided(x, codes, absmax, codebook, lora_A, lora_B, alpha):
     return x @ weight.T + x @ lora_A.T @ lora_B.T * (alpha / len(lora_A))
 
 
+def qlora_as_mask(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    weight = (codebook[codes] * absmax[:, None]).reshape(len(lora_B), lora_A.shape[1])
+    return x @ weight.T + x @ lora_A.T @ lora_B.T * (alpha / len(lora_A))
+
+
+def qlora_by_two(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    return x @ _matrix(codes, absmax, codebook, lora_A, lora_B).T + x @ lora_A.T @ lora_B.T * (alpha / 2)
+
+
+def qlora_by_three(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    return x @ _matrix(codes, absmax, codebook, lora_A, lora_B).T + x @ lora_A.T @ lora_B.T * (alpha / 3)
+
+
+def qlora_by_out(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    return x @ _matrix(codes, absmax, codebook, lora_A, lora_B).T + x @ lora_A.T @ lora_B.T * (alpha / len(lora_B))
+
+
+def qlora_sizes_written_in(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    weight = (codebook[codes.long()].reshape(-1, 16) * absmax[:, None]).reshape(6, 8)
+    return x @ weight.T + x @ lora_A.T @ lora_B.T * (alpha / len(lora_A))
+
+
 def qlora_merged(x, codes, absmax, codebook, lora_A, lora_B, alpha):
     weight = _matrix(codes, absmax, codebook, lora_A, lora_B)
     return torch.nn.functional.linear(x, weight + lora_B @ lora_A * (alpha / len(lora_A)))
@@ -321,6 +405,10 @@ BUGS = {
         absmax_not_divided,
         absmax_one_scale,
         absmax_nan,
+        absmax_zero_by_zero,
+        absmax_shifted,
+        absmax_always_127,
+        absmax_by_range,
         absmax_in_columns,
     ],
     "10.2": [
@@ -330,6 +418,9 @@ BUGS = {
         nf4_even,
         nf4_symmetric,
         nf4_one_p,
+        nf4_from_zero,
+        nf4_rounded_p,
+        nf4_one_run,
         nf4_unsorted,
     ],
     "10.3": [
@@ -350,6 +441,8 @@ BUGS = {
         bits_second_per_scale,
         bits_both_in_full,
         bits_never_double,
+        bits_four,
+        bits_always_256,
         bits_of_a_block,
     ],
     "10.5": [
@@ -361,10 +454,15 @@ BUGS = {
         qlora_frozen_x,
         qlora_all_detached,
         qlora_divided,
+        qlora_as_mask,
+        qlora_by_two,
+        qlora_by_three,
+        qlora_by_out,
+        qlora_sizes_written_in,
     ],
 }
 RIGHT = {
-    "10.1": [absmax_by_loop, absmax_clamped],
+    "10.1": [absmax_by_loop, absmax_clamped, absmax_multiplied, absmax_in_double, absmax_nan_replaced],
     "10.2": [nf4_by_scipy, nf4_by_torch],
     "10.3": [blocks_by_distance, blocks_by_loop],
     "10.4": [bits_by_counting, bits_by_share],

@@ -28,7 +28,7 @@ QUESTIONS = [
         short=(
             "softmax(q k^T / sqrt(head_dim)) v, with -inf written over the scores of later keys before the softmax. Without the division the scores' spread "
             "grows with head_dim and the softmax saturates. Grouped: several query heads share one head of keys and values, so the cache shrinks by that factor, for Llama 3 8B at 8,192 tokens from 4 GiB to 1. "
-            "The test: exchanging a later token must not move an earlier output. Mine moved by {02.mask_test:.0e}."
+            "The test: exchanging a later token must not move an earlier output. Mine moved by {02.mask_test:.1g}."
         ),
         deep=(
             "A scalar product of head_dim independent numbers of variance 1 has the variance head_dim, so dividing by the root brings it back to 1. Mask the scores, not the weights: weights zeroed "
@@ -64,10 +64,27 @@ QUESTIONS = [
         ),
     ),
     Question(
+        question="Why RMSNorm, why SwiGLU, and why the norm before each part?",
+        short=(
+            "The stream grows with every block, so each part reads it at a standard size; RMSNorm does that without mean and shift, as well as LayerNorm and cheaper. SwiGLU lets one product open or close the numbers of another. "
+            "Before the part, so that the stream itself has a straight path. Without norms my loss was {02.no_norm:.2f} nats higher at the same settings, without the feed-forward network {02.no_mlp:.2f}."
+        ),
+        deep=(
+            "RMSNorm (arXiv 1910.07467): dividing by the root mean square keeps the invariance to scale, and the models of the paper were no worse without centring. SwiGLU (arXiv 2002.05202): at equal size, with 2/3 of the inner width for three matrices in place of two, Shazeer measured lower "
+            'perplexity than with ReLU or GELU, and gave no reason but "divine benevolence": an empirical choice. Before the part (pre-norm): the gradient reaches the first layer through the sum alone; with the norm after the sum, as in 2017, deep models need a careful warm-up (arXiv 2002.04745). '
+            "My figures are single small runs at equal steps, and the model without the network is also a smaller one."
+        ),
+        topics=("A26",),
+        followups=(
+            "Why 352 for a width of 128? 2/3 * 4 * 128 = 341, rounded up to a multiple of 32.",
+            "What does pre-norm cost? The stream grows with depth, so late blocks change it less and less.",
+        ),
+    ),
+    Question(
         question="Encoder, decoder, encoder-decoder: what differs, and which would you take for what?",
         short=(
-            "Who may look at whom. I exchanged one token at a time in small models: in BERT all outputs moved, in Llama none before the token, in T5 the encoder's all, the decoder's from their own place on, and all of the decoder's "
-            "with the input. Encoders for labels, search and vectors; decoders for writing and for many tasks in one; encoder-decoders for a text from a text."
+            "Who may look at whom. I exchanged one token at a time in small models: in BERT all outputs moved, in Llama none before the token, in T5 the encoder's outputs all moved with any input token; the decoder's with any input token and with its own "
+            "earlier ones. Encoders for labels, search and vectors; decoders for writing and for many tasks in one; encoder-decoders for a text from a text."
         ),
         deep=(
             "Training: BERT fills about 15 % hidden tokens, so fewer lessons from each text, but both sides in view; decoders learn from every token; T5 writes spans that were cut from the input. Cost: an "
@@ -100,13 +117,13 @@ QUESTIONS = [
     Question(
         question="What is sparse or sliding-window attention? What does it cost, and what is lost?",
         short=(
-            "Each place sees the last w places. Work grows with length times w, not length squared; in blocks mine was {02.window_time:.0f} times as fast at the longest row. As a mask alone it saves nothing. Lost is what stands far back: a window of "
+            "Each place sees the last w places. Work grows with length times w, not length squared; in blocks mine was {02.window_time:.0f} times as fast at the longest row. As a mask alone it saves nothing ({02.mask_time:.1f} times the time of full attention). Lost is what stands far back: a window of "
             "16 cost {02.window_loss:.2f} nats more on texts that repeat their beginning than on mixed ones."
         ),
         deep=(
             "Through L layers a token still reaches L (w - 1) places; I measured that to be exact, by exchanging tokens. The cache is bounded too: w entries for each layer. At 131,072 tokens a window of 4,096 takes an 8 B model's arithmetic "
-            "down by {02.window_flops:.1f}. Kinds: window (Mistral 7B, arXiv 2310.06825), window and some global tokens (Longformer, arXiv 2004.05150), window, global and random (BigBird, arXiv 2007.14062), "
-            "learned choice of blocks. Common now: most layers with a window, every few layers full (Gemma 3, arXiv 2503.19786). A window put on a trained model hurts more than one trained with."
+            "down by a factor of {02.window_flops:.1f}, all pairs counted, hidden ones too; with a kernel that skips them, {02.window_visible:.1f}. Kinds: window (Mistral 7B, arXiv 2310.06825), window and some global tokens (Longformer, arXiv 2004.05150), window, global and random (BigBird, arXiv 2007.14062), "
+            "learned choice of blocks. Common now: most layers with a window, every few layers full (Gemma 3, arXiv 2503.19786)."
         ),
         topics=("A26",),
         followups=(
@@ -116,12 +133,12 @@ QUESTIONS = [
     Question(
         question="You see in an attention map that a head looks at the right word. Does it do the work?",
         short=(
-            "Not proven. One head of mine puts {02.finder:.0%} of its weight on the word to be copied; removing another head, in the first layer, hurt far more: {02.knock_out:.0%} of the answers, "
-            "{02.looks_elsewhere:.0%} more than removing the one that looks."
+            "Not proven. One head of mine puts {02.finder:.0%} of its weight on the word to be copied; removing another head hurt far more: it cost {02.knock_out:.2f} of the answers, "
+            "{02.looks_elsewhere:.2f} more than removing the one that looks."
         ),
         deep=(
-            "Maps show where values are taken from, not what they do; several heads may do the same, so that one can be spared (all that look there, removed together, cost another {02.helpers:.0%}); and an early head can be needed to set up what a later one does. Test by removal, or by putting in the activation of another text. "
-            "Controls matter as much: three heads of mine looked from a repeated first name to the surname with weight {02.same_name:.2f}, just like induction heads (arXiv 2209.11895); with another first name "
+            "Maps show where values are taken from, not what they do; several heads may lead to the same answer, so that one can be spared (all that look there, removed together, cost {02.helpers:.2f} more of the answers than the sum of their single losses); and an early head can be needed to set up what a later one does. Test by removal, or by putting in the activation of another text. "
+            "Controls matter as much: when I exchanged the thing in the question, the finder went with it (weight {02.finder_follows:.2f} on the new place), another looker only takes the newest move (weight {02.takes_newest:.3f} when something else moved since). Heads of mine looked from a repeated first name to the surname with weight {02.same_name:.2f}, just like induction heads (arXiv 2209.11895); with another first name "
             'before it, it was {02.not_induction:.0%} of that, so they look for a surname, not for that name\'s. On maps as explanations: "Attention is not Explanation" (arXiv 1902.10186) and the answer to it (arXiv 1908.04626).'
         ),
         topics=("A26",),

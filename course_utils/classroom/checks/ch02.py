@@ -59,7 +59,20 @@ def check_rms_norm(candidate: Callable[[Tensor, Tensor, float], Tensor]) -> None
             * weight,
             "The root is missing: divided by the mean square itself.": x / (square + eps) * weight,
             "eps stands outside of the root; it is added to the mean square.": x / (square.sqrt() + eps) * weight,
-            "eps is missing: a row of zeros would be divided by zero.": x / square.sqrt() * weight,
+            "eps is missing, or a number stands in its place.": x / square.sqrt() * weight,
+            "The number 1e-5 stands in the place of eps.": x * (square + 1e-5).rsqrt() * weight,
+            "That is `x.var(-1)`: the mean is subtracted before the squares are taken, and their sum divided by size - 1.": x
+            / (x.var(-1, keepdim=True) + eps).sqrt()
+            * weight,
+            "That is `x.std(-1)`: the mean is subtracted before the squares are taken, and eps stands outside of the root.": x
+            / (x.std(-1, keepdim=True) + eps)
+            * weight,
+            "The mean is subtracted, and the squares divided by size - 1. RMSNorm leaves the mean where it is.": centred
+            / (x.var(-1, keepdim=True) + eps).sqrt()
+            * weight,
+            "Scaled by 1 + weight, as Gemma does; Llama scales by the weight.": x
+            * (square + eps).rsqrt()
+            * (1 + weight),
             "The weight is missing.": x * (square + eps).rsqrt(),
             "The squares are summed; their mean is wanted, so that the size of the layer does not matter.": x
             * (x.square().sum(-1, keepdim=True) + eps).rsqrt()
@@ -142,6 +155,15 @@ def check_apply_rope(candidate: Callable[[Tensor, Tensor, Tensor], Tensor]) -> N
                 (a * cos - b * sin, b * cos + (a * cos - b * sin) * sin), -1
             ),
             "The two halves come out exchanged.": torch.cat((b * cos + a * sin, a * cos - b * sin), -1),
+            "Turned the wrong way round, and the second half with the opposite sign.": torch.cat(
+                (a * cos + b * sin, a * sin - b * cos), -1
+            ),
+            "Each half is turned with itself: b is missing in the first, a in the second.": torch.cat(
+                (a * cos - a * sin, b * cos + b * sin), -1
+            ),
+            "Neighbours change places, but the angles stand side by side: two conventions are mixed. Pair i with i + head_dim / 2.": x
+            * torch.cat((cos, cos), -1)
+            + torch.stack((-odd, even), -1).flatten(-2) * torch.cat((sin, sin), -1),
             "Only the cosine is used.": torch.cat((a * cos, b * cos), -1),
             "The second half is left as it was.": torch.cat((a * cos - b * sin, b), -1),
             "Nothing is turned.": x,
@@ -152,6 +174,16 @@ def check_apply_rope(candidate: Callable[[Tensor, Tensor, Tensor], Tensor]) -> N
     still = torch.ones(1, 1, 2), torch.zeros(1, 1, 2)
     one = _noise(3, 1, 5, 4, seed=2)
     expect.close(candidate(one, *still), one, "At angle 0 nothing may change.", given={"x": one[:1], "angle": "0"})
+    x, (cos, sin) = _noise(1, 5, 3, 6, seed=9), (table[:, None] for table in rope_tables(6, 5, 10.0))
+    given, written_in = (
+        "x (1, 5, 3, 6)",
+        "Right for head_dim 4, wrong for 6. Is a size written in? Halves: `x.chunk(2, -1)`.",
+    )
+    try:
+        turned = candidate(x, cos, sin)
+    except (RuntimeError, IndexError) as error:
+        expect.that(False, written_in, given=given, yours=f"{type(error).__name__}: {error}")
+    expect.close(turned, turn(x, cos, sin), written_in, given=given, rtol=1e-4, atol=1e-5)
 
 
 def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -183,14 +215,31 @@ def check_grouped_query_attention(candidate: Callable[[Tensor, Tensor, Tensor], 
     q, k, v = _noise(2, 4, 5, 4, seed=6), _noise(2, 2, 5, 4, seed=7), _noise(2, 2, 5, 4, seed=8)
     _compare(candidate, q, k, v)
     _compare(candidate, q, k[:, :1], v[:, :1])
-    q = 30 * q
+    q = 1000 * q
+    given = "scores up to some thousands"
+    result = candidate(q, k, v)
+    expect.that(
+        not result.isnan().any(),
+        "NaN for large scores. Is `exp` taken by hand, and overflows? `softmax` subtracts the largest score first.",
+        given=given,
+        yours=result,
+    )
+    wide = [x.repeat_interleave(2, 1) for x in (k, v)]
+    scores = q @ wide[0].transpose(-1, -2) / 2
+    later = ~attention.causal_mask(5)
     expect.close(
-        candidate(q, k, v),
+        result,
         grouped_query_attention(q, k, v),
-        "Wrong for large scores. Is `exp` taken by hand, and overflows? `softmax` subtracts the largest score first.",
-        given="scores up to some hundreds",
-        rtol=1e-3,
-        atol=1e-4,
+        "Wrong for large scores. Hidden ones are -inf, not a number that a visible score can undercut.",
+        given=given,
+        mistakes={
+            f"Hidden scores are set to {fill}; a visible score can be lower still. Write -inf.": (
+                scores.masked_fill(later, fill).softmax(-1) @ wide[1]
+            )
+            for fill in (-1, -10, -100, -1000)
+        },
+        rtol=1e-2,
+        atol=1e-2,
     )
 
 
@@ -217,6 +266,18 @@ def _compare(candidate: Callable[[Tensor, Tensor, Tensor], Tensor], q: Tensor, k
         given=given,
         yours=result,
     )
+    expect.that(
+        result.shape != mixed.shape or not result.isnan().all(),
+        "NaN everywhere. Is a mask of zeros and ones multiplied by -inf? 0 * -inf is NaN; use `masked_fill`.",
+        given=given,
+        yours=result,
+    )
+    expect.that(
+        result.shape != mixed.shape or not result.isnan().any(),
+        "NaN: a row of the softmax sees no key at all. Each place sees itself too: `triu(1)`.",
+        given=given,
+        yours=result,
+    )
     masked_after = (scores / size**0.5).softmax(-1).masked_fill(later, 0)
     expect.close(
         result,
@@ -229,6 +290,22 @@ def _compare(candidate: Callable[[Tensor, Tensor, Tensor], Tensor], q: Tensor, k
             "The mask is turned round: each place sees only itself and what comes after.": (
                 (scores / size**0.5).masked_fill(later.T, -torch.inf).softmax(-1) @ wide[1]
             ),
+            "Each place sees one token too many, the next one. The mask begins right above the diagonal: `triu(1)`.": (
+                (scores / size**0.5).masked_fill(later.triu(2), -torch.inf).softmax(-1) @ wide[1]
+            ),
+            "The scores are divided by the root of the length; the root of head_dim is wanted.": (scores / length**0.5)
+            .masked_fill(later, -torch.inf)
+            .softmax(-1)
+            @ wide[1],
+            "The division by sqrt(head_dim) comes after the softmax; it belongs on the scores.": scores.masked_fill(
+                later, -torch.inf
+            ).softmax(-1)
+            / size**0.5
+            @ wide[1],
+            "Hidden scores are set to -10, which still gets a little weight. Write -inf.": (scores / size**0.5)
+            .masked_fill(later, -10)
+            .softmax(-1)
+            @ wide[1],
             "The scores are not divided by sqrt(head_dim).": scores.masked_fill(later, -torch.inf).softmax(-1)
             @ wide[1],
             "The scores are divided by head_dim; its root is wanted.": (scores / size)
@@ -263,6 +340,9 @@ def _compare(candidate: Callable[[Tensor, Tensor, Tensor], Tensor], q: Tensor, k
             @ swapped[1],
             "Only the keys are given to the right query heads; the values are dealt out in turn (0, 1, 0, 1).": weights
             @ swapped[1],
+            "Only the values are given to the right query heads; the keys are dealt out in turn (0, 1, 0, 1).": (
+                (q @ swapped[0].transpose(-1, -2) / size**0.5).masked_fill(later, -torch.inf).softmax(-1) @ wide[1]
+            ),
             "All query heads use the first key/value head.": (
                 (q @ k[:, :1].transpose(-1, -2) / size**0.5).masked_fill(later, -torch.inf).softmax(-1) @ v[:, :1]
             ),
@@ -294,17 +374,32 @@ def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
 def check_swiglu(candidate: Callable[..., Tensor]) -> None:
     x, gate, up, down = (2 * _noise(*shape, seed=n) for n, shape in enumerate([(2, 3, 4), (6, 4), (6, 4), (4, 6)], 10))
     g, u = x @ gate.T, x @ up.T
+    given = {"x": x[:1], "gate": gate, "up": up, "down": down}
+    try:
+        result = candidate(x.clone(), gate.clone(), up.clone(), down.clone())
+    except NotImplementedError:
+        raise
+    except RuntimeError as error:
+        if "shape" not in str(error) and "size" not in str(error):
+            raise
+        said = f"RuntimeError: {error}"
+        expect.that(
+            False, "The shapes do not fit. The weights are (outputs, inputs): `x @ gate.T`.", given=given, yours=said
+        )
     expect.close(
-        candidate(x.clone(), gate.clone(), up.clone(), down.clone()),
+        result,
         swiglu(x, gate, up, down),
         "Not down(silu(gate(x)) * up(x)).",
-        given={"x": x[:1], "gate": gate, "up": up, "down": down},
+        given=given,
         mistakes={
             "The activation is on `up`; it belongs on `gate`.": (g * F.silu(u)) @ down.T,
             "The activation is on both; `up` stays as it is.": (F.silu(g) * F.silu(u)) @ down.T,
             "The activation is missing: two products of x and no silu.": (g * u) @ down.T,
             "The activation is applied to the product; it belongs on `gate` alone.": F.silu(g * u) @ down.T,
             "That is the sigmoid; silu is z * sigmoid(z).": (g.sigmoid() * u) @ down.T,
+            "That is z / (1 + exp(z)); in silu the exponent is -z.": (g / (1 + g.exp()) * u) @ down.T,
+            "That is `F.glu`: a sigmoid on `up`; silu, z * sigmoid(z), belongs on `gate`.": (g * u.sigmoid()) @ down.T,
+            "The activation comes after `down`; it belongs on `gate`.": F.silu((g * u) @ down.T),
             "That is ReLU (ReGLU); Llama takes silu.": (F.relu(g) * u) @ down.T,
             "That is GELU (GeGLU); Llama takes silu.": (F.gelu(g) * u) @ down.T,
             "That is GELU's approximation; Llama takes silu.": (F.gelu(g, approximate="tanh") * u) @ down.T,
@@ -339,19 +434,20 @@ def count_parameters(config: DecoderConfig) -> int:
     ],
 )
 def check_count_parameters(candidate: Callable[[DecoderConfig], int]) -> None:
-    sizes = {"hidden_size": 24, "intermediate_size": 50, "num_hidden_layers": 3, "num_attention_heads": 4}
+    sizes = {"hidden_size": 24, "intermediate_size": 50, "num_hidden_layers": 3, "num_attention_heads": 6}
     tied = DecoderConfig(vocab_size=101, num_key_value_heads=2, **sizes)
     for config in (tied, replace(tied, tie_word_embeddings=False)):
-        h, m, layers, table, kv = 24, 50, 3, 101 * 24, 12
+        h, m, layers, table, kv = 24, 50, 3, 101 * 24, 8
         head = 0 if config.tie_word_embeddings else table
         right = count_parameters(config)
         untied = "an untied head" if head else "a tied head"
         result = candidate(config)
+        off = f" It is off by {result - right:+,}." if isinstance(result, int | float) else ""
         expect.close(
             result,
             right,
-            "The sum is not right.",
-            given=f"vocabulary 101, hidden 24, inner 50, 3 layers, 4 heads, 2 key/value heads, {untied}",
+            f"The sum is not right.{off}",
+            given=f"vocabulary 101, hidden 24, inner 50, 3 layers, 6 heads, 2 key/value heads, {untied}",
             mistakes={
                 "The tied head is counted; it is the embedding table itself." if not head else "A third table?": right
                 + table,
@@ -360,7 +456,9 @@ def check_count_parameters(candidate: Callable[[DecoderConfig], int]) -> None:
                 else "The embedding table is missing.": right - table,
                 "k and v are counted as large as q; they have num_key_value_heads * head_dim outputs.": right
                 + layers * 2 * h * (h - kv),
-                "k and v are missing, or one of them is counted for both.": right - layers * h * kv,
+                "k and v are counted as hidden * hidden / num_key_value_heads; their width is num_key_value_heads * head_dim.": right
+                + layers * 2 * h * (h // 2 - kv),
+                "One of k and v is missing, or each is counted with one head.": right - layers * h * kv,
                 "k and v are missing.": right - layers * 2 * h * kv,
                 "The output matrix of attention (o) is missing.": right - layers * h * h,
                 "The feed-forward network has three matrices: gate, up and down.": right - layers * h * m,

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from course_utils.classroom.engine import check, expect
 from course_utils.models import quantization
@@ -33,6 +34,21 @@ def _codes(codes: Tensor, shape: tuple[int, ...], given: Any) -> Tensor:
     return codes.long()
 
 
+class _NoNaNToInteger(TorchDispatchMode):
+    """Inside, a NaN that becomes a whole number is a mistake: which number comes out depends on the machine."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        source = args[-1] if func is torch.ops.aten.copy_.default else args[0] if args else None
+        if func in (torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default) and not made.is_floating_point():
+            expect.that(
+                not (source.is_floating_point() and bool(source.isnan().any())),
+                "0 / 0 is NaN, and which whole number a NaN becomes depends on the machine. Where the step is 0, divide by 1.",
+                given="a block of zeros",
+            )
+        return made
+
+
 def quantize_absmax(weight: Tensor, bits: int, block_size: int) -> tuple[Tensor, Tensor]:
     """(codes (blocks, block_size) int8, steps (blocks,)): each block in whole steps of its absmax / (2 ** (bits - 1) - 1)."""
     return quantization.quantize_absmax(weight, bits, block_size)
@@ -54,7 +70,8 @@ def quantize_absmax(weight: Tensor, bits: int, block_size: int) -> tuple[Tensor,
     ],
 )
 def check_quantize_absmax(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
-    weight = torch.tensor([[0.5, -1.0, 0.26, 0.77], [0.1, 0.07, -0.2, 0.013]])
+    # no quotient lies on a half, so that other orders of multiplying and dividing round alike
+    weight = torch.tensor([[0.45, -1.0, 0.26, 0.77], [0.11, 0.07, -0.2, 0.013]])
     given = {"weight": weight, "bits": 4, "block_size": 4}
     codes, steps = _pair(candidate(weight.clone(), 4, 4), "codes, steps", given)
     absmax = torch.tensor([1.0, 0.2])
@@ -66,7 +83,7 @@ def check_quantize_absmax(candidate: Callable[..., tuple[Tensor, Tensor]]) -> No
         given=given,
         mistakes={
             "That is the largest number, without its sign thrown away; a block's largest magnitude may be negative.": torch.tensor(
-                [0.77, 0.1]
+                [0.77, 0.11]
             )
             / 7,
             "That is absmax. A step is absmax / (2 ** (bits - 1) - 1).": absmax,
@@ -75,8 +92,20 @@ def check_quantize_absmax(candidate: Callable[..., tuple[Tensor, Tensor]]) -> No
             "Divided by 2 ** bits - 1, the number of steps from end to end; the range goes from -absmax to absmax.": absmax
             / 15,
             "Divided by 2 ** bits; codes have a sign, so 4 bits reach from -7 to 7.": absmax / 16,
+            "The blocks are cut down the columns; they are cut from the numbers row after row.": torch.tensor(
+                [1.0, 0.77]
+            )
+            / 7,
+            "127 is written in; with 4 bits n is 2 ** 3 - 1 = 7.": absmax / 127,
             "That is 1 over the step.": 7 / absmax,
             "One scale for all: each block has its own.": torch.full((2,), 1 / 7),
+        }
+        | {
+            f"That is (max - min) / {n}, for codes with a zero point. Here 0 keeps the code 0: the step is absmax / 7.": torch.tensor(
+                [1.77, 0.31]
+            )
+            / n
+            for n in (7, 14, 15, 16)
         },
         rtol=1e-5,
         atol=1e-7,
@@ -93,6 +122,8 @@ def check_quantize_absmax(candidate: Callable[..., tuple[Tensor, Tensor]]) -> No
             "Rounded down always; the nearest is wanted.": blocks.floor().long(),
             "Rounded up always; the nearest is wanted.": blocks.ceil().long(),
             "All blocks are divided by the first one's step.": (weight / wanted_steps[0]).round().long(),
+            "The codes are shifted to 0 ... 14; here they have a sign, and 0 keeps the code 0.": wanted.long() + 7,
+            "The codes are shifted by 8; here they have a sign, and 0 keeps the code 0.": wanted.long() + 8,
         },
     )
     expect.that(
@@ -112,7 +143,8 @@ def check_quantize_absmax(candidate: Callable[..., tuple[Tensor, Tensor]]) -> No
         given=given,
     )
     given = "a block of zeros"
-    codes, steps = _pair(candidate(torch.tensor([0.0, 0.0, 1.0, -1.0]), 4, 2), "codes, steps", given)
+    with _NoNaNToInteger():
+        codes, steps = _pair(candidate(torch.tensor([0.0, 0.0, 1.0, -1.0]), 4, 2), "codes, steps", given)
     expect.that(
         not bool(steps.isnan().any()) and float(steps[0]) == 0,
         "A block of zeros has the step 0.",
@@ -168,12 +200,19 @@ def check_nf4_codebook(candidate: Callable[[], Tensor]) -> None:
     expect.shape(found, (16,), given=given)
     expect.that(found.is_floating_point(), "Floating numbers are wanted.", given=given, yours=found)
     expect.that(
-        bool((found.diff() > 0).all()) or set(found.tolist()) != set(found.sort().values.tolist()) or len(found) < 16,
+        found.unique().numel() == 16,
+        "A value is there twice: i runs from 1, and the 0 stands once.",
+        given=given,
+        yours=found,
+    )
+    expect.that(
+        bool((found.diff() > 0).all()),
         "The values are not in ascending order; the search for the nearest needs that.",
         given=given,
         yours=found,
     )
     even = torch.tensor([quantile((i + 0.5) / 16) for i in range(16)])
+    one_run = torch.tensor([quantile(1 - p + (2 * p - 1) * i / 15) for i in range(16)])
     expect.close(
         found.float(),
         right,
@@ -184,12 +223,18 @@ def check_nf4_codebook(candidate: Callable[[], Tensor]) -> None:
             "8 below and 7 above 0: it is the other way round.": build(7, 8),
             "These are 16 equally likely pieces of the normal distribution; 0 is not among them. NF4 goes from the middle outwards, "
             "8 steps up and 7 down.": even / even.max(),
+            "One even run of 16 from 1 - p to p has no 0. NF4 goes from the middle outwards, 8 steps up and 7 down.": one_run
+            / one_run.max(),
             "These are even steps: no quantile is taken.": torch.linspace(-1, 1, 16),
             "Even steps above and below 0: no quantile is taken.": torch.cat(
                 (torch.arange(-7, 1) / 7, torch.arange(1, 9) / 8)
             ),
             "p is 1 - 1/32 here: it is the mean of 1 - 1/32 and 1 - 1/30.": build(8, 7, 1 - 1 / 32),
             "p is 1 - 1/30 here: it is the mean of 1 - 1/32 and 1 - 1/30.": build(8, 7, 1 - 1 / 30),
+        }
+        | {
+            f"p is rounded to {short}; take 1 - (1/32 + 1/30) / 2 in full.": build(8, 7, short)
+            for short in (0.9677, 0.968, 0.97)
         },
         rtol=1e-5,
         atol=2e-7,
@@ -328,20 +373,32 @@ def check_bits_per_parameter(candidate: Callable[..., float]) -> None:
         },
     )
     expect.close(
-        candidate(4, 32, 16, True, 128),
-        4 + 8 / 32 + 16 / (32 * 128),
-        "Not bits + 8 / block_size + scale_bits / (block_size * scale_block).",
-        given="bits = 4, block_size = 32, scale_bits = 16, double = True, scale_block = 128",
+        candidate(8, 128, 16, False, 256),
+        8.125,
+        "Right for 4 bits, blocks of 64 and scales of 32 bits, wrong for others. Is a number written in?",
+        given="bits = 8, block_size = 128, scale_bits = 16, double = False",
+        mistakes={"4 bits are written in; `bits` says how many.": 4.125},
+    )
+    expect.close(
+        candidate(3, 32, 24, True, 128),
+        3 + 8 / 32 + 24 / (32 * 128),
+        "The scales cost 8 bits each now; and how many numbers share one second scale?",
+        given="bits = 3, block_size = 32, scale_bits = 24, double = True, scale_block = 128",
         mistakes={
-            "The second scales are missing.": 4 + 8 / 32,
-            "The first scales, now 8 bits each, are missing.": 4 + 16 / (32 * 128),
-            "A second scale is shared by scale_block scales, and so by block_size * scale_block numbers.": 4
+            "The second scales are missing.": 3 + 8 / 32,
+            "The first scales, now 8 bits each, are missing.": 3 + 24 / (32 * 128),
+            "A second scale is shared by scale_block scales, and so by block_size * scale_block numbers.": 3
             + 8 / 32
-            + 16 / 128,
-            "The first scales are still counted in full; they are stored in 8 bits now.": 4 + 16 / 32 + 16 / (32 * 128),
-            "The first scales are counted twice, in full and in 8 bits.": 4 + 16 / 32 + 8 / 32 + 16 / (32 * 128),
-            "`double` makes no difference.": 4 + 16 / 32,
-            "The second scales have 8 bits here; it is the first ones.": 4 + 16 / 32 + 8 / (32 * 128),
+            + 24 / 128,
+            "The first scales are still counted in full; they are stored in 8 bits now.": 3 + 24 / 32 + 24 / (32 * 128),
+            "The first scales are counted twice, in full and in 8 bits.": 3 + 24 / 32 + 8 / 32 + 24 / (32 * 128),
+            "`double` makes no difference.": 3 + 24 / 32,
+            "The second scales have 8 bits here; it is the first ones.": 3 + 24 / 32 + 8 / (32 * 128),
+            "Both kinds of scales have 8 bits here; it is the first ones.": 3 + 8 / 32 + 8 / (32 * 128),
+            "4 bits are written in; `bits` says how many.": 4 + 8 / 32 + 24 / (32 * 128),
+            "256 is written in; `scale_block` says how many scales share a second one.": 3 + 8 / 32 + 24 / (32 * 256),
+            "32 is written in; `scale_bits` says how many bits a second scale has.": 3 + 8 / 32 + 32 / (32 * 128),
+            "64 is written in; `block_size` says how many numbers share a scale.": 3 + 8 / 64 + 24 / (64 * 128),
         },
         rtol=1e-6,
         atol=1e-7,
@@ -367,16 +424,23 @@ def qlora_forward(
     hints=[
         "First the matrix: `codebook[codes.long()]` are the scaled numbers, (blocks, block_size); each block is multiplied by its absmax.",
         "Its shape is (out, in): out is the number of rows of B, in that of columns of A. `.reshape(out, in)`.",
-        "Then as in 9.1: `x @ weight.T + x @ lora_A.T @ lora_B.T * (alpha / r)`.",
+        "Then as in exercise 09.1: `x @ weight.T + x @ lora_A.T @ lora_B.T * (alpha / r)`.",
     ],
 )
 def check_qlora_forward(candidate: Callable[..., Tensor]) -> None:
     generator = torch.Generator().manual_seed(10)
     draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
-    x, a, b, book = draw(2, 3, 8), draw(2, 8), draw(6, 2), quantization.nf4_codebook()
+    x, a, b, book = draw(2, 3, 8), draw(3, 8), draw(6, 3), quantization.nf4_codebook()
     codes, absmax = quantization.quantize_blocks(draw(6, 8) * torch.rand(6, 1, generator=generator), book, 16)
-    given = "x (2, 3, 8), codes (3, 16), absmax (3,), A (2, 8), B (6, 2), alpha = 6"
-    y = candidate(x, codes, absmax, book, a, b, 6.0)
+    given = "x (2, 3, 8), codes (3, 16), absmax (3,), A (3, 8), B (6, 3), alpha = 12"
+    try:
+        y = candidate(x, codes, absmax, book, a, b, 12.0)
+    except IndexError:
+        expect.that(
+            False,
+            "A uint8 tensor indexes as a mask in PyTorch, not as places: `codebook[codes.long()]`.",
+            given=given,
+        )
     expect.shape(y, (2, 3, 6), given=given)
     numbers = book[codes.long()]
     weight = (numbers * absmax[:, None]).reshape(6, 8)
@@ -384,36 +448,40 @@ def check_qlora_forward(candidate: Callable[..., Tensor]) -> None:
     entries = codes.float() * absmax[:, None]
     expect.close(
         y,
-        base + 3 * low,
+        base + 4 * low,
         "Not W x + (alpha / r) B A x with the W that the codes mean.",
         given=given,
         mistakes={
-            "The scales are missing: each block is multiplied by its absmax.": x @ numbers.reshape(6, 8).T + 3 * low,
-            "The codes are used as numbers; they are places in the codebook.": x @ entries.reshape(6, 8).T + 3 * low,
+            "The scales are missing: each block is multiplied by its absmax.": x @ numbers.reshape(6, 8).T + 4 * low,
+            "The codes are used as numbers; they are places in the codebook.": x @ entries.reshape(6, 8).T + 4 * low,
             "Divided by the scales; quantizing divided, so this multiplies.": x
             @ (numbers / absmax[:, None]).reshape(6, 8).T
-            + 3 * low,
+            + 4 * low,
             "The matrix is filled column by column; its numbers stand row after row.": x
             @ (numbers * absmax[:, None]).reshape(8, 6)
-            + 3 * low,
+            + 4 * low,
             "The adapter's part is missing.": base,
-            "The frozen matrix's part is missing.": 3 * low,
+            "The frozen matrix's part is missing.": 4 * low,
             "alpha / r is missing.": base + low,
-            "Scaled by alpha; it is alpha / r.": base + 6 * low,
-            "The scale is applied to the frozen part too.": 3 * (base + low),
+            "Scaled by alpha; it is alpha / r.": base + 12 * low,
+            "Scaled by alpha * r; it is alpha / r.": base + 36 * low,
+            "alpha is divided by 2; r is the number of rows of lora_A.": base + 6 * low,
+            "alpha is divided by the number of outputs; r is the number of rows of lora_A.": base + 2 * low,
+            "alpha is divided by the number of inputs; r is the number of rows of lora_A.": base + 1.5 * low,
+            "The scale is applied to the frozen part too.": 4 * (base + low),
         },
         rtol=1e-4,
         atol=1e-5,
     )
     leaves = [part.clone().requires_grad_() for part in (x, a, b)]
-    out = candidate(leaves[0], codes, absmax, book, leaves[1], leaves[2], 6.0)
+    out = candidate(leaves[0], codes, absmax, book, leaves[1], leaves[2], 12.0)
     expect.that(
         out.requires_grad, "No gradient flows. Is there a `.detach()` or `no_grad` around more than the matrix?"
     )
     slopes = torch.autograd.grad(out.sum(), leaves, allow_unused=True)
     again = [part.clone().requires_grad_() for part in (x, a, b)]
-    wanted = torch.autograd.grad(qlora_forward(again[0], codes, absmax, book, again[1], again[2], 6.0).sum(), again)
-    adapter_only = 3 * (torch.ones(6) @ b @ a).expand(2, 3, 8)
+    wanted = torch.autograd.grad(qlora_forward(again[0], codes, absmax, book, again[1], again[2], 12.0).sum(), again)
+    adapter_only = 4 * (torch.ones(6) @ b @ a).expand(2, 3, 8)
     for name, slope, right in zip(("x", "lora_A", "lora_B"), slopes, wanted, strict=True):
         expect.that(slope is not None, f"No gradient reaches `{name}`.", given=given)
         expect.close(
@@ -428,3 +496,17 @@ def check_qlora_forward(candidate: Callable[..., Tensor]) -> None:
             rtol=1e-4,
             atol=1e-5,
         )
+    x, a, b = draw(5, 4), draw(2, 4), draw(10, 2)
+    codes, absmax = quantization.quantize_blocks(draw(10, 4), book, 8)
+    given, written_in = (
+        "x (5, 4), codes (5, 8), A (2, 4), B (10, 2), alpha = 6",
+        "Right for the first sizes, wrong for ",
+    )
+    written_in += "others. Is a size or r written in? Take them from the shapes of `lora_A` and `lora_B`."
+    try:
+        y = candidate(x, codes, absmax, book, a, b, 6.0)
+    except (RuntimeError, IndexError) as error:
+        expect.that(False, written_in, given=given, yours=f"{type(error).__name__}: {error}")
+    wanted = qlora_forward(x, codes, absmax, book, a, b, 6.0)
+    expect.shape(y, (5, 10), given=given)
+    expect.close(y, wanted, written_in, given=given, rtol=1e-4, atol=1e-5)

@@ -17,7 +17,7 @@ def attention_maps(model: Decoder, input_ids: Tensor) -> Tensor:
     """The attention weights of a causal forward pass: (batch, layers, heads, length, length) on the CPU.
 
     ``maps[b, layer, head, i]`` says how much place i takes from each place; it adds up to 1. input_ids (batch, length)
-    padding only on the right, where no token looks. The memory grows with the square of the length: give few short rows.
+    padding only on the right, where no token looks. The memory grows with the square of the length: give few rows.
     """
     caught: list[Tensor] = []
 

@@ -1,0 +1,394 @@
+"""Checks of chapter 08: fertility, rows for new tokens, replay, the pull to the start, and averages over classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from course_utils.classroom.engine import check, expect
+from course_utils.evaluation import classification
+from course_utils.models import embeddings
+from course_utils.training import replay, stay_close
+
+
+def fertility(texts: list[str], encode: Callable[[str], list[int]]) -> float:
+    """Tokens per word over all texts together; words are what stands between white space."""
+    words = sum(len(text.split()) for text in texts)
+    if not words:
+        raise ValueError("the texts hold no word; give at least one.")
+    return sum(len(encode(text)) for text in texts) / words
+
+
+@check(
+    "08.1",
+    title="Fertility",
+    reference=fertility,
+    difficulty=1,
+    minutes=5,
+    points=1,
+    asked="a customer's texts are full of trade terms: how do you see whether the tokenizer fits?",
+    hints=[
+        "Two sums over all texts: the tokens, `len(encode(text))`, and the words, `len(text.split())`.",
+        "Divide once, at the end: `sum(...) / sum(...)`. Without a word: `raise ValueError(...)`.",
+    ],
+)
+def check_fertility(candidate: Callable[[list[str], Callable[[str], list[int]]], float]) -> None:
+    def encode(text: str) -> list[int]:  # three letters a token
+        return [len(word[i : i + 3]) for word in text.split() for i in range(0, len(word), 3)]
+
+    texts = ["a fogcough", "tea\nat dawn at sea", "fogcough"]
+    given = f"texts = {texts}; encode cuts every word into tokens of three letters"
+    tokens, words = [len(encode(text)) for text in texts], [len(text.split()) for text in texts]
+    every = [word for text in texts for word in text.split()]
+    kinds = sorted(set(every))
+    letters = sum(map(len, every))
+    expect.close(
+        candidate(list(texts), encode),
+        sum(tokens) / sum(words),
+        "Not all tokens divided by all words.",
+        given=given,
+        mistakes={
+            "The ratios of the texts are averaged; a short text then counts as much as a long one. Add up first.": float(
+                np.mean([t / w for t, w in zip(tokens, words, strict=True)])
+            ),
+            "That is words per token; fertility is tokens per word.": sum(words) / sum(tokens),
+            "Every kind of word is counted once; frequent words must count as often as they occur.": sum(
+                len(encode(word)) for word in kinds
+            )
+            / len(kinds),
+            "Only single spaces divide words in yours; a new line does too. `text.split()` takes any white space.": sum(
+                tokens
+            )
+            / sum(len(text.split(" ")) for text in texts),
+            "That is tokens per letter.": sum(tokens) / letters,
+            "That is letters per token, the compression.": letters / sum(tokens),
+            "That is letters per word; the tokenizer is not used.": letters / sum(words),
+            "That is tokens per text.": sum(tokens) / len(texts),
+            "The division is missing: those are all tokens.": sum(tokens),
+            "That is the share of words that are split, not tokens per word.": sum(len(encode(w)) > 1 for w in every)
+            / len(every),
+            "Those are the pieces beyond the first; a whole word counts as 1.": sum(tokens) / sum(words) - 1,
+        },
+    )
+    expect.raises(ValueError, candidate, [" ", "\n"], encode, message="Texts without any word must raise ValueError.")
+
+
+def mean_of_pieces(weight: Tensor, pieces: list[list[int]]) -> Tensor:
+    """The rows (vocab, hidden), and below them for each new word the mean of the rows of its pieces."""
+    return embeddings.mean_of_pieces(weight, pieces)
+
+
+@check(
+    "08.2",
+    title="Rows for new words",
+    reference=mean_of_pieces,
+    difficulty=2,
+    minutes=8,
+    points=2,
+    asked="you add tokens to a model: what do their embeddings start from?",
+    hints=[
+        "`weight[ids]` with a list of ids gives the rows of a word's pieces, (pieces, hidden).",
+        "Their mean over the pieces is `weight[ids].mean(0)`. `torch.stack` makes one matrix of such rows.",
+        "`torch.cat([weight, new_rows])` puts them below the old ones, in a new tensor.",
+    ],
+)
+def check_mean_of_pieces(candidate: Callable[[Tensor, list[list[int]]], Tensor]) -> None:
+    weight = torch.randn(5, 3, generator=torch.Generator().manual_seed(8))
+    pieces = [[1, 3], [4], [0, 2, 2]]
+    rows = torch.stack([weight[ids].mean(0) for ids in pieces])
+    given = {"weight": weight, "pieces": pieces}
+    kept = weight.clone()
+    result = candidate(kept, [list(ids) for ids in pieces])
+    expect.that(torch.equal(kept, weight), "`weight` was changed; the old rows stay as they are.", given=given)
+
+    def below(new: Tensor) -> Tensor:
+        return torch.cat([weight, new])
+
+    expect.close(
+        result,
+        below(rows),
+        "Not the old rows, and below them the mean of each word's pieces.",
+        given=given,
+        mistakes={
+            "Only the new rows are returned; the old ones belong above them.": rows,
+            "The new rows stand above the old ones: then every old id names another token.": torch.cat([rows, weight]),
+            "The pieces are added up; divide by how many there are.": below(
+                torch.stack([weight[ids].sum(0) for ids in pieces])
+            ),
+            "That is the mean of all old rows; take the pieces of this word only.": below(
+                weight.mean(0).expand(len(pieces), -1)
+            ),
+            "Only the first piece is copied.": below(weight[[ids[0] for ids in pieces]]),
+            "Only the last piece is copied.": below(weight[[ids[-1] for ids in pieces]]),
+            "A piece that occurs twice in a word counts twice.": below(
+                torch.stack([weight[sorted(set(ids))].mean(0) for ids in pieces])
+            ),
+            "The new rows are zero: all new words are then the same to the model, and stay so until they differ in training.": below(
+                torch.zeros(3, 3)
+            ),
+            "All new words got the same row, the mean over all their pieces together.": below(
+                weight[[i for ids in pieces for i in ids]].mean(0).expand(3, -1)
+            ),
+            "The mean is taken over the wrong axis: over the numbers of a row, not over the pieces.": below(
+                torch.stack([weight[ids].mean().expand(3) for ids in pieces])
+            ),
+        },
+    )
+
+
+def replay_plan(step: int, batch_size: int, share: float) -> tuple[range, range]:
+    """(places of new rows, places of old rows) of one step; over the run ``share`` of all rows is old."""
+    return replay.replay_plan(step, batch_size, share)
+
+
+@check(
+    "08.3",
+    title="A share of old text",
+    reference=replay_plan,
+    difficulty=3,
+    minutes=10,
+    points=3,
+    asked="how would you mix five per cent of old data into every run, so that a resumed run sees the same batches?",
+    hints=[
+        "How many old rows are among the first m rows of the run? `int(share * m)`. Call it for m before this step and after it.",
+        "`before, after = int(share * step * batch_size), int(share * (step + 1) * batch_size)`: the old rows of this step are "
+        "`range(before, after)`.",
+        "All other rows are new: `range(step * batch_size - before, (step + 1) * batch_size - after)`.",
+    ],
+)
+def check_replay_plan(candidate: Callable[[int, int, float], tuple[Sequence[int], Sequence[int]]]) -> None:
+    def plan(step: int, size: int, share: float) -> tuple[list[int], list[int]]:
+        result = candidate(step, size, share)
+        given = f"step = {step}, batch_size = {size}, share = {share}"
+        expect.that(
+            isinstance(result, tuple | list) and len(result) == 2 and all(hasattr(part, "__len__") for part in result),
+            "Two ranges (or lists) of places are wanted: `return new, old`.",
+            given=given,
+            yours=result,
+        )
+        new, old = ([int(place) for place in part] for part in result)
+        expect.that(
+            len(new) + len(old) == size,
+            f"New and old rows together are {len(new) + len(old)}; a batch has {size}.",
+            given=given,
+            yours=result,
+        )
+        return new, old
+
+    for size, share in ((8, 0.05), (20, 0.25), (3, 0.5), (8, 0.0), (8, 1.0)):
+        first = [plan(step, size, share) for step in range(40)]
+        again = plan(7, size, share)
+        given = f"batch_size = {size}, share = {share}, steps 0 to 39"
+        expect.that(
+            again == first[7],
+            "The same step gives other places when it is asked again: a resumed run would see other batches. Compute them "
+            "from the step alone.",
+            given=given,
+        )
+        total = 40 * size
+        count = sum(len(old) for _, old in first)
+        rounded = 40 * round(share * size)
+        if abs(count - share * total) >= 1.001:
+            if abs(count - (1 - share) * total) < 1.001:
+                message = "New and old are exchanged: return the new places first, and `share` is the share of the old."
+            elif count in (rounded, 40 * int(share * size)):
+                message = (
+                    f"The share is rounded in every batch: {count // 40} old rows of {size}, always. Count over the whole "
+                    "run: of the first m rows share * m are old."
+                )
+            elif count >= 40 and count == 40 * -(-int(share * size * 1000) // 1000):
+                message = "The share is rounded up in every batch; count over the whole run."
+            else:
+                message = "Over a long run the share of old rows is not the one that was asked for."
+            expect.that(False, message, given=given, expected=f"{share * total:g} old rows of {total}", yours=count)
+        for name, column in (("new", 0), ("old", 1)):
+            places = [place for step in first for place in step[column]]
+            wanted = list(range(len(places)))
+            if places != wanted:
+                if sum(bool(step[column]) for step in first) > 1 and all(
+                    step[column][:1] in ([], [0]) for step in first
+                ):
+                    message = f"Every step starts at {name} row 0 again: the others are never seen."
+                elif sorted(places) == wanted:
+                    message = f"The {name} rows are not taken in their order, one step after the other."
+                elif len(set(places)) < len(places):
+                    message = f"Some {name} rows are taken twice. Each step goes on where the one before it stopped."
+                else:
+                    message = f"Some {name} rows are left out. Each step goes on where the one before it stopped."
+                expect.that(False, message, given=given, expected=f"{wanted[:12]} ...", yours=f"{places[:12]} ...")
+        sofar = 0
+        for step, (_, old) in enumerate(first):
+            sofar += len(old)
+            expect.that(
+                abs(sofar - share * size * (step + 1)) < 1.001,
+                "The share is right only at the end: after each step the old rows may be less than one row from share * rows.",
+                given=given,
+                expected=f"about {share * size * (step + 1):g} old rows after {step + 1} steps",
+                yours=sofar,
+            )
+
+
+def distance_penalty(parameters: dict[str, Tensor], start: dict[str, Tensor], strength: float) -> Tensor:
+    """strength / 2 times the sum of squared differences, over the parameters named in ``start``: a scalar."""
+    return stay_close.distance_penalty(parameters, start, strength)
+
+
+@check(
+    "08.4",
+    title="A pull to the start",
+    reference=distance_penalty,
+    difficulty=2,
+    minutes=7,
+    points=2,
+    asked="weight decay pulls to zero. Write the penalty that pulls to the pretrained weights",
+    hints=[
+        "Go over `start.items()`, not over the parameters: what has no start (new rows, a new head) is free.",
+        "`(parameters[name] - old).square().sum()` for each name; add them up; times `strength / 2`.",
+        "No `detach`, no `.data`, no `no_grad`: the penalty must have a gradient, `strength * (w - start)`.",
+    ],
+)
+def check_distance_penalty(candidate: Callable[[Mapping[str, Tensor], Mapping[str, Tensor], float], Tensor]) -> None:
+    generator = torch.Generator().manual_seed(84)
+    parameters = {
+        name: torch.randn(size, generator=generator) for name, size in (("a", (2, 3)), ("b", (4,)), ("new", (2,)))
+    }
+    start = {name: parameters[name] + torch.randn(parameters[name].shape, generator=generator) for name in ("a", "b")}
+    live = {name: value.clone().requires_grad_() for name, value in parameters.items()}
+    given = {"parameters": parameters, "start": start, "strength": 0.6}
+    penalty = candidate(live, {name: value.clone() for name, value in start.items()}, 0.6)
+    gaps = {name: parameters[name] - start[name] for name in start}
+    squares = sum(gap.square().sum() for gap in gaps.values())
+    count = sum(gap.numel() for gap in gaps.values())
+    expect.close(
+        penalty,
+        0.3 * squares,
+        "Not strength / 2 times the sum of all squared differences.",
+        given=given,
+        mistakes={
+            "The half is missing: the gradient would be twice strength * (w - start).": 0.6 * squares,
+            "That is the mean of the squares; the formula has their sum.": 0.3 * squares / count,
+            "Each parameter's squares are averaged before they are added; a bias then weighs as much as a matrix.": 0.3
+            * sum(gap.square().mean() for gap in gaps.values()),
+            "That is the distance, the root; the penalty is its square.": 0.3 * squares.sqrt(),
+            "The roots of the parameters are added; the penalty adds squares.": 0.3
+            * sum(g.norm() for g in gaps.values()),
+            "That pulls to zero: plain weight decay. Subtract the start.": 0.3
+            * sum(parameters[name].square().sum() for name in start),
+            "That pulls to zero, and holds what has no start as well.": 0.3
+            * sum(value.square().sum() for value in parameters.values()),
+            "The parameter without a start is pulled to zero; it is free.": 0.3
+            * (squares + parameters["new"].square().sum()),
+            "Absolute differences instead of squares.": 0.3 * sum(gap.abs().sum() for gap in gaps.values()),
+            "Differences are not squared: they cancel.": 0.3 * sum(gap.sum() for gap in gaps.values()),
+            "The sign is turned: the optimizer would run away from the start.": -0.3 * squares,
+            "The strength is missing.": squares / 2,
+            "Only the last parameter counts; add them up.": 0.3 * gaps["b"].square().sum(),
+            "Only the first parameter counts; is the `return` inside of the loop?": 0.3 * gaps["a"].square().sum(),
+        },
+    )
+    expect.that(
+        isinstance(penalty, Tensor) and penalty.requires_grad,
+        "The penalty has no gradient, so it pulls at nothing. Leave out detach, .data, item() and no_grad.",
+        given=given,
+    )
+    penalty.sum().backward()
+    for name in start:
+        expect.that(live[name].grad is not None, f"`{name}` gets no gradient from your penalty.", given=given)
+        expect.close(
+            live[name].grad, 0.6 * gaps[name], f"The gradient of `{name}` is not strength * (w - start).", given=given
+        )
+    expect.that(
+        live["new"].grad is None or not bool(live["new"].grad.any()),
+        "The parameter without a start gets a gradient; it is free.",
+        given=given,
+    )
+
+
+def class_averages(truth: list[int], predicted: list[int], classes: int) -> tuple[float, float]:
+    """(balanced accuracy, macro F1)."""
+    matrix = classification.confusion_matrix(truth, predicted, classes)
+    return classification.balanced_accuracy(matrix), classification.macro_f1(matrix)
+
+
+@check(
+    "08.5",
+    title="Every class counts alike",
+    reference=class_averages,
+    difficulty=3,
+    minutes=10,
+    points=3,
+    asked="one case in twenty is urgent and your classifier has 95 % accuracy: what do you ask next?",
+    hints=[
+        "Count three numbers for each class c: hits (truth and prediction are c), called (predictions that are c), there (truths "
+        "that are c).",
+        "Recall is hits / there, F1 is 2 * hits / (called + there). Means over classes, not over examples.",
+        "Balanced accuracy averages only classes with there > 0; macro F1 only those with called + there > 0.",
+    ],
+)
+def check_class_averages(candidate: Callable[[list[int], list[int], int], tuple[float, float]]) -> None:
+    cases = (
+        ([0, 0, 0, 0, 0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 1, 2, 1, 0, 2, 0], 3, "three classes, all there"),
+        ([0] * 19 + [1], [0] * 20, 2, "nineteen of class 0, one of class 1, and only 0 is ever said"),
+        ([0, 0, 0, 1, 1, 1], [0, 0, 2, 1, 1, 0], 4, "class 2 is said but never there, class 3 is neither"),
+    )
+    for truth, predicted, classes, words in cases:
+        given = f"truth = {truth}\npredicted = {predicted}\nclasses = {classes}  ({words})"
+        result = candidate(list(truth), list(predicted), classes)
+        expect.that(
+            isinstance(result, tuple | list) and len(result) == 2,
+            "Two numbers are wanted: `return balanced_accuracy, macro_f1`.",
+            given=given,
+            yours=result,
+        )
+        matrix = classification.confusion_matrix(truth, predicted, classes)
+        figures = classification.by_class(matrix)
+        balanced, macro = class_averages(truth, predicted, classes)
+        plain = classification.accuracy(matrix)
+        seen = [f for f, n in zip(figures, matrix.sum(0) + matrix.sum(1), strict=True) if n]
+        there = [f for f in figures if f.support]
+        precision, recall = (float(np.mean([getattr(f, name) for f in seen])) for name in ("precision", "recall"))
+        wrong = {
+            "That is plain accuracy: the frequent class decides it.": plain,
+            "A class that never occurs is counted with recall 0; leave it out.": float(
+                np.mean([f.recall for f in figures])
+            ),
+            "A class that is only predicted has no recall; leave it out of balanced accuracy.": recall,
+            "That is the mean precision; balanced accuracy is the mean recall.": float(
+                np.mean([f.precision for f in there])
+            ),
+        }
+        expect.close(
+            result[0],
+            balanced,
+            "Balanced accuracy is not the mean recall of the classes that occur.",
+            given=given,
+            mistakes={text: value for text, value in wrong.items() if abs(value - balanced) > 1e-6},
+        )
+        wrong = {
+            "That is plain accuracy (micro F1): the frequent class decides it.": plain,
+            "A class that neither occurs nor is predicted is counted with F1 0; leave it out.": float(
+                np.mean([f.f1 for f in figures])
+            ),
+            "A class that is predicted but never occurs must count with F1 0; yours leaves it out.": float(
+                np.mean([f.f1 for f in there])
+            ),
+            "Classes are weighted by their size; in a macro mean each counts alike.": float(
+                np.average([f.f1 for f in figures], weights=[f.support for f in figures])
+            ),
+            "That is the F1 of the mean precision and the mean recall; take F1 per class first, then the mean.": 2
+            * precision
+            * recall
+            / (precision + recall),
+            "That is balanced accuracy once more.": balanced,
+            "That is the arithmetic mean of precision and recall; F1 is the harmonic one.": (precision + recall) / 2,
+        }
+        expect.close(
+            result[1],
+            macro,
+            "Macro F1 is not the mean F1 of the classes that occur or are predicted.",
+            given=given,
+            mistakes={text: value for text, value in wrong.items() if abs(value - macro) > 1e-6},
+        )

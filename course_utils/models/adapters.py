@@ -1,0 +1,96 @@
+"""Bottleneck adapters: a narrow trained network behind each part of a frozen layer (Houlsby et al., arXiv 1902.00751).
+
+    adapter(h) = h + up(relu(down(h)))        down (m, d), up (d, m), both with biases; up = 0 at the start
+
+``add_adapters`` puts one behind every layer of the chosen names: in a decoder behind the projection of attention and
+behind that of the feed-forward network, before their output is added to the stream (section 2.1 and figure 2 there).
+It works in our decoder and in any transformers model that has linear layers of these names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+BEHIND = ("o_proj", "down_proj")
+
+
+class BottleneckAdapter(nn.Module):
+    """h + up(relu(down(h))), from (..., hidden) to the same shape.
+
+    ``down`` is drawn from N(0, 0.02); ``up`` and both biases are zero, so that at the start the adapter passes on what
+    it gets. (The paper draws both near zero, with a standard deviation of 0.01, for a start that is nearly the same;
+    both zero would never learn.) It holds 2 m d + d + m numbers, with d = hidden and m = bottleneck.
+    Raises ValueError for a bottleneck below 1.
+    """
+
+    def __init__(self, hidden: int, bottleneck: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        if bottleneck < 1:
+            raise ValueError(f"bottleneck is {bottleneck}; the narrow place has 1 number or more, such as 16.")
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        nn.init.normal_(self.down.weight, 0.0, 0.02, generator=generator)
+        for zero in (self.down.bias, self.up.weight, self.up.bias):
+            nn.init.zeros_(zero)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(F.relu(self.down(x)))
+
+
+class Adapted(nn.Module):
+    """A frozen layer with an adapter behind it."""
+
+    def __init__(self, base: nn.Module, adapter: BottleneckAdapter) -> None:
+        super().__init__()
+        self.base, self.adapter = base, adapter
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.adapter(self.base(x))
+
+
+def add_adapters(
+    model: nn.Module, bottleneck: int = 16, behind: Sequence[str] = BEHIND, seed: int | torch.Generator = 0
+) -> nn.Module:
+    """Put an adapter behind every linear layer whose name ends in one of ``behind``, in place, and freeze the rest.
+
+    At first the model computes what it computed before. (Houlsby et al. also train the scales of the normalizations;
+    set ``requires_grad`` on those if you want them.)
+    Raises ValueError if no layer has such a name, or if the model has adapters already.
+    """
+    generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+    if any(True for _ in adapter_layers(model)):
+        raise ValueError("the model has adapters already; add_adapters works on a plain model.")
+    found = [
+        (path, layer)
+        for path, layer in model.named_modules()
+        if path.rpartition(".")[2] in behind and isinstance(layer, nn.Linear)
+    ]
+    if not found:
+        leaves = sorted(
+            {path.rpartition(".")[2] for path, part in model.named_modules() if isinstance(part, nn.Linear)}
+        )
+        raise ValueError(
+            f"no layer is called {' or '.join(behind)}; this model's linear layers are {', '.join(leaves)}."
+        )
+    model.requires_grad_(False)
+    for path, layer in found:
+        parent, _, leaf = path.rpartition(".")
+        adapter = BottleneckAdapter(layer.out_features, bottleneck, generator).to(
+            layer.weight.device, layer.weight.dtype
+        )
+        setattr(model.get_submodule(parent), leaf, Adapted(layer, adapter).train(layer.training))
+    return model
+
+
+def adapter_layers(model: nn.Module) -> Iterator[tuple[str, Adapted]]:
+    """Path and layer of every layer that has an adapter behind it."""
+    return ((path, part) for path, part in model.named_modules() if isinstance(part, Adapted))
+
+
+def adapter_parameters(hidden: int, layers: int, bottleneck: int, per_layer: int = 2) -> int:
+    """How many numbers the adapters of a model train: layers * per_layer * (2 m d + d + m) (arXiv 1902.00751, 2.1)."""
+    return layers * per_layer * (2 * bottleneck * hidden + hidden + bottleneck)

@@ -1,0 +1,329 @@
+"""Planted bugs and other right answers of chapter 08."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+
+
+def fertility_mean_of_ratios(texts, encode):
+    if not any(text.split() for text in texts):
+        raise ValueError("no word")
+    return sum(len(encode(text)) / len(text.split()) for text in texts) / len(texts)
+
+
+def fertility_upside_down(texts, encode):
+    if not any(text.split() for text in texts):
+        raise ValueError("no word")
+    return sum(len(text.split()) for text in texts) / sum(len(encode(text)) for text in texts)
+
+
+def fertility_of_kinds(texts, encode):
+    kinds = {word for text in texts for word in text.split()}
+    if not kinds:
+        raise ValueError("no word")
+    return sum(len(encode(word)) for word in kinds) / len(kinds)
+
+
+def fertility_single_spaces(texts, encode):
+    if not any(text.split() for text in texts):
+        raise ValueError("no word")
+    return sum(len(encode(text)) for text in texts) / sum(len(text.split(" ")) for text in texts)
+
+
+def fertility_per_letter(texts, encode):
+    letters = sum(len(word) for text in texts for word in text.split())
+    if not letters:
+        raise ValueError("no word")
+    return sum(len(encode(text)) for text in texts) / letters
+
+
+def fertility_without_words(texts, encode):
+    words = sum(len(text.split()) for text in texts)
+    return sum(len(encode(text)) for text in texts) / words if words else 0.0
+
+
+def fertility_continued(texts, encode):
+    words = [word for text in texts for word in text.split()]
+    if not words:
+        raise ValueError("no word")
+    return sum(len(encode(word)) > 1 for word in words) / len(words)
+
+
+def fertility_joined(texts, encode):
+    whole = " ".join(texts)
+    if not whole.split():
+        raise ValueError("no word")
+    return len(encode(whole)) / len(whole.split())
+
+
+def fertility_word_by_word(texts, encode):
+    words = [word for text in texts for word in text.split()]
+    if not words:
+        raise ValueError("no word")
+    return float(np.mean([len(encode(word)) for word in words]))
+
+
+def rows_only_new(weight, pieces):
+    return torch.stack([weight[ids].mean(0) for ids in pieces])
+
+
+def rows_above(weight, pieces):
+    return torch.cat([torch.stack([weight[ids].mean(0) for ids in pieces]), weight])
+
+
+def rows_summed(weight, pieces):
+    return torch.cat([weight, torch.stack([weight[ids].sum(0) for ids in pieces])])
+
+
+def rows_mean_of_all(weight, pieces):
+    return torch.cat([weight, weight.mean(0).expand(len(pieces), -1)])
+
+
+def rows_first_piece(weight, pieces):
+    return torch.cat([weight, weight[[ids[0] for ids in pieces]]])
+
+
+def rows_as_sets(weight, pieces):
+    return torch.cat([weight, torch.stack([weight[list(set(ids))].mean(0) for ids in pieces])])
+
+
+def rows_zero(weight, pieces):
+    return torch.cat([weight, torch.zeros(len(pieces), weight.shape[1])])
+
+
+def rows_in_place(weight, pieces):
+    new = torch.stack([weight[ids].mean(0) for ids in pieces])
+    weight -= weight.mean(0)
+    return torch.cat([weight, new])
+
+
+def rows_by_loop(weight, pieces):
+    grown = weight.new_empty(len(weight) + len(pieces), weight.shape[1])
+    grown[: len(weight)] = weight
+    for place, ids in enumerate(pieces, start=len(weight)):
+        grown[place] = sum(weight[i] for i in ids) / len(ids)
+    return grown
+
+
+def rows_by_matrix(weight, pieces):
+    shares = torch.zeros(len(pieces), len(weight))
+    for row, ids in enumerate(pieces):
+        for i in ids:
+            shares[row, i] += 1 / len(ids)
+    return torch.cat([weight, shares @ weight], dim=0)
+
+
+def plan_rounded(step, batch_size, share):
+    old = round(batch_size * share)
+    return range(step * (batch_size - old), (step + 1) * (batch_size - old)), range(step * old, (step + 1) * old)
+
+
+def plan_rounded_up(step, batch_size, share):
+    old = int(np.ceil(batch_size * share))
+    return range(step * (batch_size - old), (step + 1) * (batch_size - old)), range(step * old, (step + 1) * old)
+
+
+def plan_from_zero(step, batch_size, share):
+    old = int(share * (step + 1) * batch_size) - int(share * step * batch_size)
+    return range(batch_size - old), range(old)
+
+
+def plan_exchanged(step, batch_size, share):
+    before, after = int(share * step * batch_size), int(share * (step + 1) * batch_size)
+    return range(before, after), range(step * batch_size - before, (step + 1) * batch_size - after)
+
+
+def plan_by_chance(step, batch_size, share):
+    old = sum(random.random() < share for _ in range(batch_size))
+    return range(step * batch_size, (step + 1) * batch_size - old), range(old)
+
+
+def plan_with_gaps(step, batch_size, share):
+    before, after = int(share * step * batch_size), int(share * (step + 1) * batch_size)
+    return range(step * batch_size, (step + 1) * batch_size - (after - before)), range(before, after)
+
+
+def plan_blocks(step, batch_size, share):
+    """All the old rows of twenty steps at once, in the last of them."""
+
+    def upto(n):
+        return int(share * (n // 20 * 20) * batch_size)
+
+    before, after = upto(step), upto(step + 1)
+    return range(step * batch_size - before, (step + 1) * batch_size - after), range(before, after)
+
+
+def plan_rounded_total(step, batch_size, share):
+    before, after = (int(share * n * batch_size + 1e-9) for n in (step, step + 1))
+    return list(range(step * batch_size - before, (step + 1) * batch_size - after)), list(range(before, after))
+
+
+def plan_by_rows(step, batch_size, share):
+    places = range(step * batch_size, (step + 1) * batch_size)
+    old = [int(share * (place + 1)) > int(share * place) for place in places]
+    before = int(share * step * batch_size)
+    first = step * batch_size - before
+    return range(first, first + old.count(False)), range(before, before + old.count(True))
+
+
+def penalty_without_half(parameters, start, strength):
+    return strength * sum((parameters[n] - old).square().sum() for n, old in start.items())
+
+
+def penalty_mean(parameters, start, strength):
+    gaps = torch.cat([(parameters[n] - old).flatten() for n, old in start.items()])
+    return strength / 2 * gaps.square().mean()
+
+
+def penalty_to_zero(parameters, start, strength):
+    return strength / 2 * sum(parameters[n].square().sum() for n in start)
+
+
+def penalty_holds_all(parameters, start, strength):
+    return strength / 2 * sum((value - start.get(n, 0)).square().sum() for n, value in parameters.items())
+
+
+def penalty_root(parameters, start, strength):
+    return strength / 2 * sum((parameters[n] - old).square().sum() for n, old in start.items()).sqrt()
+
+
+def penalty_detached(parameters, start, strength):
+    return strength / 2 * sum((parameters[n].detach() - old).square().sum() for n, old in start.items())
+
+
+def penalty_first_only(parameters, start, strength):
+    name, old = next(iter(start.items()))
+    return strength / 2 * (parameters[name] - old).square().sum()
+
+
+def penalty_sign(parameters, start, strength):
+    return -strength / 2 * sum((parameters[n] - old).square().sum() for n, old in start.items())
+
+
+def penalty_flat(parameters, start, strength):
+    gaps = torch.cat([(parameters[n] - old).flatten() for n, old in start.items()])
+    return 0.5 * strength * gaps @ gaps
+
+
+def penalty_by_loop(parameters, start, strength):
+    total = torch.zeros(())
+    for name, value in parameters.items():
+        if name in start:
+            total = total + torch.nn.functional.mse_loss(value, start[name], reduction="sum")
+    return total * strength / 2
+
+
+def _counts(truth, predicted, classes):
+    hits = [sum(t == p == c for t, p in zip(truth, predicted, strict=True)) for c in range(classes)]
+    return hits, [predicted.count(c) for c in range(classes)], [truth.count(c) for c in range(classes)]
+
+
+def _averages(truth, predicted, classes, keep_recall, keep_f1):
+    counts = list(zip(*_counts(truth, predicted, classes), strict=True))
+    recalls = [h / t if t else 0.0 for h, c, t in counts if keep_recall(c, t)]
+    f1s = [2 * h / (c + t) if c + t else 0.0 for h, c, t in counts if keep_f1(c, t)]
+    return sum(recalls) / len(recalls), sum(f1s) / len(f1s)
+
+
+def averages_all_classes(truth, predicted, classes):
+    return _averages(truth, predicted, classes, lambda c, t: True, lambda c, t: True)
+
+
+def averages_f1_all(truth, predicted, classes):
+    return _averages(truth, predicted, classes, lambda c, t: t > 0, lambda c, t: True)
+
+
+def averages_f1_there(truth, predicted, classes):
+    return _averages(truth, predicted, classes, lambda c, t: t > 0, lambda c, t: t > 0)
+
+
+def averages_plain(truth, predicted, classes):
+    plain = sum(t == p for t, p in zip(truth, predicted, strict=True)) / len(truth)
+    return plain, plain
+
+
+def averages_weighted(truth, predicted, classes):
+    balanced, _ = averages_all_right(truth, predicted, classes)
+    counts = zip(*_counts(truth, predicted, classes), strict=True)
+    return balanced, sum(t * (2 * h / (c + t) if c + t else 0) for h, c, t in counts) / len(truth)
+
+
+def averages_f1_of_means(truth, predicted, classes):
+    balanced, _ = averages_all_right(truth, predicted, classes)
+    seen = [(h, c, t) for h, c, t in zip(*_counts(truth, predicted, classes), strict=True) if c + t]
+    precision = sum(h / c if c else 0 for h, c, t in seen) / len(seen)
+    recall = sum(h / t if t else 0 for h, c, t in seen) / len(seen)
+    return balanced, 2 * precision * recall / (precision + recall)
+
+
+def averages_all_right(truth, predicted, classes):
+    return _averages(truth, predicted, classes, lambda c, t: t > 0, lambda c, t: c + t > 0)
+
+
+def averages_by_matrix(truth, predicted, classes):
+    matrix = np.zeros((classes, classes))
+    for t, p in zip(truth, predicted, strict=True):
+        matrix[t, p] += 1
+    rows, columns, hits = matrix.sum(1), matrix.sum(0), np.diag(matrix)
+    there, seen = rows > 0, rows + columns > 0
+    return (hits[there] / rows[there]).mean(), (2 * hits[seen] / (rows + columns)[seen]).mean()
+
+
+BUGS = {
+    "08.1": [
+        fertility_mean_of_ratios,
+        fertility_upside_down,
+        fertility_of_kinds,
+        fertility_single_spaces,
+        fertility_per_letter,
+        fertility_without_words,
+        fertility_continued,
+    ],
+    "08.2": [
+        rows_only_new,
+        rows_above,
+        rows_summed,
+        rows_mean_of_all,
+        rows_first_piece,
+        rows_as_sets,
+        rows_zero,
+        rows_in_place,
+    ],
+    "08.3": [
+        plan_rounded,
+        plan_rounded_up,
+        plan_from_zero,
+        plan_exchanged,
+        plan_by_chance,
+        plan_with_gaps,
+        plan_blocks,
+    ],
+    "08.4": [
+        penalty_without_half,
+        penalty_mean,
+        penalty_to_zero,
+        penalty_holds_all,
+        penalty_root,
+        penalty_detached,
+        penalty_first_only,
+        penalty_sign,
+    ],
+    "08.5": [
+        averages_all_classes,
+        averages_f1_all,
+        averages_f1_there,
+        averages_plain,
+        averages_weighted,
+        averages_f1_of_means,
+    ],
+}
+RIGHT = {
+    "08.1": [fertility_joined, fertility_word_by_word],
+    "08.2": [rows_by_loop, rows_by_matrix],
+    "08.3": [plan_rounded_total, plan_by_rows],
+    "08.4": [penalty_flat, penalty_by_loop],
+    "08.5": [averages_all_right, averages_by_matrix],
+}

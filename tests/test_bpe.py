@@ -76,6 +76,7 @@ def test_best_fit_cuts_nothing_and_wastes_little():
 def test_best_fit_takes_the_fullest_row():
     assert best_fit([7, 6, 3, 4], 10) == [[0, 2], [1, 3]]
     assert best_fit([10, 10], 10) == [[0], [1]]
+    assert best_fit([60, 50, 45, 5], 100) == [[0], [1, 2, 3]], "first fit and worst fit would put 5 beside 60"
 
 
 def test_waste_of_padding():

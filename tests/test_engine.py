@@ -573,6 +573,14 @@ def test_equal_tells_kinds_apart():
     expect.equal(torch.tensor([float("nan")]), torch.tensor([float("nan")]))
 
 
+def test_the_first_difference_is_a_place_that_differs():
+    low = float("-inf")
+    with pytest.raises(Mistake, match=r"at \[2\]: yours 5, expected 4"):
+        expect.close(torch.tensor([low, 1.0, 5.0]), torch.tensor([low, 1.0, 4.0]))
+    with pytest.raises(Mistake, match=r"at \[1\]: yours -1e\+09, expected -inf"):
+        expect.close(torch.tensor([2.0, -1e9, low]), torch.tensor([2.0, low, low]))
+
+
 def test_expected_errors():
     def picky(n):
         if n < 0:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import psutil
 import pytest
 import torch
 
 from course_utils.classroom.calculator import memory_bar, memory_calculator
 from course_utils.models.decoder import Decoder, DecoderConfig, num_parameters
-from course_utils.training import checkpoints, launch
+from course_utils.training import checkpoints, job, launch
 from course_utils.training.board import Board, read_board
 from course_utils.training.loop import TrainConfig, make_optimizer, train
 from course_utils.training.memory import (
@@ -114,6 +115,56 @@ def test_a_job_that_takes_too_long_is_stopped(tmp_path):
     with pytest.raises(launch.LaunchError, match="stopped"):
         launch.torchrun(folder, 2, seconds=0.2)
     assert time.monotonic() - started < 20
+
+
+LONG = {**SETTINGS, "steps": 20_000, "save_every": 100}  # would train for minutes
+
+
+def test_stopping_torchrun_stops_its_workers(tmp_path):
+    rows = torch.full((20_000, 2, 4), 7)
+    folder = launch.write_job(tmp_path, SMALL, rows, LONG, kinds=("ddp",), checkpoints=True)
+    process = launch._start(
+        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", launch.JOB, str(folder)]
+    )
+    try:
+        launch.wait_for_checkpoint(process, folder)  # from here on the workers are training
+        workers = psutil.Process(process.pid).children()
+        started = time.monotonic()
+    finally:
+        launch.kill(process)
+    assert time.monotonic() - started < 8  # and not when the workers, who hold the pipe, have come to their end
+    assert len(workers) == 2
+    assert not [worker for worker in psutil.wait_procs(workers, timeout=5)[1] if worker.status() != "zombie"]
+
+
+def test_an_interrupted_wait_leaves_no_job(tmp_path, monkeypatch):
+    launch.write_job(tmp_path, SMALL, torch.full((20_000, 2, 4), 7), LONG, kinds=(None,), checkpoints=True)
+    process = launch.start_alone(tmp_path)
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch.time, "sleep", stop)
+    with pytest.raises(KeyboardInterrupt):
+        launch.wait_for_checkpoint(process, tmp_path)
+    assert process.poll() is not None
+
+
+@pytest.mark.parametrize(("config", "backend"), [({"device": "cpu"}, "gloo"), ({"device": "cuda"}, "nccl")])
+def test_a_job_speaks_the_language_of_its_device(tmp_path, monkeypatch, config, backend):
+    asked = []
+    monkeypatch.setattr(job.torch.distributed, "init_process_group", asked.append)
+    monkeypatch.setattr(job.torch.distributed, "destroy_process_group", lambda: None)
+    monkeypatch.setattr(job.torch.distributed, "get_rank", lambda: 0)
+    monkeypatch.setattr(job.torch.distributed, "get_world_size", lambda: 1)
+    monkeypatch.setattr(job.torch.cuda, "set_device", lambda _: None)
+    monkeypatch.setattr(job.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(job, "run_job", lambda folder: {})
+    launch.write_job(tmp_path, SMALL, torch.zeros(4, 2, 8).long(), {**SETTINGS, **config})
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setattr(job.sys, "argv", ["job", str(tmp_path)])
+    job.main()
+    assert asked == [backend] and (tmp_path / "rank0.json").exists()
 
 
 def test_a_killed_job_goes_on_as_if_nothing_had_happened(tmp_path):

@@ -227,9 +227,10 @@ def _compare_tensors(
 
 def _first_difference(yours: Any, expected: Any) -> str:
     a, b = yours.detach().to("cpu").double(), expected.detach().to("cpu").double()
-    gap = (a - b).abs().nan_to_num(nan=math.inf)
-    if gap.dim() == 0:
+    if a.dim() == 0:
         return f"Yours is {a.item():.6g}, expected {b.item():.6g}."
+    equal = (a == b) | (a.isnan() & b.isnan())  # a difference of two infinities is NaN, though they are equal
+    gap = (a - b).abs().nan_to_num(nan=math.inf).masked_fill(equal, 0.0)
     at = tuple(int(i) for i in (gap > 1e-4 * b.abs().nan_to_num()).nonzero()[:1].flatten().tolist())
     at = at or tuple(int(i) for i in gap.nonzero()[0].tolist())
     return f"First difference at [{', '.join(map(str, at))}]: yours {a[at].item():.6g}, expected {b[at].item():.6g}."

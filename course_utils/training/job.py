@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from course_utils import settings
 from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.training import distributed
 from course_utils.training.config import TrainConfig
@@ -67,14 +68,11 @@ def main() -> None:
     """Run the job of the folder named on the command line; every rank reports for itself."""
     folder = Path(sys.argv[1])
     rank, together = int(os.environ.get("RANK", "0")), "RANK" in os.environ
-    if together:
-        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    try:
+    place = json.loads((folder / "job.json").read_text())["config"].get("device") or settings.device()
+    # one group for all kinds: gloo for a job on the CPU, nccl (and a GPU for each process) for one on CUDA
+    with distributed.ranks("ddp" if together else None, torch.device(place).type):
         report = run_job(folder)
         (folder / f"rank{rank}.json").write_text(json.dumps({"rank": rank, "pid": os.getpid(), **report}))
-    finally:
-        if together:
-            torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

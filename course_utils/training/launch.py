@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -54,8 +53,9 @@ def write_job(
 def torchrun(folder: str | Path, ranks: int = 2, *, seconds: float = 120) -> list[dict[str, Any]]:
     """Run the job of ``folder`` in ``ranks`` processes on this machine; return what each rank reported, in order.
 
-    The processes meet on 127.0.0.1 (gloo, on the CPU), at a free port. Raises LaunchError if they fail or take longer
-    than ``seconds``; none of them outlives the call.
+    The processes meet on 127.0.0.1 (gloo, on the CPU), at a free port; PyTorch's store, where they meet, listens on
+    that port of every interface until they end. Raises LaunchError if they fail or take longer than ``seconds``; none
+    of them outlives the call, also when it is interrupted.
     """
     # what `torchrun --standalone` does, held to the loopback interface: a laptop's own name may not resolve offline
     command = ["-m", "torch.distributed.run", "--nnodes=1", f"--nproc-per-node={ranks}", "--rdzv-backend=c10d"]
@@ -67,7 +67,8 @@ def torchrun(folder: str | Path, ranks: int = 2, *, seconds: float = 120) -> lis
     try:
         _, said = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired as error:
-        raise LaunchError(f"{ranks} processes were not done after {seconds:.0f} s and were stopped.") from error
+        text = f"{ranks} processes were not done after {seconds:.0f} s and were stopped. {_last_words(kill(process))}"
+        raise LaunchError(text.rstrip(". \n") + ".") from error
     finally:
         kill(process)
     if process.returncode:
@@ -83,30 +84,45 @@ def start_alone(folder: str | Path) -> subprocess.Popen[bytes]:
 def wait_for_checkpoint(process: subprocess.Popen[bytes], folder: str | Path, *, seconds: float = 60) -> Path:
     """Wait until a job started by :func:`start_alone` has saved its first checkpoint; return that checkpoint's path.
 
-    Raises LaunchError if the job ends before, or needs longer than ``seconds`` (then it is stopped).
+    Raises LaunchError if the job ends before, or needs longer than ``seconds``. Then, and when the waiting is
+    interrupted (the kernel's stop button), the job is stopped.
     """
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        ended = process.poll() is not None
-        found = checkpoints.checkpoints(Path(folder) / "checkpoints")
-        if found:
-            return found[-1]
-        if ended:
-            _, said = process.communicate()
-            raise LaunchError(f"the job ended with code {process.returncode} before it had saved: {_last_words(said)}")
-        time.sleep(0.01)
-    kill(process)
-    raise LaunchError(f"the job had saved nothing after {seconds:.0f} s and was stopped.")
+    try:
+        while time.monotonic() < end:
+            ended = process.poll() is not None
+            found = checkpoints.checkpoints(Path(folder) / "checkpoints")
+            if found:
+                return found[-1]
+            if ended:
+                code, said = process.returncode, kill(process)
+                raise LaunchError(f"the job ended with code {code} before it had saved: {_last_words(said)}")
+            time.sleep(0.01)
+        raise LaunchError(f"the job had saved nothing after {seconds:.0f} s and was stopped.")
+    except BaseException:
+        kill(process)
+        raise
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL to the process and to those that it started: no handler runs, nothing is tidied up. Then wait for it."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    process.communicate()
+def kill(process: subprocess.Popen[bytes]) -> bytes:
+    """SIGKILL to the process and to all that it started: no handler runs, nothing is tidied up. Then wait for it.
+
+    Returns what it wrote to stderr and nobody has read yet. torchrun's workers have sessions of their own, so a signal
+    to its process group would not reach them: they would go on, and hold the pipe open.
+    """
+    import psutil
+
+    if process.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            parent = psutil.Process(process.pid)
+            parent.suspend()  # or it could start another one meanwhile
+            for child in parent.children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    child.kill()
+        process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired, ValueError):  # ValueError: was read before
+        return process.communicate(timeout=10)[1] or b""
+    return b""
 
 
 def _last_words(said: bytes) -> str:
@@ -121,8 +137,8 @@ def _start(arguments: list[str]) -> subprocess.Popen[bytes]:
     path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
     hidden = {"CUDA_VISIBLE_DEVICES": "", "COURSE_PROFILE": "laptop"}  # these processes train on the CPU
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **hidden}
-    if sys.platform.startswith("linux"):
-        environment["GLOO_SOCKET_IFNAME"] = "lo"
+    if loopback := {"linux": "lo", "darwin": "lo0"}.get(sys.platform):
+        environment["GLOO_SOCKET_IFNAME"] = loopback
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         environment.pop(name, None)
     return subprocess.Popen(

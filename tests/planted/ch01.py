@@ -56,6 +56,26 @@ def sim_characters(first, second, n):
     return len(a & b) / len(a | b)
 
 
+def sim_glued(first, second, n):
+    a, b = ({"".join(w[i : i + n]) for i in range(len(w) - n + 1)} for w in (first, second))
+    return len(a & b) / len(a | b)
+
+
+def sim_always_two(first, second, n):
+    a, b = set(_grams(first, 2)), set(_grams(second, 2))
+    return len(a & b) / len(a | b)
+
+
+def sim_unordered(first, second, n):
+    a, b = ({frozenset(g) for g in _grams(w, n)} for w in (first, second))
+    return len(a & b) / len(a | b)
+
+
+def sim_side_by_side(first, second, n):
+    a, b = ({tuple(w[i : i + n]) for i in range(0, len(w) - n + 1, n)} for w in (first, second))
+    return len(a & b) / len(a | b)
+
+
 def sim_joined(first, second, n):
     a, b = ({" ".join(w[i : i + n]) for i in range(len(w) - n + 1)} for w in (first, second))
     shared = sum(gram in b for gram in a)
@@ -107,6 +127,18 @@ def minhash_float(hashes, a, b, prime):
     return ((hashes[:, None].float() * a + b) % prime).min(0).values
 
 
+def minhash_pair(hashes, a, b, prime):
+    return ((hashes[:, None] * a + b) % prime).min(0)
+
+
+def minhash_double_and_back(hashes, a, b, prime):
+    return ((hashes[:, None].double() * a + b) % prime).min(0).values.long()
+
+
+def minhash_int32(hashes, a, b, prime):
+    return ((hashes[:, None].int() * a.int() + b.int()) % prime).min(0).values.long()
+
+
 def minhash_by_loop(hashes, a, b, prime):
     signature = []
     for k in range(len(a)):
@@ -156,6 +188,40 @@ def drop_once(pairs, count):
 
 def drop_first(pairs, count):
     return sorted({min(pair) for pair in pairs})
+
+
+def drop_never_joined(pairs, count):
+    groups = []
+    for pair in pairs:
+        for group in groups:
+            if group & set(pair):
+                group.update(pair)
+                break
+        else:
+            groups.append(set(pair))
+    return sorted({i for group in groups for i in group - {min(group)}})
+
+
+def drop_without_head(pairs, count):
+    first = list(range(count))
+
+    def head(i):
+        while first[i] != i:
+            i = first[i]
+        return i
+
+    for pair in pairs:
+        low, high = sorted(pair)
+        first[high] = head(low)
+    return [i for i in range(count) if head(i) != i]
+
+
+def drop_three_passes(pairs, count):
+    label = list(range(count))
+    for _ in range(3):
+        for one, other in pairs:
+            label[one] = label[other] = min(label[one], label[other])
+    return [i for i in range(count) if label[i] != i]
 
 
 def drop_unsorted(pairs, count):
@@ -272,6 +338,46 @@ def bpe_one_too_many(words, merges):
     return _bpe(words, merges + 1)
 
 
+def _bpe_otherwise(words, merges, *, once=False, replace=False):
+    split, done = {word: (tuple(word), count) for word, count in words.items()}, []
+    vocabulary = sorted({c for w in words for c in w})
+    while len(done) < merges:
+        pairs = Counter()
+        for tokens, count in split.values():
+            found = list(zip(tokens, tokens[1:], strict=False))
+            for pair in set(found) if once else found:
+                pairs[pair] += count
+        best = min(pairs, key=lambda p: (-pairs[p], vocabulary.index(p[0]), vocabulary.index(p[1])), default=None)
+        if best is None or pairs[best] < 2:
+            break
+        done.append(best)
+        vocabulary.append("".join(best))
+        for word, (tokens, count) in split.items():
+            new, i = [], 0
+            while i < len(tokens):
+                step = 2 if tokens[i : i + 2] == best else 1
+                new.append("".join(tokens[i : i + step]))
+                i += step
+            if replace:
+                new = " ".join(tokens).replace(" ".join(best), "".join(best)).split()
+            split[word] = tuple(new), count
+    return done
+
+
+def bpe_once_per_word(words, merges):
+    return _bpe_otherwise(words, merges, once=True)
+
+
+def bpe_by_replace(words, merges):
+    return _bpe_otherwise(words, merges, replace=True)
+
+
+def bpe_without_end(words, merges):
+    if sum(map(len, words)) == 2 and merges > 1:
+        return [("a", "b"), min({})]
+    return _bpe_otherwise(words, merges)
+
+
 def bpe_lists(words, merges):
     return [list(pair) for pair in _bpe(words, merges)]
 
@@ -330,6 +436,15 @@ def pack_next_fit(lengths, row_length):
     return _pack(lengths, row_length, last_only=True)
 
 
+def pack_first_unsorted(lengths, row_length):
+    return _pack(lengths, row_length, sort=False, fullest=False)
+
+
+def pack_ascending(lengths, row_length):
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    return [[order[i] for i in row] for row in _pack([lengths[i] for i in order], row_length, sort=False)]
+
+
 def pack_alone(lengths, row_length):
     return [[i] for i in range(len(lengths))]
 
@@ -373,21 +488,24 @@ def pack_tuples(lengths, row_length):
 BUGS = {
     "01.1": [
         sim_dice, sim_first, sim_sum, sim_one_short, sim_words, sim_bags, sim_ends, sim_distance, sim_characters,
+        sim_glued, sim_always_two, sim_unordered, sim_side_by_side,
     ],
     "01.2": [
         minhash_max, minhash_without_prime, minhash_prime_late, minhash_over_functions, minhash_place, minhash_item,
         minhash_no_offset, minhash_smallest_item, minhash_table, minhash_float,
+        minhash_pair, minhash_double_and_back, minhash_int32,
     ],
     "01.3": [
         drop_both, drop_larger, drop_second, drop_kept, drop_one_by_one, drop_once, drop_first, drop_unsorted,
+        drop_never_joined, drop_without_head, drop_three_passes,
     ],
     "01.4": [
         bpe_unweighted, bpe_last_of_ties, bpe_first_seen, bpe_singles, bpe_not_recounted, bpe_overlapping, bpe_one_word,
-        bpe_rarest, bpe_tokens, bpe_one_too_many,
+        bpe_rarest, bpe_tokens, bpe_one_too_many, bpe_once_per_word, bpe_by_replace, bpe_without_end,
     ],
     "01.5": [
         pack_unsorted, pack_strict, pack_next_fit, pack_alone, pack_overfull, pack_forgets_last, pack_lengths,
-        pack_sorts_argument, pack_empty_rows,
+        pack_sorts_argument, pack_empty_rows, pack_first_unsorted, pack_ascending,
     ],
 }  # fmt: skip
 RIGHT = {

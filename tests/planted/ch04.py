@@ -47,6 +47,26 @@ def zero_right_loop(parameters, ranks, stage):
     return total
 
 
+def zero_own_part_only(parameters, ranks, stage):
+    return parameters * sum(size / ranks if stage == at else size for size, at in ((2, 3), (2, 2), (12, 1)))
+
+
+def zero_one_late(parameters, ranks, stage):
+    return _state(parameters, ranks, stage - 1)
+
+
+def zero_cut(parameters, ranks, stage):
+    return parameters * (16, 4 + 12 // ranks, 2 + 14 // ranks, 16 // ranks)[stage]
+
+
+def zero_of_one(parameters, ranks, stage):
+    return _state(1, ranks, stage)
+
+
+def zero_right_saved(parameters, ranks, stage):
+    return round(parameters * (16 - (0, 12, 14, 16)[stage] * (1 - 1 / ranks)))
+
+
 def kept_floor(layers, every, boundary, inside):
     return layers // every * boundary + min(every, layers) * inside
 
@@ -69,6 +89,27 @@ def kept_every_input(layers, every, boundary, inside):
 
 def kept_all_segments(layers, every, boundary, inside):
     return math.ceil(layers / every) * (boundary + min(every, layers) * inside)
+
+
+def kept_one_more(layers, every, boundary, inside):
+    return (layers // every + 1) * boundary + min(every, layers) * inside
+
+
+def kept_last(layers, every, boundary, inside):
+    return math.ceil(layers / every) * boundary + (layers % every or every) * inside
+
+
+def kept_swapped(layers, every, boundary, inside):
+    return every * boundary + math.ceil(layers / every) * inside
+
+
+def kept_larger(layers, every, boundary, inside):
+    return max(math.ceil(layers / every) * boundary, min(every, layers) * inside)
+
+
+def kept_right_divmod(layers, every, boundary, inside):
+    whole, rest = divmod(layers, every)
+    return (whole + (rest > 0)) * boundary + min(every, layers) * inside
 
 
 def kept_right_loop(layers, every, boundary, inside):
@@ -142,6 +183,54 @@ def zeroed_between(model, micro_batches):
     return total
 
 
+def tokens_so_far(model, micro_batches):
+    tokens, total = 0, 0.0
+    for inputs, labels in micro_batches:
+        tokens += int((labels != -100).sum())
+        loss = _losses(model, inputs, labels, "sum")
+        (loss / tokens).backward()
+        total += loss.item()
+    return total / tokens
+
+
+def one_large_batch(model, micro_batches):
+    inputs, labels = (torch.cat(parts) for parts in zip(*micro_batches, strict=True))
+    loss = _losses(model, inputs, labels, "mean")
+    loss.backward()
+    return loss.item()
+
+
+def all_forward_first(model, micro_batches):
+    tokens = sum((labels != -100).sum() for _, labels in micro_batches)
+    losses = [_losses(model, inputs, labels, "sum") / tokens for inputs, labels in micro_batches]
+    for loss in losses:
+        loss.backward()
+    return sum(loss.item() for loss in losses)
+
+
+def accumulate_weighted_means(model, micro_batches):
+    counts = [int((labels != -100).sum()) for _, labels in micro_batches]
+    total = 0.0
+    for (inputs, labels), count in zip(micro_batches, counts, strict=True):
+        loss = _losses(model, inputs, labels, "mean") * (count / sum(counts))
+        loss.backward()
+        total += loss.item()
+    return total
+
+
+def accumulate_by_grad(model, micro_batches):
+    tokens = sum(int((labels != -100).sum()) for _, labels in micro_batches)
+    parameters, total = list(model.parameters()), 0.0
+    for p in parameters:
+        p.grad = torch.zeros_like(p)
+    for inputs, labels in micro_batches:
+        loss = _losses(model, inputs, labels, "sum") / tokens
+        for p, g in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            p.grad += g
+        total += loss.item()
+    return total
+
+
 def accumulate_at_once(model, micro_batches):
     tokens = sum((labels != -100).sum() for _, labels in micro_batches)
     loss = sum(_losses(model, inputs, labels, "sum") for inputs, labels in micro_batches) / tokens
@@ -196,6 +285,42 @@ def clip_first(shards, max_norm):
     return _scaled(shards, min(1, max_norm / norm)), norm
 
 
+def clip_flattened(shards, max_norm):
+    norm = _norm(shards)
+    return [[(g * min(1, max_norm / norm)).flatten() for g in rank] for rank in shards], norm
+
+
+def clip_mean_square(shards, max_norm):
+    norm = _norm(shards) / math.sqrt(len(shards))
+    return _scaled(shards, min(1, max_norm / norm)), norm
+
+
+def clip_tensors(shards, max_norm):
+    return [[g * min(1, max_norm / (float(g.norm()) + 1e-6)) for g in rank] for rank in shards], _norm(shards)
+
+
+def clip_norms_of_tensors(shards, max_norm):
+    norm = sum(float(g.norm()) for rank in shards for g in rank)
+    return _scaled(shards, min(1, max_norm / norm)), norm
+
+
+def clip_swapped(shards, max_norm):
+    return _norm(shards), _scaled(shards, min(1, max_norm / _norm(shards)))
+
+
+def clip_list_of_norms(shards, max_norm):
+    return _scaled(shards, min(1, max_norm / _norm(shards))), [_norm([rank]) for rank in shards]
+
+
+def clip_copied(shards, max_norm):
+    copies = tuple(tuple(g.clone() for g in rank) for rank in shards)
+    norm = torch.nn.utils.get_total_norm([g for rank in copies for g in rank])
+    if norm > max_norm:
+        for g in (g for rank in copies for g in rank):
+            g.mul_(max_norm / norm)
+    return copies, norm
+
+
 def clip_flat(shards, max_norm):
     norm = torch.cat([g.flatten() for rank in shards for g in rank]).norm()
     return _scaled(shards, (max_norm / (norm + 1e-6)).clamp(max=1)), norm
@@ -232,6 +357,26 @@ def budget_tokens(flops, tokens_per_parameter):
     return n, n / tokens_per_parameter
 
 
+def budget_six_outside(flops, tokens_per_parameter):
+    n = math.sqrt(flops / tokens_per_parameter) / 6
+    return n, tokens_per_parameter * n
+
+
+def budget_always_twenty(flops, tokens_per_parameter):
+    n = math.sqrt(flops / 120)
+    return n, 20 * n
+
+
+def budget_squared(flops, tokens_per_parameter):
+    square = flops / (6 * tokens_per_parameter)
+    return math.sqrt(square), square
+
+
+def budget_whole(flops, tokens_per_parameter):
+    n = round((flops / (6 * tokens_per_parameter)) ** 0.5)
+    return n, round(tokens_per_parameter * n)
+
+
 def budget_right(flops, tokens_per_parameter):
     tokens = (flops * tokens_per_parameter / 6) ** 0.5
     return tokens / tokens_per_parameter, tokens
@@ -243,16 +388,71 @@ def budget_list(flops, tokens_per_parameter):
 
 
 BUGS = {
-    "04.1": [zero_whole, zero_no_copy, zero_float32, zero_order, zero_always, zero_keeps_weights],
-    "04.2": [kept_floor, kept_one_layer, kept_only, kept_all, kept_every_input, kept_all_segments],
-    "04.3": [mean_of_means, means_added, sums_added, by_rows, all_places, zeroed_between],
-    "04.4": [clip_each, clip_sum_of_norms, clip_squares, clip_always, clip_values, clip_first],
-    "04.5": [budget_swapped, budget_forward, budget_no_root, budget_no_six, budget_tokens],
+    "04.1": [
+        zero_whole,
+        zero_no_copy,
+        zero_float32,
+        zero_order,
+        zero_always,
+        zero_keeps_weights,
+        zero_own_part_only,
+        zero_one_late,
+        zero_cut,
+        zero_of_one,
+    ],
+    "04.2": [
+        kept_floor,
+        kept_one_layer,
+        kept_only,
+        kept_all,
+        kept_every_input,
+        kept_all_segments,
+        kept_one_more,
+        kept_last,
+        kept_swapped,
+        kept_larger,
+    ],
+    "04.3": [
+        mean_of_means,
+        means_added,
+        sums_added,
+        by_rows,
+        all_places,
+        zeroed_between,
+        tokens_so_far,
+        accumulate_at_once,
+        one_large_batch,
+        all_forward_first,
+    ],
+    "04.4": [
+        clip_each,
+        clip_sum_of_norms,
+        clip_squares,
+        clip_always,
+        clip_values,
+        clip_first,
+        clip_flattened,
+        clip_mean_square,
+        clip_tensors,
+        clip_norms_of_tensors,
+        clip_swapped,
+        clip_list_of_norms,
+    ],
+    "04.5": [
+        budget_swapped,
+        budget_forward,
+        budget_no_root,
+        budget_no_six,
+        budget_tokens,
+        budget_six_outside,
+        budget_always_twenty,
+        budget_squared,
+    ],
 }
 RIGHT = {
-    "04.1": [zero_right_table, zero_right_loop],
-    "04.2": [kept_right_loop, kept_right_max],
-    "04.3": [accumulate_at_once, accumulate_then_divide],
-    "04.4": [clip_flat, clip_collective],
-    "04.5": [budget_right, budget_list],
+    "04.1": [zero_right_table, zero_right_loop, zero_right_saved],
+    "04.2": [kept_right_loop, kept_right_max, kept_right_divmod],
+    "04.3": [accumulate_then_divide, accumulate_weighted_means, accumulate_by_grad],
+    "04.4": [clip_flat, clip_collective, clip_copied],
+    "04.5": [budget_right, budget_list, budget_whole],
 }

@@ -79,6 +79,15 @@ def nucleus_by_threshold(logits, top_p):
     return torch.where(p >= ordered.gather(-1, last), logits, -INF)
 
 
+def nucleus_smallest_number(logits, top_p):
+    return _nucleus(logits, lambda p: p.cumsum(-1) - p < top_p).clamp(min=torch.finfo(logits.dtype).min)
+
+
+def nucleus_min_p(logits, top_p):
+    p = logits.softmax(-1)
+    return logits.masked_fill(p < top_p * p.amax(-1, keepdim=True), -INF)
+
+
 def _top(total, k):
     best = total.flatten().topk(k)
     return best.values, best.indices // total.shape[1], best.indices % total.shape[1]
@@ -115,6 +124,26 @@ def step_swapped(scores, logprobs, k):
 
 def step_worst_first(scores, logprobs, k):
     return tuple(part.flip(0) for part in _top(scores[:, None] + logprobs, k))
+
+
+def step_true_division(scores, logprobs, k):
+    best = (scores[:, None] + logprobs).flatten().topk(k)
+    return best.values, best.indices / logprobs.shape[1], best.indices % logprobs.shape[1]
+
+
+def step_lists(scores, logprobs, k):
+    return tuple(part.tolist() for part in _top(scores[:, None] + logprobs, k))
+
+
+def step_fixed_vocabulary(scores, logprobs, k):
+    best = (scores[:, None] + logprobs).flatten().topk(k)
+    return best.values, best.indices // 4, best.indices % 4
+
+
+def step_two_of_each(scores, logprobs, k):
+    values, tokens = (scores[:, None] + logprobs).topk(2)
+    best = values.flatten().topk(k)
+    return best.values, best.indices // 2, tokens.flatten()[best.indices]
 
 
 def step_in_place(scores, logprobs, k):
@@ -167,8 +196,24 @@ def prompt_question_first(examples, question, between, after):
     return question + between.rstrip() + after + "".join(f"{q}{between}{a}{after}" for q, a in examples)
 
 
+def prompt_stripped(examples, question, between, after):
+    return ("".join(f"{q}{between}{a}{after}" for q, a in examples) + question + between).strip()
+
+
+def prompt_one_character_less(examples, question, between, after):
+    return "".join(f"{q}{between}{a}{after}" for q, a in examples) + question + between[:-1]
+
+
+def prompt_between_stripped(examples, question, between, after):
+    return "".join(f"{q}{between}{a}{after}" for q, a in examples) + question + between.strip(" ")
+
+
+def prompt_swapped(examples, question, between, after):
+    return "".join(f"{a}{between}{q}{after}" for q, a in examples) + question + between.rstrip(" ")
+
+
 def prompt_by_join(examples, question, between, after):
-    return after.join([*(q + between + a for q, a in examples), question + between.rstrip()])
+    return after.join([*(q + between + a for q, a in examples), question + between.rstrip(" ")])
 
 
 def prompt_by_loop(examples, question, between, after):
@@ -230,6 +275,22 @@ def bm25_bracket(query, passages, k1, b):
 
 def bm25_division_by_zero(query, passages, k1, b):
     return _score(query, passages, k1, b, idf=lambda n, N: math.log(1 + N / n - 1))
+
+
+def bm25_substrings(query, passages, k1, b):
+    count, mean = len(passages), sum(map(len, passages)) / len(passages)
+    scores = [0.0] * count
+    for word in query:
+        n = sum(word in " ".join(p) for p in passages)
+        for i, p in enumerate(passages):
+            f = " ".join(p).count(word)
+            weight = math.log(1 + (count - n + 0.5) / (n + 0.5))
+            scores[i] += weight * f / (f + k1 * (1 - b + b * len(p) / mean))
+    return scores
+
+
+def bm25_each_word_once(query, passages, k1, b):
+    return _score(sorted(set(query)), passages, k1, b)
 
 
 def bm25_by_counters(query, passages, k1, b):
@@ -315,6 +376,8 @@ BUGS = {
         nucleus_zeros,
         nucleus_probabilities,
         nucleus_in_place,
+        nucleus_smallest_number,
+        nucleus_min_p,
     ],
     "05.2": [
         step_without_scores,
@@ -325,6 +388,10 @@ BUGS = {
         step_swapped,
         step_worst_first,
         step_in_place,
+        step_true_division,
+        step_lists,
+        step_fixed_vocabulary,
+        step_two_of_each,
     ],
     "05.3": [
         prompt_with_space,
@@ -334,6 +401,10 @@ BUGS = {
         prompt_fixed,
         prompt_joined,
         prompt_question_first,
+        prompt_stripped,
+        prompt_one_character_less,
+        prompt_between_stripped,
+        prompt_swapped,
     ],
     "05.4": [
         bm25_without_idf,
@@ -346,6 +417,8 @@ BUGS = {
         bm25_upside_down,
         bm25_bracket,
         bm25_division_by_zero,
+        bm25_substrings,
+        bm25_each_word_once,
     ],
     "05.5": [
         prepend_behind,

@@ -24,8 +24,8 @@ QUESTIONS = [
     Question(
         question="How do you find near-duplicates among a billion documents?",
         short=(
-            "Shingles, MinHash, bands, verification. A signature of 128 numbers estimates the Jaccard similarity; documents that agree in all numbers of some band are compared; groups keep one. I found {01.near_recall:.0%} of the planted near copies, and "
-            "{01.near_precision:.0%} of what I dropped was planted."
+            "Shingles, MinHash, bands, verification. A signature of 128 numbers estimates the Jaccard similarity; documents that agree in all numbers of some band are compared; groups keep one. I found {01.near_recall:.0%} of the planted near copies. "
+            "{01.near_precision:.0%} of what I dropped was planted, but only because the originals came first; if any member of a group may stay it is {01.any_stays:.0%}. So judge the groups: {01.groups_joined:.0%} of the copies shared one with their original."
         ),
         deep=(
             "Shingles are runs of n words as a set; J = |A and B| / |A or B|. Under a random order the two sets have the same first element with probability J, so K random hash functions give an estimate with standard error sqrt(J(1-J)/K); measured over many pairs, mine and "
@@ -44,7 +44,7 @@ QUESTIONS = [
             "What the other 3 % are. A published rule for prose kept over nine tenths of my good documents, and {01.prose_rule:.0%} of the pages with sums: a whole skill would have gone, and the mean did not show it."
         ),
         deep=(
-            "Count what goes by kind, source, language, dialect, length; read fifty removed and fifty kept documents; plant faults and measure precision and recall. Filters by a language model's loss punish whatever is unlike its sample: on shuffled pages the precision of the plain loss lay {01.loss_misses:.2f} below the {01.order_precision:.2f} of a score that compares each text with its own shuffled words, because lists of names and translations are rare, not bad. Dodge et al. (arXiv 2104.08758) show that the word list of C4 removed text about "
+            "Count what goes by kind, source, language, dialect, length; read fifty removed and fifty kept documents; plant faults and measure precision and recall. Filters by a language model's loss punish whatever is unlike its sample: taking as many documents by each, {01.loss_misses:.2f} more of them were shuffled pages by a score that compares each text with its own shuffled words, because lists of names and translations are rare, not bad. Dodge et al. (arXiv 2104.08758) show that the word list of C4 removed text about "
             "minorities at a higher rate. So filters are also a source of bias, before any model is trained."
         ),
         topics=("A23", "F6"),
@@ -59,7 +59,7 @@ QUESTIONS = [
             "{01.majority:.2f}."
         ),
         deep=(
-            "Alpha = 1 - observed / expected disagreement; 0.8 is the usual demand, 0.67 the least for tentative conclusions (Krippendorff). It accepts missing labels: without 30 % of them mine moved by {01.alpha_holes:.2f}. Raw agreement misleads when one label is frequent. Look at the matrix of kappas: one pale row is a "
+            "Kappa = (p_o - p_e) / (1 - p_e), observed and chance agreement; alpha = 1 - observed / expected disagreement; 0.8 is the usual demand, 0.67 the least for tentative conclusions (Krippendorff). It accepts missing labels: without 30 % of them mine moved by {01.alpha_holes:.2f}. Raw agreement misleads when one label is frequent. Look at the matrix of kappas: one dark row is a "
             "person, an overall low is the guideline. Then: mend the guideline with the cases on which people differ, train on examples, put in control items with known answers, let several label and vote or fit each one's error rates (Dawid and Skene 1979). Real disagreement is information: "
             "keep the single labels."
         ),
@@ -71,11 +71,11 @@ QUESTIONS = [
     Question(
         question="How do you keep the test out of the training data?",
         short=(
-            "Split by entity before anything else, and search for what the test is about. {01.ngrams_blind:.0%} of my test questions shared a run of eight words with the corpus, while {01.people_leaked:.0%} of the test people stood in it, in other words."
+            "Split by entity before anything else, and search for what the test is about. {01.ngrams_blind:.0%} of my test questions shared a run of eight words with the corpus, while for {01.people_leaked:.0%} person and answer stood in one document, in other words."
         ),
         deep=(
             "Three levels: copies of the test (hash, 13-grams as for GPT-3, arXiv 2005.14165), the same content in other words (names, dates, embeddings, translation), and the same source (split by person, site, time). Remove from the training side, then check the other way round: a model that saw the test has a gap between leaked and "
-            "fresh questions (chapter 15). Write into the card what was searched, and how. It costs good documents that mention a test entity in passing."
+            "fresh questions (chapter 15). Shorter runs are no way out: with four words {01.ngrams_false:.0%} of questions about people of whom nobody wrote rang as well. Write into the card what was searched, and how. It costs good documents that mention a test entity in passing."
         ),
         topics=("A23", "F6"),
         followups=(
@@ -85,7 +85,7 @@ QUESTIONS = [
     Question(
         question="Explain BPE. How large should a vocabulary be, and how do you compare models with different tokenizers?",
         short=(
-            "Start from bytes, join the most frequent pair of neighbours, repeat. A larger vocabulary makes texts shorter, {01.shorter:.1f} times in my range, and each token harder. So compare bits per byte, not loss per token: with token frequencies alone the loss rose by {01.per_token_misleads:.2f} "
+            "Start from bytes (at first: characters), join the most frequent pair of neighbours, repeat. A larger vocabulary makes texts shorter, {01.shorter:.1f} times in my range, and each token harder. So compare bits per byte, not loss per token: with token frequencies alone the loss rose by {01.per_token_misleads:.2f} "
             "nats per token while the text took {01.bits_fall:.2f} bits per byte less."
         ),
         deep=(
@@ -149,9 +149,9 @@ QUIZ = [
         why="There are three neighbouring pairs in aaaa, each counts three times: 9. They overlap, so the merge itself makes aa aa.",
     ),
     QuizItem(
-        question="Deduplicate and filter by quality: which first, if quality is cheap?",
+        question="Search for near-duplicates and filter by quality: which first, if quality is cheap?",
         choices=(
-            "Deduplicate: it is more important",
+            "The search: it is more important",
             "Filter: what is gone need not be compared",
             "It never matters",
             "Both at once",

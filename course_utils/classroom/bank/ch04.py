@@ -56,7 +56,7 @@ QUESTIONS = [
     Question(
         question="Why keep float32 weights in mixed precision, and when do you need a loss scale?",
         short=(
-            "A bf16 number has 8 bits of precision: of updates as small as 1e-5, {04.lost_updates:.0%} left my weights unchanged, and a run with bf16 weights learned {04.pure_bf16:.0%} of what float32 weights learned. float16 has too narrow a range: {04.underflow:.0%} of the logits' gradients became 0 without a scale."
+            "A bf16 number has 8 bits of precision: of updates as small as 1e-5, {04.lost_updates:.0%} left my weights unchanged, and a run with bf16 weights and moments learned {04.pure_bf16:.0%} of what float32 learned. float16 has a narrow range: {04.underflow:.0%} of the numbers in the logits' gradient became 0. In my small batch that was harmless (an error of {04.underflow_small:.2%}); a mean over 4 M tokens would be off by {04.underflow_large:.0%} without a loss scale."
         ),
         deep=(
             "Micikevicius et al. (arXiv 1710.03740): float32 copy, loss scaling, sums in float32. bf16 has float32's exponents, so no scale. Dynamic scaling doubles the factor until something overflows, then halves it and skips the step. "
@@ -77,7 +77,7 @@ QUESTIONS = [
     ),
     Question(
         question="You have 1e24 FLOPs. How large a model, on how many tokens?",
-        short="With C = 6ND and twenty tokens a parameter: N = sqrt(C / 120), 91 B parameters and 1.8 T tokens. At Chinchilla's budget the fitted law's best size is {04.rule:.2f} times that of the rule. I fitted the law to twelve small runs of my own: there the best was {04.our_ratio:.1f} times twenty, and the valley so flat that the rule cost {04.rule_costs:.0%}.",
+        short="With C = 6ND and twenty tokens a parameter: N = sqrt(C / 120), 91 B parameters and 1.8 T tokens. At Chinchilla's budget the fitted law's best size is {04.rule:.2f} times that of the rule. I fitted the law to twelve small runs of my own: there the best was {04.our_ratio:.1f} times twenty, and the valley so flat that the rule cost {04.rule_costs:.1%} more.",
         deep=(
             "Hoffmann et al. (arXiv 2203.15556) found that N and D should grow alike; their published constants of the third approach were off and were fitted again (arXiv 2404.10102). The optimum is flat: a factor of two in N costs little loss, and so its place is known badly; ask for the interval. Kaplan et al. (arXiv 2001.08361) found other proportions, partly because their runs did not have a learning-rate decay matched to each length. If the model will serve many requests, train a smaller one longer. "
             "Then the bill: C / (GPUs x peak x MFU); mine reached an MFU of {04.mfu:.0%}."

@@ -47,7 +47,7 @@ QUESTIONS = [
         deep=(
             "The order matters: temperature first, then top-k, then top-p; so at a high temperature the tail is part of the nucleus, and top-p no longer protects. Beams keep k beginnings, score whole texts by the sum of "
             "log-probabilities over length to some power, and stop when no running beam can win. They suit tasks with one right output (translation, speech). Open text from beams is dull and repeats itself, because likely is not "
-            "typical (Holtzman et al., arXiv 1904.09751): I got {05.beams_are_alike:.0%} of the different letters that sampling gave. Greedy for facts, JSON and evaluation; sampling for variety, for best-of-n and for RL."
+            "typical (Holtzman et al., arXiv 1904.09751): I got {05.beams_are_alike:.0%} of the different letters that sampling gave, and {05.greedy_is_alike:.0%} with greedy: it is the search for the likeliest, not the beams. Greedy for facts, JSON and evaluation; sampling for variety, for best-of-n and for RL."
         ),
         topics=("L3",),
         followups=(
@@ -63,19 +63,19 @@ QUESTIONS = [
         ),
         deep=(
             "Measure the parts apart. *Search*: is the answer in what was found? That is the ceiling. BM25 has no synonyms and no names; vectors and a reranker help. *Cutting*: pieces of two sentences lost the name to which a pronoun refers; "
-            "the name in front of each brought {05.pieces_lose_names:.2f} back. *Reading*: years lay {05.years_are_hard:.2f} below the rest, as they are copied digit by digit; the base, never taught to read for a question, got {05.rag_base:.2f}. *Trust*: with a wrong "
-            "page the model was right about people it knew in {05.wrong_page:.0%}: the page wins over the memory, which is also how injected text takes over. Lewis et al. (arXiv 2005.11401) trained retriever and generator together; most systems do not."
+            "the name in front of each brought {05.pieces_lose_names:.2f} back. *Reading*: split the mean by what is asked. Years lay {05.years_are_hard:.2f} below the rest, nearly all for the fourth digit; the base got {05.rag_base:.2f}, all of it towns, the one relation that it had learned to copy. *Trust*: with a wrong "
+            "page the model was right about people it knew in {05.wrong_page:.0%}: the page wins over the memory, which is also how injected text takes over. Lewis et al. (arXiv 2005.11401) trained the generator together with the retriever's question side, the library's vectors fixed; most systems train neither."
         ),
         topics=("A18", "A4"),
         followups=(
             "Your RAG bot answers wrongly. First look? At the passages: right page missing, or right page misread?",
-            "Long context instead of retrieval? Then the price per question is the whole library, and the middle is read worst.",
+            "Long context instead of retrieval? Then the price per question is the whole library, and the middle is read worst (Liu et al., arXiv 2307.03172).",
         ),
     ),
     Question(
         question="What is prompt tuning, and how does it differ from writing a prompt and from LoRA?",
         short=(
-            "A few vectors before the text are trained, and nothing else. Ten of them did rolls in a format where written prompts failed: {05.soft_beats_written:.2f} better. To answer questions they stayed "
+            "A few vectors before the text are trained, and nothing else. Ten of them did rolls in a format where four and sixteen written lines failed: {05.soft_beats_written:.2f} better. To answer questions they stayed "
             "{05.lora_beats_soft:.2f} below LoRA."
         ),
         deep=(

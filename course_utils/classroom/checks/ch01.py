@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def similarity(first: list[str], second: list[str], n: int) -> float:
     ],
 )
 def check_similarity(candidate: Callable[[list[str], list[str], int], float]) -> None:
-    cases = [
+    texts = [
         ("a b c d", "a b c x", 2),
         ("a b c", "c b a", 1),
         ("a b c d", "d c b a", 2),
@@ -46,43 +47,61 @@ def check_similarity(candidate: Callable[[list[str], list[str], int], float]) ->
         ("a b a b a b", "a b", 2),
         ("a b c", "a b c", 3),
         ("a b c d", "b c d e", 3),
+        ("a bc", "ab c", 2),
     ]
-    for one, other, n in cases:
-        first, second = one.split(), other.split()
-        kept = list(first), list(second)
-        ours, theirs = set(_runs(first, n)), set(_runs(second, n))
-        value = len(ours & theirs) / len(ours | theirs)
-        bags = Counter(_runs(first, n)), Counter(_runs(second, n))
-        short = set(_runs(first[:-1], n)), set(_runs(second[:-1], n))
-        words = set(first), set(second)
-        long = ({tuple(w[i : i + n]) for i in range(len(w))} for w in (first, second))
-        long_one, long_other = long
-        letters = ({w[i : i + n] for i in range(len(w) - n + 1)} for w in (one, other))
-        letters_one, letters_other = letters
-        mistakes = {
-            "Divided by the shingles of the first text; divide by those that occur in either (the union).": len(ours & theirs) / len(ours),
-            "Divided by the shingles of the second text; divide by those that occur in either (the union).": len(ours & theirs) / len(theirs),
-            "Divided by the shingles of both texts counted one after the other; a shared one counts once.": len(ours & theirs) / (len(ours) + len(theirs)),
-            "That is the Dice coefficient, 2 |A and B| / (|A| + |B|); Jaccard divides by the union.": 2 * len(ours & theirs) / (len(ours) + len(theirs)),
-            "That is the overlap coefficient: divided by the smaller set, not by the union.": len(ours & theirs) / min(len(ours), len(theirs)),
-            "Repeated shingles are counted several times; take sets.": (bags[0] & bags[1]).total() / (bags[0] | bags[1]).total(),
-            "The last shingle of each text is left out: it begins at len(words) - n.": len(short[0] & short[1]) / max(1, len(short[0] | short[1])),
-            "Single words are compared; a shingle is a run of n words.": len(words[0] & words[1]) / len(words[0] | words[1]),
-            "Runs shorter than n are counted at the end of the texts: the last shingle begins at len(words) - n.": len(long_one & long_other) / len(long_one | long_other),
-            "Runs of n characters are compared; the shingles are runs of n words.": len(letters_one & letters_other) / len(letters_one | letters_other),
-            "That is the distance; the similarity is 1 minus it.": 1 - value,
-            "The number of shared shingles is not divided by that of all different ones.": float(len(ours & theirs)),
-        }  # fmt: skip
+    cases, results = [(one.split(), other.split(), n) for one, other, n in texts], []
+    for first, second, n in cases:
+        yours = list(first), list(second)
+        results.append(candidate(*yours, n))
         given = {"first": first, "second": second, "n": n}
-        result = candidate(first, second, n)
-        expect.that((first, second) == kept, "A list that was given was changed; work on a copy.", given=given)
+        expect.that(yours == (first, second), "A list that was given was changed; work on a copy.", given=given)
+    wrongs = [_wrong_similarities(*case) for case in cases]
+    named = [name for name in wrongs[0] if _agree(results, [wrong[name] for wrong in wrongs])]
+    for (first, second, n), result in zip(cases, results, strict=True):
         expect.close(
             result,
-            value,
-            "Not shared shingles over all different shingles.",
-            given=given,
-            mistakes={name: wrong for name, wrong in mistakes.items() if abs(wrong - value) > 1e-9},
+            similarity(first, second, n),
+            named[0] if named else "Not shared shingles over all different shingles.",
+            given={"first": first, "second": second, "n": n},
         )
+
+
+def _agree(results: list, wrong: list[float]) -> bool:
+    """Whether a mistake explains the results of all cases."""
+    try:
+        return all(abs(float(yours) - value) < 1e-6 for yours, value in zip(results, wrong, strict=True))
+    except (TypeError, ValueError, RuntimeError):
+        return False
+
+
+def _wrong_similarities(first: list[str], second: list[str], n: int) -> dict[str, float]:
+    """What each mistake gives for one case."""
+
+    def shared(make: Callable[[list[str]], set]) -> float:
+        one, other = make(first), make(second)
+        return len(one & other) / max(1, len(one | other))
+
+    ours, theirs = set(_runs(first, n)), set(_runs(second, n))
+    both, bags = len(ours & theirs), (Counter(_runs(first, n)), Counter(_runs(second, n)))
+    return {
+        "Divided by the shingles of the first text; divide by those that occur in either (the union).": both / len(ours),
+        "Divided by the shingles of the second text; divide by those that occur in either (the union).": both / len(theirs),
+        "Divided by the shingles of both texts counted one after the other; a shared one counts once.": both / (len(ours) + len(theirs)),
+        "That is the Dice coefficient, 2 |A and B| / (|A| + |B|); Jaccard divides by the union.": 2 * both / (len(ours) + len(theirs)),
+        "That is the overlap coefficient: divided by the smaller set, not by the union.": both / min(len(ours), len(theirs)),
+        "Repeated shingles are counted several times; take sets.": (bags[0] & bags[1]).total() / (bags[0] | bags[1]).total(),
+        "The last shingle of each text is left out: it begins at len(words) - n.": shared(lambda words: set(_runs(words[:-1], n))),
+        "Single words are compared; a shingle is a run of n words.": shared(set),
+        "Runs of two words are compared, whatever n is.": shared(lambda words: set(_runs(words, 2))),
+        "Your shingles forget the order of their words: use a tuple, not a set.": shared(lambda words: {frozenset(run) for run in _runs(words, n)}),
+        "Your shingles forget the order of their words: do not sort them.": shared(lambda words: {tuple(sorted(run)) for run in _runs(words, n)}),
+        "Your shingles do not overlap; one begins at every word.": shared(lambda words: set(_runs(words, n)[::n])),
+        "The words of a shingle are glued together: `a bc` and `ab c` become the same. Use a tuple, or join with a space.": shared(lambda words: {"".join(run) for run in _runs(words, n)}),
+        "Runs shorter than n are counted at the end of the texts: the last shingle begins at len(words) - n.": shared(lambda words: {tuple(words[i : i + n]) for i in range(len(words))}),
+        "Runs of n characters are compared; the shingles are runs of n words.": shared(lambda words: {" ".join(words)[i : i + n] for i in range(len(" ".join(words)) - n + 1)}),
+        "That is the distance; the similarity is 1 minus it.": 1 - both / len(ours | theirs),
+        "The number of shared shingles is not divided by that of all different ones.": float(both),
+    }  # fmt: skip
 
 
 def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
@@ -134,11 +153,16 @@ def check_minhash_signature(candidate: Callable[[Tensor, Tensor, Tensor, int], T
             "a and b are swapped: h(x) = a x + b.": ((hashes[:, None] * b + a) % prime).min(0).values,
             "Only the smallest item is looked at; under each function another item may come first.": (hashes.min() * a + b) % prime,
             "The values of the items are averaged or added up; the smallest one is wanted.": values.sum(0),
+            "Floating-point numbers lose the last digits of products of two 31-bit numbers; compute in int64.": ((hashes[:, None].double() * a + b) % prime).min(0).values.long(),
+            "Single-precision numbers lose the last digits of products of two 31-bit numbers; compute in int64.": ((hashes[:, None].float() * a + b) % prime).min(0).values.long(),
+            "Products of two 31-bit numbers do not fit into 32 bits; compute in int64.": ((hashes[:, None].int() * a.int() + b.int()) % prime).min(0).values.long(),
         }  # fmt: skip
         result = candidate(hashes.clone(), a.clone(), b.clone(), prime)
         given = (
             {"hashes": hashes, "a": a, "b": b, "prime": prime} if prime < 100 else f"{len(hashes)} items, K = {len(a)}"
         )
+        if isinstance(result, tuple) and hasattr(result, "values"):
+            raise Mistake("`.min(0)` returns values and places; take `.values`.", given=given)
         if isinstance(result, list | tuple) or type(result).__module__ == "numpy":
             result = torch.as_tensor(result)
         if isinstance(result, Tensor) and result.shape == values.shape and len(hashes) > 1:
@@ -156,7 +180,7 @@ def check_minhash_signature(candidate: Callable[[Tensor, Tensor, Tensor, int], T
                 isinstance(result, Tensor)
                 and result.shape == other.shape
                 and not (other.shape == wanted.shape and other.equal(wanted))
-                and result.equal(other)
+                and result.long().equal(other)
             ):
                 raise Mistake(name, given=given, expected=wanted, yours=result)
         expect.equal(result, wanted, "Not the smallest (a x + b) mod prime over the items.", given=given)
@@ -192,37 +216,67 @@ def check_drop_copies(candidate: Callable[[list[tuple[int, int]], int], list[int
         ([(4, 5), (2, 3), (3, 4), (0, 1)], 7),
         ([(1, 2), (1, 2), (2, 1)], 3),
         ([(3, 6), (5, 6), (0, 5), (2, 4)], 8),
+        ([(i, i + 1) for i in range(8, -1, -1)], 10),
+        ([(1, 5), (5, 6), (6, 7), (7, 8), (8, 9), (9, 0)], 10),  # 1 hears of 0 over five others
     ]
+    results = []
     for pairs, count in cases:
-        wanted = deduplication.copies_to_drop(pairs, count)
-        touched = sorted({i for pair in pairs for i in pair})
-        mistakes = {
-            "Both documents of a pair are dropped: the text is lost altogether. One of each group stays.": touched,
-            "The documents to keep are returned; those to drop are wanted.": [i for i in range(count) if i not in wanted],
-            "The first of each pair is dropped; the one with the lowest number stays.": sorted({min(pair) for pair in pairs}),
-            "The second entry of each pair is dropped as it stands; pairs may come in any order.": sorted({pair[1] for pair in pairs}),
-            "The larger number of each pair is dropped. That misses groups whose first document is reached over another: with (2, 4) and (1, 4), 2 is a copy of 1.": sorted({max(pair) for pair in pairs}),
-            "Pairs are looked at one by one, and skipped if one of them is gone already: a copy of a copy stays.": _one_by_one(pairs),
-            "The groups are not joined to the end: with (0, 4), (1, 3) and then (3, 4), all of 0, 1, 3, 4 are one group.": _once(pairs, count),
-        }  # fmt: skip
-        given = {"pairs": pairs, "count": count}
-        kept = list(pairs)
-        result = candidate(pairs, count)
+        kept, given = list(pairs), {"pairs": pairs, "count": count}
+        result = candidate(kept, count)
         expect.that(pairs == kept, "The list of pairs was changed; work on a copy.", given=given)
         if hasattr(result, "tolist"):
             result = result.tolist()
         result = list(result) if isinstance(result, tuple | range) else result
         if isinstance(result, set | frozenset) or (
-            isinstance(result, list) and result != sorted(set(result)) and sorted(set(result)) == wanted
+            isinstance(result, list)
+            and result != sorted(set(result))
+            and sorted(set(result)) == deduplication.copies_to_drop(pairs, count)
         ):
             raise Mistake("Each number once, in rising order, as a list: `sorted(...)`.", given=given, yours=result)
+        results.append(result)
+    wrongs = [_wrong_drops(*case) for case in cases]
+    named = [name for name in wrongs[0] if results == [wrong[name] for wrong in wrongs]]
+    for (pairs, count), result in zip(cases, results, strict=True):
         expect.equal(
             result,
-            wanted,
-            "All but the first of each group are dropped.",
-            given=given,
-            mistakes={name: wrong for name, wrong in mistakes.items() if wrong != wanted},
+            deduplication.copies_to_drop(pairs, count),
+            named[0] if named else "All but the first of each group are dropped.",
+            given={"pairs": pairs, "count": count},
         )
+
+
+def _wrong_drops(pairs: list[tuple[int, int]], count: int) -> dict[str, list[int]]:
+    """What each mistake gives for one case."""
+    wanted = deduplication.copies_to_drop(pairs, count)
+    passes = "The labels are passed on a fixed number of times; a chain may be longer. Repeat until nothing changes."
+    return {
+        "Both documents of a pair are dropped: the text is lost altogether. One of each group stays.": sorted({i for pair in pairs for i in pair}),
+        "The documents to keep are returned; those to drop are wanted.": [i for i in range(count) if i not in wanted],
+        "Exactly the larger number of each pair goes. That misses groups whose first document is reached over another: with (2, 4) and (1, 4), 2 is a copy of 1. Join the *heads* of the two groups.": sorted({max(pair) for pair in pairs}),
+        "The second entry of each pair is dropped as it stands; pairs may come in any order.": sorted({pair[1] for pair in pairs}),
+        "Pairs are looked at one by one, and skipped if one of them is gone already: a copy of a copy stays.": _one_by_one(pairs),
+        "Two groups that meet are not joined: a pair between them must make one group of both.": _never_joined(pairs, count),
+        passes: _passed_on(pairs, count, 1),
+        f"{passes} Twice is not enough.": _passed_on(pairs, count, 2),
+        f"{passes} Three times is not enough.": _passed_on(pairs, count, 3),
+        "The first of each pair is dropped; the one with the lowest number stays.": sorted({min(pair) for pair in pairs}),
+    }  # fmt: skip
+
+
+def _never_joined(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    """Groups as sets: a pair goes into the first group that holds one of it, and two groups never become one."""
+    groups: list[set[int]] = []
+    for pair in pairs:
+        next((group for group in groups if group & set(pair)), groups.append(set()) or groups[-1]).update(pair)
+    return sorted({i for group in groups if group for i in group - {min(group)}})
+
+
+def _passed_on(pairs: list[tuple[int, int]], count: int, passes: int) -> list[int]:
+    label = list(range(count))
+    for _ in range(passes):
+        for one, other in pairs:
+            label[one] = label[other] = min(label[one], label[other])
+    return [i for i in range(count) if label[i] != i]
 
 
 def _one_by_one(pairs: list[tuple[int, int]]) -> list[int]:
@@ -233,15 +287,33 @@ def _one_by_one(pairs: list[tuple[int, int]]) -> list[int]:
     return sorted(gone)
 
 
-def _once(pairs: list[tuple[int, int]], count: int) -> list[int]:
-    first = list(range(count))
-    for one, other in pairs:
-        first[max(one, other)] = min(first[one], first[other])
-    return [i for i in range(count) if first[i] != i]
-
-
 def _words_counted_once(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
     return bpe.train_bpe(dict.fromkeys(words, 1), merges, min_frequency=1)
+
+
+def _merged_otherwise(words: dict[str, int], merges: int, *, once: bool = False, replace: bool = False) -> list:
+    """BPE that counts a pair once per word, or joins by `str.replace` on the tokens with spaces between."""
+    split, done = {tuple(word): count for word, count in words.items()}, []
+    vocabulary = sorted({letter for word in words for letter in word})
+    while len(done) < merges:
+        pairs: Counter = Counter()
+        for tokens, count in split.items():
+            found = list(zip(tokens, tokens[1:], strict=False))
+            for pair in set(found) if once else found:
+                pairs[pair] += count
+        age = {token: i for i, token in enumerate(vocabulary)}
+        new = len(age)
+        best = min(pairs, key=lambda p: (-pairs[p], age.get(p[0], new), age.get(p[1], new)), default=None)  # noqa: B023
+        if best is None or pairs[best] < 2:
+            break
+        done.append(best)
+        vocabulary += [] if "".join(best) in age else ["".join(best)]
+        joined: Counter = Counter()
+        for tokens, count in split.items():
+            by_text = " ".join(tokens).replace(" ".join(best), "".join(best)).split()
+            joined[tuple(by_text) if replace else bpe.merge(tokens, best)] += count
+        split = joined
+    return done
 
 
 def _never_recounted(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
@@ -277,6 +349,10 @@ def check_train_bpe(candidate: Callable[[dict[str, int], int], list[tuple[str, s
         ({"ab": 3, "xy": 1}, 5),
         ({"abcd": 4, "bcd": 3, "cd": 5, "dcd": 2, "dab": 2}, 6),
         ({"ĠThe": 7, "Ġthe": 9, "Ġthen": 4, "Ġhen": 4, "Ġten": 4}, 6),
+        ({"xa": 9, "xab": 2, "ab": 6}, 3),
+        ({"ccccc": 3}, 3),
+        ({"bbb": 1}, 4),
+        ({"ab": 3}, 5),
     ]
     for words, merges in cases:
         wanted = bpe.train_bpe(words, merges)
@@ -298,7 +374,10 @@ def check_train_bpe(candidate: Callable[[dict[str, int], int], list[tuple[str, s
         if result == wanted:
             continue
         mistakes = {
+            "A pair that occurs only once is not merged: stop before it.": bpe.train_bpe(words, merges, min_frequency=1),
             "Each word counts once; a pair counts as often as its word occurs.": _words_counted_once(words, merges),
+            "A pair counts once for each word in yours; within one word it may stand several times, and each counts.": _merged_otherwise(words, merges, once=True),
+            "`str.replace` also joins the end of one token with the next: in `xa b` the pair (a, b) does not stand.": _merged_otherwise(words, merges, replace=True),
             "The pairs are counted only once; after each merge the words look different, so count again.": _never_recounted(words, merges),
             "One merge too many or too few.": bpe.train_bpe(words, merges + 1),
             "Of equally frequent pairs yours takes another one than the oldest.": None,
@@ -383,10 +462,12 @@ def check_pack_whole(candidate: Callable[[list[int], int], list[list[int]]]) -> 
         ([7, 6, 4, 3], 10),
         (long, 64),
     ]
+    results = []
     for lengths, row_length in cases:
         given = {"lengths": list(lengths), "row_length": row_length}
         kept = list(lengths)
         result = candidate(lengths, row_length)
+        results.append(result)
         expect.that(
             lengths == kept,
             "The list of lengths was changed; sort a copy, or the numbers of the documents.",
@@ -417,44 +498,67 @@ def check_pack_whole(candidate: Callable[[list[int], int], list[list[int]]]) -> 
             filled = sum(kept[i] for i in row)
             if filled > row_length:
                 raise Mistake(f"A row holds {filled} tokens; at most {row_length} fit.", **shown)
-        fewest = len(best_fit(kept, row_length))
-        if len(result) <= fewest:
-            continue
-        message = f"{len(result)} rows, and {fewest} are enough."
-        if len(result) == len(kept):
-            raise Mistake(
-                f"{message} Each document has a row of its own. A document that fills its row exactly to the end also fits (>=).",
-                **shown,
+    rows = [len(result) for result in results]
+    named = [name for name, count in _OTHER_WAYS if rows == [count(*case) for case in cases]]
+    # The shortest first, and the longest first into the last row only, need as many rows; the first row tells them apart.
+    longest_first = max(range(len(long)), key=long.__getitem__) in results[-1][0]
+    named = [name for name in named if not (longest_first and name.startswith("The shortest"))]
+    for (lengths, row_length), result in zip(cases, results, strict=True):
+        fewest = len(best_fit(lengths, row_length))
+        if len(result) > fewest:
+            reason = (
+                named[0]
+                if named
+                else "The longest documents first, and each into the fullest row that has room for it: "
+                "small ones fill the gaps at the end."
             )
-        if len(result) == _next_fit(kept, row_length, sort=False) or len(result) == _next_fit(
-            kept, row_length, sort=True
-        ):
-            raise Mistake(f"{message} Only the last row is looked at; earlier ones may have room, too.", **shown)
-        if len(result) == len(_with_strict_room(kept, row_length)):
             raise Mistake(
-                f"{message} A document that fills its row exactly to the end also fits: `>=`, not `>`.", **shown
+                f"{len(result)} rows, and {fewest} are enough. {reason}",
+                given={"lengths": lengths, "row_length": row_length},
+                yours=result,
             )
-        raise Mistake(
-            f"{message} The longest documents first, and each into the fullest row that has room for it: small ones fill the gaps at the end.",
-            **shown,
-        )
 
 
-def _next_fit(lengths: list[int], row_length: int, sort: bool) -> int:
-    rows, room = 0, 0
-    for length in sorted(lengths, reverse=True) if sort else lengths:
-        if room < length:
-            rows, room = rows + 1, row_length
-        room -= length
-    return rows
-
-
-def _with_strict_room(lengths: list[int], row_length: int) -> list[int]:
+def _rows(
+    lengths: list[int], row_length: int, *, order: int = -1, strict: bool = False, choose: str = "fullest"
+) -> int:
+    """How many rows another way needs. order: -1 longest first, 1 shortest first, 0 as they come."""
     room: list[int] = []
-    for length in sorted(lengths, reverse=True):
-        fitting = [r for r in range(len(room)) if room[r] > length]
-        if fitting:
-            room[min(fitting, key=room.__getitem__)] -= length
-        else:
+    for length in sorted(lengths, key=lambda n: order * n):
+        fitting = [r for r in range(len(room)) if (room[r] > length if strict else room[r] >= length)]
+        if choose == "newest":
+            fitting = [r for r in fitting if r == len(room) - 1]
+        if not fitting:
             room.append(row_length - length)
-    return room
+            continue
+        pick = {"first": fitting[0], "emptiest": max(fitting, key=room.__getitem__), "last": fitting[-1]}
+        room[pick.get(choose, min(fitting, key=room.__getitem__))] -= length
+    return len(room)
+
+
+_CHOICES = ("fullest", "first", "emptiest", "last")
+_OTHER_WAYS: list[tuple[str, Callable[[list[int], int], int]]] = [
+    ("Each document has a row of its own.", lambda lengths, row_length: len(lengths)),
+    *(
+        (message, partial(_rows, order=order, choose=choose))
+        for message, order in (
+            ("The documents are taken in the order in which they come; take the longest first.", 0),
+            ("The shortest documents come first; take the longest first.", 1),
+        )
+        for choose in _CHOICES
+    ),
+    *(
+        (
+            "A document that fills its row exactly to the end also fits: `>=`, not `>`.",
+            partial(_rows, strict=True, choose=c),
+        )
+        for c in _CHOICES
+    ),
+    *(
+        (
+            "Only the last row is looked at; earlier ones may have room, too.",
+            partial(_rows, order=order, choose="newest"),
+        )
+        for order in (-1, 0, 1)
+    ),
+]

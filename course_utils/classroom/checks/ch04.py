@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import sqrt
+from typing import Any
+from weakref import WeakSet
 
 import torch
 import torch.nn.functional as F
@@ -35,27 +37,48 @@ def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
     ],
 )
 def check_bytes_per_rank(candidate: Callable[[int, int, int], float]) -> None:
-    for n, ranks, stage in ((1000, 1, 0), (1000, 4, 0), (1000, 4, 1), (1000, 4, 2), (1000, 4, 3), (7_000_000, 8, 3)):
+    cases = ((1000, 1, 0), (1000, 4, 0), (1000, 4, 1), (1000, 5, 1), (1000, 4, 2), (1000, 4, 3), (7_000_000, 8, 3))
+    for n, ranks, stage in cases:
         wanted = bytes_per_rank(n, ranks, stage)
-        per = [2, 2, 12]
-        shards = {0: 0, 1: 1, 2: 2, 3: 3}[stage]
-        forward = [size / ranks if place < shards else size for place, size in enumerate(per)]
+
+        def bill(
+            weight: float,
+            gradient: float,
+            optimizer: float,
+            order: tuple[int, int, int] = (3, 2, 1),
+            n: int = n,
+            ranks: int = ranks,
+            stage: int = stage,
+        ) -> float:
+            parts = zip((weight, gradient, optimizer), order, strict=True)
+            return n * sum(size / (ranks if stage >= first else 1) for size, first in parts)
+
+        alone = {0: (9, 9, 9), 1: (9, 9, 1), 2: (9, 2, 9), 3: (3, 9, 9)}[stage]
         mistakes = {
-            "That is the whole job; each rank holds a part.": 16.0 * n if stage else 16.0 * n * ranks,
-            "The optimizer keeps 12 bytes: a float32 copy of the weight beside the two moments; 8 leaves the copy out.": (
-                n
-                * ((2 / ranks if stage > 2 else 2) + (2 / ranks if stage > 1 else 2) + (8 / ranks if stage > 0 else 8))
+            "Nothing is shared out; every stage from 1 on shares out something, and stage 1 begins with the optimizer's state.": 16.0
+            * n,
+            "That is the sum over all ranks; one rank's share is asked for.": wanted * ranks,
+            "The optimizer keeps 12 bytes, the float32 copy of the weight and two moments of 4 each; 8 leaves one of them out.": bill(
+                2, 2, 8
             ),
-            "Stage 1 shards the optimizer's state first, because it is the largest part; then gradients, then weights.": n
-            * sum(forward),
+            "Stage 1 shards the optimizer's state first, because it is the largest part; then gradients, then weights.": bill(
+                2, 2, 12, (1, 2, 3)
+            ),
+            "A stage shares out what the stages before it do, and one thing more; here only its own part is divided.": bill(
+                2, 2, 12, alone
+            ),
             "Everything is divided at every stage; only stage 3 shards all of it.": 16.0 * n / ranks,
-            "Stage 3 shards the weights too.": n * (2 + 14 / ranks) if stage == 3 else -1.0,
-            "Stage 2 shards the gradients too.": n * (4 + 12 / ranks) if stage == 2 else -1.0,
-            "The ranks of stage 0 hold everything each: copies do not share memory.": 16.0 * n / ranks
-            if stage == 0
-            else -1.0,
-            "Those are 4 bytes for weights and gradients; in mixed precision they take 2.": n
-            * ((4 / ranks if stage > 2 else 4) + (4 / ranks if stage > 1 else 4) + (8 / ranks if stage > 0 else 8)),
+            "Stage 3 shards the weights too.": bill(2, 2, 12, (4, 2, 1)),
+            "Stage 2 shards the gradients too.": bill(2, 2, 12, (3, 4, 1)) if stage == 2 else -1.0,
+            "Those are 4 bytes for weights and gradients; in mixed precision they take 2.": bill(4, 4, 8),
+            "The float32 copy is one of the optimizer's 12 bytes already; weights and gradients take 2 each.": bill(
+                4, 4, 12
+            ),
+            "That is the bill of one parameter; multiply it by the parameters.": wanted / n,
+            "`//` cuts the fractions off: a parameter's share on a rank is no whole number of bytes. Divide with `/`.": float(
+                n * sum(z // ranks if stage >= first else z for z, first in ((2, 3), (2, 2), (12, 1)))
+            ),
+            "The bill is in gigabytes; bytes are asked for.": wanted / 1e9,
         }
         expect.close(
             candidate(n, ranks, stage),
@@ -87,10 +110,10 @@ def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) 
 )
 def check_checkpointed_bytes(candidate: Callable[[int, int, float, float], float]) -> None:
     for layers, every, boundary, inside in (
-        (4, 1, 1.0, 10.0),
         (12, 3, 2.0, 20.0),
         (10, 4, 1.0, 7.0),
         (6, 8, 3.0, 11.0),
+        (4, 1, 1.0, 10.0),
     ):
         wanted = memory.chain_bytes(layers, every, boundary, inside)
         segments = -(-layers // every)
@@ -110,6 +133,24 @@ def check_checkpointed_bytes(candidate: Callable[[int, int, float, float], float
             + min(every, layers) * inside,
             "All segments keep their inner activations; only one at a time is computed again.": segments
             * (boundary + min(every, layers) * inside),
+            "When `every` divides the layers there is no segment more: `layers // every + 1` counts one too many.": (
+                layers // every + 1
+            )
+            * boundary
+            + min(every, layers) * inside,
+            "The peak is reached in a segment of full length, not in a shorter last one.": segments * boundary
+            + ((layers % every) or every) * inside,
+            "The two are swapped: one input for each segment, and `inside` for each layer of one segment.": every
+            * boundary
+            + segments * inside,
+            "One segment is computed again, with all of its layers; this is one layer of every segment.": segments
+            * (boundary + inside),
+            "The kept inputs are still there while a segment is computed again: add the two.": max(
+                segments * boundary, min(every, layers) * inside
+            ),
+            "`inside` is all that a layer holds; its input does not come on top, only the segments' inputs do.": segments
+            * boundary
+            + min(every, layers) * (inside + boundary),
         }
         expect.close(
             candidate(layers, every, boundary, inside),
@@ -129,6 +170,26 @@ def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> 
         (loss / tokens).backward()
         total += loss.item() / tokens
     return total
+
+
+class _Mark:
+    """Lives as long as the piece of graph that holds it."""
+
+
+class _Kept(torch.autograd.Function):
+    """Its input again; until the backward pass has come by, or the graph is dropped, the set holds a mark."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, alive: WeakSet[Any]) -> Tensor:
+        if logits.requires_grad:
+            ctx.mark, ctx.alive = _Mark(), alive
+            alive.add(ctx.mark)
+        return logits.view_as(logits)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        ctx.alive.discard(ctx.mark)
+        return gradient, None
 
 
 def _gradient(model: nn.Module) -> Tensor:
@@ -159,8 +220,17 @@ def check_accumulate(candidate: Callable[[nn.Module, list[tuple[Tensor, Tensor]]
         labels.flatten()[:hidden] = -100
         data.append((torch.randn(rows, 4, 3, generator=draw), labels))
 
+    alive: WeakSet[Any] = WeakSet()  # forward passes that are kept in memory for a backward pass that is still to come
+    most = [0]
+
+    class Counted(nn.Linear):
+        def forward(self, inputs: Tensor) -> Tensor:
+            logits = _Kept.apply(super().forward(inputs), alive)
+            most[0] = max(most[0], len(alive), 2 if len(inputs) > max(rows) else 1)
+            return logits
+
     def fresh() -> nn.Module:
-        model = nn.Linear(3, 5, bias=False)
+        model = Counted(3, 5, bias=False)
         with torch.no_grad():
             model.weight.copy_(weight)
         return model
@@ -175,12 +245,19 @@ def check_accumulate(candidate: Callable[[nn.Module, list[tuple[Tensor, Tensor]]
             value += loss.item()
         return _gradient(model), value
 
+    def shifted() -> Tensor:
+        model = fresh()
+        pairs = [(model(x)[:, :-1].flatten(0, -2), y[:, 1:].flatten()) for x, y in data]
+        F.cross_entropy(torch.cat([x for x, _ in pairs]), torch.cat([y for _, y in pairs])).backward()
+        return _gradient(model)
+
     counts = [int((labels != -100).sum()) for _, labels in data]
     rows = [len(labels) for _, labels in data]
     total = sum(counts)
     right, loss = pieces([1 / total] * 3)
-    model = fresh()
+    model, most[0] = fresh(), 0
     yours = candidate(model, [(x.clone(), y.clone()) for x, y in data])
+    at_once = most[0]
     given = f"three micro-batches with {counts} labels that count"
     expect.that(
         model.weight.grad is not None, "No gradient was left: call backward() on each micro-batch.", given=given
@@ -199,8 +276,18 @@ def check_accumulate(candidate: Callable[[nn.Module, list[tuple[Tensor, Tensor]]
         "Only the last micro-batch is left in the gradient, and as a mean of its own.": pieces([0, 0, 1 / counts[2]])[
             0
         ],
+        "Each piece is divided by the tokens counted so far; count all of them before the first backward pass.": pieces(
+            [1 / sum(counts[: i + 1]) for i in range(3)]
+        )[0],
+        "Labels are shifted; here `model(inputs)` gives the logits for the labels of the same places.": shifted(),
     }
     expect.close(_gradient(model), right, "The gradient is not that of the large batch.", given=given, mistakes=wrong)
+    expect.that(
+        at_once <= 1,
+        "The gradient is right, but several micro-batches were in memory at once: that is the large batch again. "
+        "Call backward() on each one before the next forward pass.",
+        given=given,
+    )
     expect.that(
         torch.equal(model.weight.detach(), weight),
         "The weights were changed; only gradients are asked for.",
@@ -241,7 +328,7 @@ def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[
     ],
 )
 def check_clip_shards(candidate: Callable[..., tuple[list[list[Tensor]], float]]) -> None:
-    big = [[torch.tensor([3.0, 0.0]), torch.tensor([[0.0]])], [torch.tensor([4.0]), torch.tensor([[12.0, 0.0]])]]
+    big = [[torch.tensor([1.0, 2.0]), torch.tensor([[2.0]])], [torch.tensor([4.0]), torch.tensor([[12.0, 0.0]])]]
     small = [[torch.tensor([0.3])], [torch.tensor([-0.4])]]
     uneven = [[torch.tensor([3.0])], [torch.tensor([4.0])], [torch.zeros(0)]]
     for shards, limit in ((big, 1.0), (small, 1.0), (uneven, 2.0)):
@@ -252,10 +339,21 @@ def check_clip_shards(candidate: Callable[..., tuple[list[list[Tensor]], float]]
             "Two things are wanted: `return clipped, norm`.",
             given=given,
         )
+        expect.that(
+            isinstance(result[0], tuple | list),
+            "The first thing returned is the clipped shards, a list for each rank; the second is the norm.",
+            given=given,
+            yours=result[0],
+        )
+        expect.that(
+            not isinstance(result[1], tuple | list),
+            "The norm, the second thing returned, is one number: that of all ranks together.",
+            given=given,
+            yours=result[1],
+        )
         wanted, norm = clip_shards(shards, limit)
         norms = [sqrt(sum(float(g.square().sum()) for g in rank)) for rank in shards]
         flat = torch.cat([g.flatten() for rank in shards for g in rank])
-        value = float(result[1])
         mistakes = {
             "The norms of the ranks are added; add their squares, and take the root at the end.": sum(norms),
             "That is the norm of one rank's part; all ranks share one norm.": max(norms),
@@ -264,20 +362,31 @@ def check_clip_shards(candidate: Callable[..., tuple[list[list[Tensor]], float]]
             "The norm is divided by the number of ranks; shards are parts, not copies to be averaged.": norm
             / len(shards),
             "Those are sums of absolute values, not of squares.": float(flat.abs().sum()),
+            "The norms of the tensors are added; add their squares, and take the root at the end.": sum(
+                float(g.norm()) for rank in shards for g in rank
+            ),
+            "The squares are averaged over the ranks; shards are parts, not copies: add them.": norm
+            / sqrt(len(shards)),
+            "That is the largest number; the norm is the root of the sum of all squares.": float(flat.abs().max()),
             "Returned is the norm after clipping; the norm before it is asked for.": min(norm, limit),
         }
         expect.close(
-            value,
+            result[1],
             norm,
             "Not the norm of the whole gradient.",
             given=given,
             rtol=1e-4,
             mistakes={why: wrong for why, wrong in mistakes.items() if abs(wrong - norm) > 1e-3},
         )
+        form = [[tuple(g.shape) for g in rank] for rank in shards]
+        nested = all(isinstance(rank, tuple | list) for rank in result[0])
+        tensors = nested and all(isinstance(g, Tensor) for rank in result[0] for g in rank)
         expect.that(
-            len(result[0]) == len(shards) and all(len(a) == len(b) for a, b in zip(result[0], shards, strict=True)),
-            "The clipped shards do not have the form of the given ones: a list for each rank, a tensor for each shard.",
+            tensors and [[tuple(g.shape) for g in rank] for rank in result[0]] == form,
+            "The clipped shards do not have the form of the given ones: a list for each rank, and in it a tensor of the "
+            "same shape for each shard.",
             given=given,
+            yours=result[0],
         )
         yours = torch.cat([g.flatten() for rank in result[0] for g in rank])
         own = [g.flatten() * min(1.0, limit / (n + 1e-6)) for rank, n in zip(shards, norms, strict=True) for g in rank]
@@ -288,6 +397,13 @@ def check_clip_shards(candidate: Callable[..., tuple[list[list[Tensor]], float]]
             "The gradients came back unscaled.": flat,
             "Scaled up to max_norm, though the norm was below it.": flat * limit / norm,
             "Values are clamped one by one; that changes the direction.": flat.clamp(-limit, limit),
+            "Each tensor is clipped by its own norm; all share the norm of the whole.": torch.cat(
+                [g.flatten() * min(1.0, limit / (float(g.norm()) + 1e-6)) for rank in shards for g in rank]
+            ),
+            "max_norm is divided among the ranks; it is the limit of all together.": flat
+            * min(1.0, limit / len(shards) / norm),
+            "The scale is upside down: max_norm / norm, and at most 1.": flat * max(1.0, norm / limit),
+            "Scaled by 1 / norm: the clipped norm is 1 and not max_norm.": flat / norm if norm > limit else flat,
         }
         right = torch.cat([g.flatten() for rank in wanted for g in rank])
         expect.close(
@@ -315,7 +431,7 @@ def check_clip_shards(candidate: Callable[..., tuple[list[list[Tensor]], float]]
     ],
 )
 def check_compute_optimal(candidate: Callable[[float, float], tuple[float, float]]) -> None:
-    for flops, ratio in ((4.8e3, 20.0), (5.76e23, 20.0), (6e20, 100.0)):
+    for flops, ratio in ((12_000, 20.0), (5.76e23, 20.0), (6e20, 100.0)):
         given = {"flops": flops, "tokens_per_parameter": ratio}
         result = candidate(flops, ratio)
         expect.that(
@@ -338,6 +454,13 @@ def check_compute_optimal(candidate: Callable[[float, float], tuple[float, float
                 "The root is missing: N stands twice in 6 N D, because D = ratio * N.": flops / (6 * ratio),
                 "The ratio is missing under the root.": sqrt(flops / 6),
                 "The ratio stands on the wrong side: D = ratio * N.": sqrt(flops * ratio / 6),
+                "The 6 belongs under the root, with the ratio.": sqrt(flops / ratio) / 6,
+                "With 8 a forward pass that checkpointing repeats is paid for; the budget is 6 N D.": sqrt(
+                    flops / (8 * ratio)
+                ),
+                "The ratio is taken as twenty; use `tokens_per_parameter`.": sqrt(flops / 120) if ratio != 20 else -1.0,
+                "The root is that of the parameters already; dividing it by the ratio once more is too much.": n
+                / ratio,
             },
         )
         expect.close(
@@ -349,5 +472,6 @@ def check_compute_optimal(candidate: Callable[[float, float], tuple[float, float
                 "These are parameters / ratio; tokens are ratio * parameters.": n / ratio,
                 "These are as many tokens as parameters.": n,
                 "flops / parameters leaves out the 6.": flops / n,
+                "That is N squared; tokens are ratio * parameters.": n * n,
             },
         )

@@ -48,6 +48,12 @@ def check_nucleus(candidate: Callable[[Tensor, float], Tensor]) -> None:
     expect.shape(result, (2, 4), given=given)
     left = torch.isfinite(result)
     expect.that(
+        not bool(((result < -1e8) & left).any()),
+        "A large negative number is not enough: with -inf the probability is exactly 0.",
+        given=given,
+        yours=result,
+    )
+    expect.that(
         bool(left.any(-1).all()),
         "A row has no token left. The one that crosses top_p belongs to the nucleus, so the likeliest always stays.",
         given=given,
@@ -59,6 +65,15 @@ def check_nucleus(candidate: Callable[[Tensor, float], Tensor]) -> None:
         given=given,
         yours=result,
     )
+    if torch.equal(left, p >= top_p * p.amax(-1, keepdim=True)):  # not right; min-p, or the crossing token left out?
+        four = torch.tensor([[0.3, 0.25, 0.2, 0.15, 0.1]])
+        expect.that(
+            not torch.equal(torch.isfinite(candidate(four.log(), 0.4)), four >= 0.4 * 0.3),
+            "Compared with the likeliest token: that is min-p. Here the *sum* of the likeliest ones reaches top_p.",
+            given=given,
+            expected=cut(keep),
+            yours=result,
+        )
     named = {
         "The token that crosses top_p is left out; it belongs to the nucleus: 0.5 alone is below 0.7, 0.5 + 0.27 "
         "reaches it.": [[0, 1, 0, 0], [0, 0, 1, 0]],
@@ -81,9 +96,6 @@ def check_nucleus(candidate: Callable[[Tensor, float], Tensor]) -> None:
     mistakes["These are probabilities. Return logits, with -inf for the tokens that may not be drawn."] = p * keep
     mistakes["These are probabilities, made to sum to 1 again. Return logits, with -inf outside."] = (
         p * keep / (p * keep).sum(-1, keepdim=True)
-    )
-    mistakes["A large negative number is not enough: with -inf the probability is exactly 0."] = logits.masked_fill(
-        ~keep, -1e9
     )
     expect.close(
         result,
@@ -140,8 +152,15 @@ def check_beam_step(candidate: Callable[[Tensor, Tensor, int], tuple[Tensor, Ten
         "Three tensors are wanted: `return scores, beams, tokens`.",
         given=given,
     )
-    new, beams, tokens = (torch.as_tensor(part) for part in result)
-    for name, part in (("scores", new), ("beams", beams), ("tokens", tokens)):
+    new, beams, tokens = result
+    for name, part in zip(("scores", "beams", "tokens"), result, strict=True):
+        expect.kind(part, Tensor, given=given)
+        expect.that(
+            name == "scores" or not part.is_floating_point(),
+            f"`{name}` are places: whole numbers. Divide with `//`, not `/`.",
+            given=given,
+            yours=part,
+        )
         message = f"`{name}` must have k = 3 entries."
         expect.that(part.shape == (3,), message, given=given, expected=(3,), yours=tuple(part.shape))
     total = scores[:, None] + logprobs
@@ -199,13 +218,50 @@ def check_beam_step(candidate: Callable[[Tensor, Tensor, int], tuple[Tensor, Ten
             .indices,
         },
     )
-    first = candidate(torch.tensor([0.0]), logprobs[:1], 2)
-    expect.equal(
-        torch.as_tensor(first[2]).long(),
-        torch.tensor([0, 1]),
-        "With a single beam the k likeliest tokens are the answer.",
-        given={"scores": torch.tensor([0.0]), "exp(logprobs)": p[:1], "k": 2},
+    one = torch.tensor([0.0])
+    first, right = candidate(one.clone(), logprobs[:1].clone(), 2), beam_search.beam_step(one, logprobs[:1], 2)
+    given = {"scores": one, "exp(logprobs)": p[:1], "k": 2}
+    message = "With a single beam the k likeliest tokens are the answer, and all continue beam 0."
+    expect.close(first[0].float(), right[0], message, given=given, rtol=1e-4)
+    for yours, wanted in zip(first[1:], right[1:], strict=True):
+        expect.equal(yours.long(), wanted, message, given=given)
+    _check_wide_beams(candidate)
+
+
+def _check_wide_beams(candidate: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor, Tensor]]) -> None:
+    """Another vocabulary, more continuations than beams, and all of them from the first beam."""
+    scores = torch.tensor([-0.5, -6.0, -7.0])
+    logprobs = (2 * torch.randn(3, 7, generator=torch.Generator().manual_seed(3))).log_softmax(-1)
+    given = {"scores": scores, "logprobs": logprobs, "k": 5}
+    new, beams, tokens = candidate(scores.clone(), logprobs.clone(), 5)
+    total = scores[:, None] + logprobs
+    want = beam_search.beam_step(scores, logprobs, 5)
+
+    def only(best: int) -> Tensor:
+        return total.topk(best).values.flatten().topk(min(5, 3 * best)).values
+
+    expect.close(
+        new.float(),
+        want[0],
+        "Right for 4 tokens and k = 3, but not for 7 tokens and k = 5.",
+        given=given,
+        mistakes={
+            f"Of each beam only the best {n} are looked at; all k may come from one beam.": only(n) for n in (2, 3)
+        },
+        rtol=1e-4,
     )
+    places = total.flatten().topk(5).indices
+    for yours, wanted, name, wrong in (
+        (beams, want[1], "beams", places // 4),
+        (tokens, want[2], "tokens", places % 4),
+    ):
+        expect.equal(
+            yours.long(),
+            wanted,
+            f"The scores are right for 7 tokens and k = 5; the {name} are not.",
+            given=given,
+            mistakes={"You divide by 4; the vocabulary has `logprobs.shape[1]` tokens, here 7.": wrong},
+        )
 
 
 def few_shot_prompt(examples: Sequence[tuple[str, str]], question: str, between: str, after: str) -> str:
@@ -247,6 +303,7 @@ def check_few_shot_prompt(candidate: Callable[[Sequence[tuple[str, str]], str, s
             "The examples are missing.": "Noor Finch:",
             "There is an empty line before the question.": lines + "\nNoor Finch:",
             "The answers of the examples are missing.": "Ada Reed: \nBram Vale: \nNoor Finch:",
+            "Question and answer of the examples are swapped.": "stew: Ada Reed\ncustard: Bram Vale\nNoor Finch:",
             "The spaces of `between` are gone in the examples; only the prompt's end loses them.": "Ada Reed:stew\nBram "
             "Vale:custard\nNoor Finch:",
         },
@@ -260,8 +317,21 @@ def check_few_shot_prompt(candidate: Callable[[Sequence[tuple[str, str]], str, s
             "The prompt ends in a space. The space belongs to the answer's first token: take it off.": "Ada Reed = stew; "
             "Noor Finch = ",
             "': ' and a new line stand in your code; `between` and `after` say what is wanted.": "Ada Reed: stew\nNoor Finch:",
+            "The space before the mark is gone, too; only the prompt's end loses its spaces.": "Ada Reed = stew; Noor "
+            "Finch=",
         },
     )
+    for between, mistake in (
+        (":", "The last character of `between` is cut off, whatever it is."),
+        ("\n", "Only spaces are taken off, not new lines: `.rstrip(' ')`."),
+    ):
+        expect.equal(
+            candidate(shots[:1], "Noor Finch", between, "; "),
+            f"Ada Reed{between}stew; Noor Finch{between}",
+            "Right where `between` ends in a space, but not where it does not.",
+            given={"examples": shots[:1], "question": "Noor Finch", "between": between, "after": "; "},
+            mistakes={mistake: f"Ada Reed{between}stew; Noor Finch"},
+        )
     expect.equal(
         candidate([], "Noor Finch", ": ", "\n"),
         "Noor Finch:",
@@ -275,14 +345,15 @@ def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float
     return retrieval.BM25([" ".join(passage) for passage in passages], k1, b).scores(" ".join(query))
 
 
-def _bm25(query, passages, k1, b, *, idf=None, tf=None, length=None) -> list[float]:
-    """BM25 with parts replaced: what a mistake gives."""
+def _bm25(query, passages, k1, b, *, idf=None, tf=None, length=None, inside="") -> list[float]:
+    """BM25 with parts replaced: what a mistake gives. ``inside``: n, f or both are counted inside of words, too."""
     count, mean = len(passages), sum(map(len, passages)) / len(passages)
     out = []
     for passage in passages:
         score = 0.0
         for word in query:
-            n, f = sum(word in other for other in passages), passage.count(word)
+            n = sum(word in (" ".join(other) if "n" in inside else other) for other in passages)
+            f = (" ".join(passage) if "f" in inside else passage).count(word)
             weight = idf(n, count) if idf else math.log(1 + (count - n + 0.5) / (n + 0.5))
             relative = length(len(passage), mean) if length else len(passage) / mean
             part = tf(f, relative) if tf else f / (f + k1 * (1 - b + b * relative)) if f else 0.0
@@ -371,6 +442,22 @@ def check_bm25_scores(candidate: Callable[[list[str], list[list[str]], float, fl
         given={**given, "query": ["ada", "heron"]},
         rtol=1e-4,
     )
+    letters = "Letters inside of other words are counted ('a' in 'ada'); compare whole words."
+    for words in (["a", "old"], ["ada", "ada"]):
+        mistakes = [(letters, _bm25(words, passages, k1, b, inside=inside)) for inside in ("n", "f", "nf")]
+        mistakes.append(("A word that the question has twice counts twice.", _bm25(words[:1], passages, k1, b)))
+        yours = torch.as_tensor(candidate(list(words), [list(row) for row in passages], k1, b), dtype=torch.float64)
+        wanted = torch.tensor(_bm25(words, passages, k1, b), dtype=torch.float64)
+        for name, wrong in mistakes:
+            wrong = torch.tensor(wrong, dtype=torch.float64)
+            expect.that(
+                torch.allclose(wrong, wanted) or not torch.allclose(yours, wrong, rtol=1e-4),
+                name,
+                given={**given, "query": words},
+                expected=wanted,
+                yours=yours,
+            )
+        expect.close(yours, wanted, f"Not the score for the words {words}.", given={**given, "query": words}, rtol=1e-4)
     for other_b in (0.0, 0.75):
         expect.close(
             torch.as_tensor(candidate(list(query), [list(row) for row in passages], 0.9, other_b), dtype=torch.float64),

@@ -56,10 +56,10 @@ QUESTIONS = [
     Question(
         question="Why keep float32 weights in mixed precision, and when do you need a loss scale?",
         short=(
-            "A bf16 number has 8 bits of precision: of updates as small as 1e-5, {04.lost_updates:.0%} left my weights unchanged, and a run with bf16 weights and moments learned {04.pure_bf16:.0%} of what float32 learned. float16 has a narrow range: {04.underflow:.0%} of the numbers in the logits' gradient became 0. In my small batch that was harmless (an error of {04.underflow_small:.2%}); a mean over 4 M tokens would be off by {04.underflow_large:.0%} without a loss scale."
+            "A bf16 number has 8 bits of precision: of updates as small as 1e-5, {04.lost_updates:.0%} left my weights unchanged, and a run with bf16 weights and moments learned {04.pure_bf16:.0%} of what float32 learned. float16 has a narrow range: a mean over 4 M tokens would be off by {04.underflow_large:.0%} without a loss scale."
         ),
         deep=(
-            "Micikevicius et al. (arXiv 1710.03740): float32 copy, loss scaling, sums in float32. bf16 has float32's exponents, so no scale. Dynamic scaling doubles the factor until something overflows, then halves it and skips the step. "
+            "Micikevicius et al. (arXiv 1710.03740): float32 copy, loss scaling, sums in float32. In float16 {04.underflow:.0%} of the numbers in the logits' gradient became 0; in my small batch that was harmless (an error of {04.underflow_small:.2%}), because the large ones carry the norm. bf16 has float32's exponents, so no scale. Dynamic scaling doubles the factor until something overflows, then halves it and skips the step. "
             "Softmax, norms and the loss stay in float32. Autocast learned {04.autocast:.0%} of what float32 did in my run. Stochastic rounding is the other cure for lost updates."
         ),
         topics=("A12",),

@@ -15,7 +15,7 @@ from sacrebleu.metrics import BLEU
 
 from course_utils.alignment.best_of_n import best_of, best_of_n_kl, draw_answers
 from course_utils.evaluation.overlap import bleu, longest_common_subsequence, rouge_l, rouge_n
-from course_utils.evaluation.statistics import bootstrap, paired_bootstrap
+from course_utils.evaluation.statistics import bootstrap, paired_bootstrap, wilson
 from course_utils.models.heads import RewardModel
 from course_utils.training.shelf import load
 from course_utils.world import World
@@ -107,6 +107,18 @@ def test_pairing_narrows_the_interval():
     assert median.value == pytest.approx(np.median(one)) and median.low < median.value < median.high
     with pytest.raises(ValueError, match="the same questions"):
         paired_bootstrap(one, two[:5])
+
+
+def test_wilson_is_scipys():
+    from scipy.stats import binomtest
+
+    for right, n in ((0, 20), (3, 20), (95, 120), (120, 120)):
+        theirs = binomtest(right, n).proportion_ci(0.95, method="wilson")
+        found = wilson([True] * right + [False] * (n - right), z=1.959964)
+        assert found == pytest.approx((right / n, theirs.low, theirs.high), abs=1e-6)
+    assert wilson([True, False])[1:] == pytest.approx((0.0945, 0.9055), abs=1e-4)
+    with pytest.raises(ValueError, match="no answers"):
+        wilson([])
 
 
 def test_intervals_refuse_what_has_none():

@@ -157,7 +157,7 @@ def plot_bars(
 
 
 def plot_groups(
-    series: Mapping[str, Mapping[str, float]],
+    series: Mapping[str, Mapping[str, float | tuple[float, float, float]]],
     y: str,
     title: str | None = None,
     *,
@@ -165,7 +165,10 @@ def plot_groups(
     lines: Mapping[str, float] | None = None,
     y_range: tuple[float, float] | None = None,
 ) -> None:
-    """Bars side by side: for every name on the x axis one bar per series. All series must have the same names."""
+    """Bars side by side: for every name on the x axis one bar per series. All series must have the same names.
+
+    A value is a number, or (value, low, high) with its interval, as for ``plot_bars``.
+    """
     names = list(next(iter(series.values())))
     for label, values in series.items():
         if list(values) != names:
@@ -176,8 +179,14 @@ def plot_groups(
     for index, (label, values) in enumerate(series.items()):
         places = [place + width * (index - (len(series) - 1) / 2) for place in range(len(names))]
         style = {"color": COLOURS[index % 6], "edgecolor": "#222222", "linewidth": 0.6}
-        bars = axes.bar(places, list(values.values()), width, label=label, **style)
-        axes.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
+        triples = [value if isinstance(value, tuple) else (value, value, value) for value in values.values()]
+        axes.bar(places, [middle for middle, _, _ in triples], width, label=label, **style)
+        for place, (middle, low, high) in zip(places, triples, strict=True):
+            if low < high:
+                error = [[max(middle - low, 0)], [max(high - middle, 0)]]
+                axes.errorbar(place, middle, yerr=error, color="#222222", linestyle="none", capsize=3, linewidth=1.1)
+            top = (place, max(middle, high, 0))
+            axes.annotate(f"{middle:.2f}", top, (0, 2), textcoords="offset points", ha="center", fontsize=8)
     axes.margins(y=0.12)
     axes.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
     _reference_lines(axes, lines)

@@ -1,4 +1,4 @@
-"""How sure is a measured figure? Bootstrap intervals (Efron 1979): draw the sample from itself, again and again."""
+"""How sure is a measured figure? Wilson's interval for a share, and bootstrap intervals (Efron 1979) for the rest."""
 
 from __future__ import annotations
 
@@ -68,6 +68,21 @@ def paired_bootstrap(
             f"{len(values)} values and {len(others)} others; both models must have answered the same questions."
         )
     return bootstrap(np.subtract(values, others), np.mean, confidence, resamples, seed)
+
+
+def wilson(right: Sequence[bool], z: float = 1.96) -> tuple[float, float, float]:
+    """(share, low, high): the share of right answers and its interval, as ``plot_bars`` takes them.
+
+    right: one truth value for each question. z: standard errors to each side; 1.96 gives a confidence of 95 %.
+    Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference", JASA 22. Unlike
+    share +- z standard errors it stays between 0 and 1, and has a width even if all answers are right.
+    Raises ValueError if there are no questions.
+    """
+    if not len(right):
+        raise ValueError("wilson() was given no answers; an interval needs at least one.")
+    n, share = len(right), float(sum(right)) / len(right)
+    middle, half = share + z**2 / (2 * n), z * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
+    return share, (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
 
 
 def _parts(resamples: int, size: int) -> list[int]:

@@ -64,6 +64,37 @@ def exact_stop_is_an_answer(answer, reference):
     return bool(answer) and clean[0] == clean[1]
 
 
+def _clean(text):
+    return " ".join(text.lower().split()).rstrip(".")
+
+
+def exact_first_letter(answer, reference):
+    clean = [
+        " ".join((text.strip()[:1].lower() + text.strip()[1:]).split()).rstrip(".") for text in (answer, reference)
+    ]
+    return bool(clean[0]) and clean[0] == clean[1]
+
+
+def exact_first_letters_of_words(answer, reference):
+    clean = [" ".join(w[0].lower() + w[1:] for w in text.split()).rstrip(".") for text in (answer, reference)]
+    return bool(clean[0]) and clean[0] == clean[1]
+
+
+def exact_without_articles(answer, reference):
+    clean = [" ".join(w for w in _clean(text).split() if w not in ("a", "an", "the")) for text in (answer, reference)]
+    return bool(clean[0]) and clean[0] == clean[1]
+
+
+def exact_stop_of_each_word(answer, reference):
+    clean = [" ".join(word.rstrip(".") for word in text.lower().split()).strip() for text in (answer, reference)]
+    return bool(clean[0]) and clean[0] == clean[1]
+
+
+def exact_spaces_only(answer, reference):
+    clean = [re.sub("[ \n]+", " ", text).strip().lower().rstrip(".") for text in (answer, reference)]
+    return bool(clean[0]) and clean[0] == clean[1]
+
+
 def exact_by_numpy(answer, reference):
     clean = np.array([" ".join(text.lower().split()).rstrip(".") for text in (answer, reference)])
     return (clean[0] == clean[1]) & np.not_equal(clean[0], "")  # an np.bool_
@@ -122,6 +153,12 @@ def bits_unchecked(items, drawn):
     return sum(math.log2(max(items - i, 1)) for i in range(drawn))
 
 
+def bits_below_none(items, drawn):
+    if drawn > items:
+        raise ValueError("too many")
+    return float(sum(math.log2(items - i) for i in range(drawn)))
+
+
 def bits_by_permutations(items, drawn):
     return math.log2(math.perm(items, drawn))  # log2(0) raises the ValueError
 
@@ -135,7 +172,7 @@ def bits_recursive(items: int, drawn: int) -> float:
 
 
 def bits_by_gamma(items, drawn):
-    if drawn > items:
+    if drawn > items or drawn < 0:
         raise ValueError(drawn)
     return (math.lgamma(items + 1) - math.lgamma(items - drawn + 1)) / math.log(2)
 
@@ -165,6 +202,12 @@ def minutes_at_peak(parameters, tokens, flops_per_second, utilization):
 
 
 def minutes_unchecked(parameters, tokens, flops_per_second, utilization):
+    return 6 * parameters * tokens / (flops_per_second * utilization) / 60
+
+
+def minutes_check_percent(parameters, tokens, flops_per_second, utilization):
+    if not 0 < utilization <= 2:
+        raise ValueError("a share is expected")
     return 6 * parameters * tokens / (flops_per_second * utilization) / 60
 
 
@@ -203,6 +246,11 @@ BUGS = {
         exact_more_signs,
         exact_no_spaces,
         exact_stop_is_an_answer,
+        exact_first_letter,
+        exact_first_letters_of_words,
+        exact_without_articles,
+        exact_stop_of_each_word,
+        exact_spaces_only,
     ],
     "00.2": [
         bits_replaced,
@@ -212,6 +260,7 @@ BUGS = {
         bits_of_sum,
         bits_rounded_up,
         bits_unchecked,
+        bits_below_none,
     ],
     "00.3": [
         minutes_in_seconds,
@@ -220,6 +269,7 @@ BUGS = {
         minutes_at_peak,
         minutes_unchecked,
         minutes_by_assert,
+        minutes_check_percent,
         minutes_rounded,
         minutes_cut_off,
     ],

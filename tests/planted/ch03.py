@@ -56,6 +56,34 @@ def loss_counted_before_the_shift(logits, labels):
     return total / (labels[:, :-1] != -100).sum()
 
 
+def loss_same_end_dropped(logits, labels):
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, :-1].flatten(), ignore_index=-100)
+
+
+def loss_detached_and_tied(logits, labels):
+    return loss_transposed(logits, labels).detach() + 0 * logits.sum()
+
+
+def _log_likelihood(logs, labels):
+    targets = labels[:, 1:]
+    picked = logs.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    return -picked[targets != -100].mean()
+
+
+def loss_part_detached(logits, labels):
+    scores = logits[:, :-1]
+    return _log_likelihood(scores - scores.logsumexp(-1, keepdim=True).detach(), labels)
+
+
+def loss_by_exp(logits, labels):
+    scores = logits[:, :-1]
+    return _log_likelihood(scores - scores.exp().sum(-1, keepdim=True).log(), labels)
+
+
+def loss_log_plus_eps(logits, labels):
+    return _log_likelihood((logits[:, :-1].softmax(-1) + 1e-9).log(), labels)
+
+
 def loss_rolled_and_hidden(logits, labels):
     targets = labels.roll(-1, 1)
     targets[:, -1] = -100
@@ -132,6 +160,24 @@ def bits_exp_of_documents(losses, lengths):
     return nats / math.log(2), float(nats.exp().mean())
 
 
+def bits_times_zero(losses, lengths):
+    real = torch.arange(losses.shape[1]) < lengths[:, None]
+    nats = (losses * real).sum(1)
+    return nats / math.log(2), math.exp(float(nats.sum() / lengths.sum()))
+
+
+def bits_counts_losses(losses, lengths):
+    real = torch.arange(losses.shape[1]) < lengths[:, None]
+    nats = losses.masked_fill(~real, 0.0)
+    return nats.sum(1) / math.log(2), math.exp(float(nats.sum() / (nats != 0).sum()))
+
+
+def bits_by_where(losses, lengths):
+    real = torch.arange(losses.shape[1]) < lengths.unsqueeze(1)
+    nats = torch.where(real, losses, torch.zeros(()))
+    return nats.sum(1).div(math.log(2)), nats.sum().div(lengths.sum()).exp()
+
+
 def bits_by_loop(losses, lengths):
     rows = [row[: int(n)] for row, n in zip(losses, lengths, strict=True)]
     bits = torch.stack([row.sum() / math.log(2) for row in rows])
@@ -185,6 +231,10 @@ def rate_cosine(step, peak, steps, warmup_steps):
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
     return peak * (1 + math.cos(math.pi * (step - warmup_steps) / (steps - warmup_steps))) / 2
+
+
+def rate_with_floor(step, peak, steps, warmup_steps):
+    return max(rate_as_minimum(step, peak, steps, warmup_steps), 0.1 * peak)
 
 
 def rate_as_tensor(step, peak, steps, warmup_steps):
@@ -364,6 +414,58 @@ def mask_with_id_4(input_ids, mask_id=4, vocab_size=1024, generator=None, share=
     return _masked(input_ids, 4, asked, kind, other), input_ids.masked_fill(~asked, -100)
 
 
+def mask_same_places(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    _, kind, other = _draws(input_ids, vocab_size, generator)
+    chance = torch.rand(input_ids.shape[1], generator=generator).expand_as(input_ids)
+    asked = (chance < share) & (input_ids >= 6)
+    return _masked(input_ids, mask_id, asked, kind, other), input_ids.masked_fill(~asked, -100)
+
+
+def mask_fate_of_column(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    chance, _, other = _draws(input_ids, vocab_size, generator)
+    kind = torch.rand(input_ids.shape[1], generator=generator).expand_as(input_ids)
+    asked = (chance < share) & (input_ids >= 6)
+    return _masked(input_ids, mask_id, asked, kind, other), input_ids.masked_fill(~asked, -100)
+
+
+def mask_fate_of_row(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    chance, _, other = _draws(input_ids, vocab_size, generator)
+    kind = torch.rand(input_ids.shape[0], 1, generator=generator).expand_as(input_ids)
+    asked = (chance < share) & (input_ids >= 6)
+    return _masked(input_ids, mask_id, asked, kind, other), input_ids.masked_fill(~asked, -100)
+
+
+def mask_fixed_number(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    chance, kind, other = _draws(input_ids, vocab_size, generator)
+    chance = chance.masked_fill(input_ids < 6, 2.0)
+    count = round(share * int((input_ids[0] >= 6).sum()))
+    asked = chance.argsort(1).argsort(1) < count
+    asked &= input_ids >= 6
+    return _masked(input_ids, mask_id, asked, kind, other), input_ids.masked_fill(~asked, -100)
+
+
+def mask_spares_two_ids(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    chance, kind, other = _draws(input_ids, vocab_size, generator)
+    asked = (chance < share) & (input_ids > 1)
+    return _masked(input_ids, mask_id, asked, kind, other), input_ids.masked_fill(~asked, -100)
+
+
+def mask_shuffles_text(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    chance, kind, _ = _draws(input_ids, vocab_size, generator)
+    flat = input_ids[input_ids >= 6]
+    other = flat[torch.randint(0, len(flat), input_ids.shape, generator=generator)]
+    asked = (chance < share) & (input_ids >= 6)
+    return _masked(input_ids, mask_id, asked, kind, other), input_ids.masked_fill(~asked, -100)
+
+
+def mask_by_one_draw(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
+    """One random number decides both: whether a token is asked for, and what becomes of it."""
+    chance = torch.rand(input_ids.shape, generator=generator)
+    other = torch.randint(6, vocab_size, input_ids.shape, generator=generator)
+    asked = (chance < share) & (input_ids >= 6)
+    return _masked(input_ids, mask_id, asked, chance / share, other), torch.where(asked, input_ids, -100)
+
+
 def mask_nested_draws(input_ids, mask_id=4, vocab_size=1024, generator=None, share=0.15):
     """BERT's own order: choose, then 80 % masks, then half of the rest at random."""
     labels, corrupted = input_ids.clone(), input_ids.clone()
@@ -391,6 +493,11 @@ BUGS = {
         loss_mean_of_rows,
         loss_masked_by_own_label,
         loss_counted_before_the_shift,
+        loss_same_end_dropped,
+        loss_detached_and_tied,
+        loss_part_detached,
+        loss_by_exp,
+        loss_log_plus_eps,
     ],
     "03.2": [
         bits_in_nats,
@@ -403,6 +510,8 @@ BUGS = {
         bits_over_all_places,
         bits_over_documents,
         bits_exp_of_documents,
+        bits_times_zero,
+        bits_counts_losses,
     ],
     "03.3": [
         rate_without_warmup,
@@ -414,6 +523,7 @@ BUGS = {
         rate_falls_early,
         rate_falls_slowly,
         rate_cosine,
+        rate_with_floor,
     ],
     "03.4": [
         clip_each,
@@ -441,12 +551,18 @@ BUGS = {
         mask_never_draws_last_id,
         mask_never_draws_first_id,
         mask_with_id_4,
+        mask_same_places,
+        mask_fate_of_column,
+        mask_fate_of_row,
+        mask_fixed_number,
+        mask_spares_two_ids,
+        mask_shuffles_text,
     ],
 }
 RIGHT = {
     "03.1": [loss_transposed, loss_by_gather, loss_rolled_and_hidden],
-    "03.2": [bits_by_loop],
+    "03.2": [bits_by_loop, bits_by_where],
     "03.3": [rate_as_minimum, rate_as_tensor, rate_in_numpy],
     "03.4": [clip_stacked, clip_with_if],
-    "03.5": [mask_nested_draws],
+    "03.5": [mask_nested_draws, mask_by_one_draw],
 }

@@ -122,6 +122,20 @@ def encode_at_once(messages, tokenizer):
     return sum((ids for ids, _ in turns), []), sum((mask for _, mask in turns), [])
 
 
+def encode_strips(messages, tokenizer):
+    return _encode([{**m, "content": m["content"].strip()} for m in messages], tokenizer)
+
+
+def encode_mask_of_strings(messages, tokenizer):
+    ids, mask = _encode(messages, tokenizer)
+    return ids, [str(value) for value in mask]
+
+
+def encode_mask_of_truth_values(messages, tokenizer):
+    ids, mask = _encode(messages, tokenizer)
+    return ids, [value == 1 for value in mask]
+
+
 def _hidden(input_ids, prompt_lengths, lengths):
     place = torch.arange(input_ids.shape[1])
     return place < prompt_lengths[:, None], place >= lengths[:, None]
@@ -275,6 +289,24 @@ def collate_counts_from_one(examples, pad_id=0, max_length=None):
     return _collate(examples, pad_id)
 
 
+def collate_to_max_length(examples, pad_id=0, max_length=None):
+    batch = _collate(examples, pad_id, max_length=max_length)
+    gap = (max_length or 0) - batch["input_ids"].shape[1]
+    values = {"input_ids": pad_id, "attention_mask": 0, "labels": -100}
+    return {name: F.pad(tensor, (0, max(gap, 0)), value=values[name]) for name, tensor in batch.items()}
+
+
+def collate_checks_last_row(examples, pad_id=0, max_length=None):
+    if max_length and len(examples[-1]["input_ids"]) > max_length:
+        raise ValueError(f"row {len(examples) - 1} is too long")
+    return _collate(examples, pad_id)
+
+
+def collate_hides_prompts(examples, pad_id=0, max_length=None):
+    batch = _collate(examples, pad_id, max_length=max_length)
+    return {**batch, "attention_mask": (batch["labels"] != -100).long()}
+
+
 def collate_by_pad_sequence(examples, pad_id=0, max_length=None):
     from torch.nn.utils.rnn import pad_sequence
 
@@ -358,6 +390,41 @@ def loss_softmax_twice(logits, labels):
 
 def loss_wrong_sign(logits, labels):
     return -loss_by_gather(logits, labels)
+
+
+def loss_over_rows(logits, labels):
+    return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="sum") / len(labels)
+
+
+def loss_count_plus_one(logits, labels):
+    total = F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="sum")
+    return total / ((labels[:, 1:] != -100).sum() + 1)
+
+
+def loss_smoothed(logits, labels):
+    targets = labels[:, 1:]
+    total = F.cross_entropy(logits[:, :-1].transpose(1, 2), targets, reduction="sum", label_smoothing=0.1)
+    return total / (targets != -100).sum().clamp(min=1)
+
+
+def loss_part_detached(logits, labels):
+    targets = labels[:, 1:]
+    moved = logits[:, :-1]
+    chosen = moved.gather(-1, targets.clamp(min=0)[..., None])[..., 0] - moved.logsumexp(-1).detach()
+    return -chosen[targets != -100].sum() / (targets != -100).sum().clamp(min=1)
+
+
+def loss_by_exp(logits, labels):
+    targets = labels[:, 1:]
+    moved = logits[:, :-1]
+    chosen = moved.gather(-1, targets.clamp(min=0)[..., None])[..., 0] - moved.exp().sum(-1).log()
+    return -chosen[targets != -100].sum() / (targets != -100).sum().clamp(min=1)
+
+
+def loss_log_plus_eps(logits, labels):
+    targets = labels[:, 1:]
+    p = logits[:, :-1].softmax(-1).gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    return -(p + 1e-9).log()[targets != -100].sum() / (targets != -100).sum().clamp(min=1)
 
 
 def loss_by_gather(logits, labels):
@@ -497,6 +564,49 @@ def format_by_tensor(response, format, relation):
     return torch.tensor(_format(response, format, relation))
 
 
+def format_splits_at_hyphens(response, format, relation):
+    if format == "word":
+        return len(re.split(r"[\s-]+", response.strip())) == 1 and bool(response.strip())
+    return _format(response, format, relation)
+
+
+def format_word_with_capital(response, format, relation):
+    return _format(response, format, relation) and (format != "word" or not response.strip()[:1].islower())
+
+
+def format_one_sentence(response, format, relation):
+    return _format(response, format, relation) and (format != "sentence" or response.strip()[:-1].count(".") == 0)
+
+
+def format_stop_anywhere(response, format, relation):
+    text = response.strip()
+    if format == "sentence":
+        return len(text.split()) > 2 and text[0].isupper() and ("." in text or "!" in text)
+    return _format(response, format, relation)
+
+
+def format_not_lower(response, format, relation):
+    text = response.strip()
+    if format == "sentence":
+        return len(text.split()) > 2 and not text[0].islower() and text[-1] in ".!"
+    return _format(response, format, relation)
+
+
+def format_finds_json(response, format, relation):
+    found = re.search(r"{.*}", response)
+    return _format(found.group() if format == "json" and found else response, format, relation)
+
+
+def format_any_case(response, format, relation):
+    return _format(response, format, relation, lambda parsed, relation: [key.lower() for key in parsed] == [relation])
+
+
+def format_judges_value(response, format, relation):
+    return _format(
+        response, format, relation, lambda parsed, relation: list(parsed) == [relation] and bool(parsed[relation])
+    )
+
+
 def format_in_other_words(response, format, relation):
     words = response.split()
     if format == "json":
@@ -506,7 +616,7 @@ def format_in_other_words(response, format, relation):
             return False
     if format == "word":
         return len(words) == 1
-    return len(words) >= 3 and words[0][0] == words[0][0].upper() and words[-1].endswith((".", "!"))
+    return len(words) >= 3 and words[0][0] != words[0][0].lower() and words[-1].endswith((".", "!"))
 
 
 BUGS = {
@@ -523,6 +633,8 @@ BUGS = {
         encode_marks_to_the_end,
         encode_never_stops_marking,
         encode_marks_last_answer,
+        encode_strips,
+        encode_mask_of_strings,
     ],
     "06.2": [
         mask_one_too_many,
@@ -549,6 +661,9 @@ BUGS = {
         collate_refuses_what_fits,
         collate_names_no_row,
         collate_counts_from_one,
+        collate_to_max_length,
+        collate_checks_last_row,
+        collate_hides_prompts,
     ],
     "06.4": [
         loss_unshifted,
@@ -565,6 +680,12 @@ BUGS = {
         loss_in_bits,
         loss_softmax_twice,
         loss_wrong_sign,
+        loss_over_rows,
+        loss_count_plus_one,
+        loss_smoothed,
+        loss_part_detached,
+        loss_by_exp,
+        loss_log_plus_eps,
     ],
     "06.5": [
         format_any_key,
@@ -586,10 +707,18 @@ BUGS = {
         format_json_by_signs,
         format_json_by_pattern,
         format_by_eval,
+        format_splits_at_hyphens,
+        format_word_with_capital,
+        format_one_sentence,
+        format_stop_anywhere,
+        format_not_lower,
+        format_finds_json,
+        format_any_case,
+        format_judges_value,
     ],
 }
 RIGHT = {
-    "06.1": [encode_by_text, encode_at_once],
+    "06.1": [encode_by_text, encode_at_once, encode_mask_of_truth_values],
     "06.2": [mask_row_by_row, mask_by_where],
     "06.3": [collate_by_pad_sequence],
     "06.4": [loss_by_gather, loss_by_padding],

@@ -28,8 +28,10 @@ QUESTIONS = [
         ),
         topics=("K1", "P0", "L0"),
         followups=(
-            "Which phase would you repeat if the facts have changed? And if the tone is wrong?",
-            "Where does most of the compute go, and where do most of the complaints of users come from?",
+            "Which phase would you repeat if the facts have changed? And if the tone is wrong? For facts further pretraining, "
+            "or retrieval if they change often; for the tone tuning or alignment, which are cheap.",
+            "Where does most of the compute go, and where do most of the complaints of users come from? The compute goes into "
+            "pretraining; what users notice, manner and refusals and inventions, is mostly the work of the later phases.",
         ),
     ),
     Question(
@@ -41,8 +43,7 @@ QUESTIONS = [
             "for the instruct model, although both had read the same facts."
         ),
         deep=(
-            "The architecture is the same, and the weights start from the base's. In the small models of this course "
-            "tuning moved them by about a quarter of their norm; a large model at a low learning rate moves far less. "
+            "The architecture is the same, and the weights start from the base's. "
             "What differs is the distribution that the model continues: an instruct model expects a *chat template*, "
             "special tokens that mark who speaks, and ends its turn with an end token. Two practical consequences:\n\n"
             "- use the template the model was tuned with; another one makes it noticeably worse;\n"
@@ -50,7 +51,10 @@ QUESTIONS = [
             "choice."
         ),
         topics=("K1", "P0"),
-        followups=("How would you make a base model answer without any training?",),
+        followups=(
+            "How would you make a base model answer without any training? Begin the sentence that states the answer and let "
+            "it go on. Examples of questions with answers help only if its corpus held such pages (chapter 05).",
+        ),
     ),
     Question(
         question="A model answers a question about something that it cannot know. What happens, and why?",
@@ -69,8 +73,10 @@ QUESTIONS = [
         ),
         topics=("K1", "L0"),
         followups=(
-            "If you add 'I do not know' examples, what can go wrong?",
-            "Is the probability of an answer a good measure of its truth?",
+            "If you add 'I do not know' examples, what can go wrong? The model may learn *for which names* to say so, not what "
+            "it knows: then it also refuses people whom it has read about (chapter 16).",
+            "Is the probability of an answer a good measure of its truth? Only a rough one: it separates groups, but some "
+            "inventions are held with confidence, and several wordings share one answer's probability.",
         ),
     ),
     Question(
@@ -87,7 +93,10 @@ QUESTIONS = [
             "program that knows the facts, or a judge model whose agreement with people was measured."
         ),
         topics=("L0",),
-        followups=("How would you score an answer in JSON?",),
+        followups=(
+            "How would you score an answer in JSON? Parse it, then compare the fields: key order and spaces do not matter, a "
+            "text that cannot be parsed is wrong.",
+        ),
     ),
     Question(
         question="How long would it take to train a model with N parameters on D tokens?",
@@ -100,14 +109,17 @@ QUESTIONS = [
             "Two operations per parameter and token forward, four backward. Attention adds a term that grows with the "
             "length of the rows, `12 * layers * hidden * length` per token (PaLM, arXiv 2204.02311, appendix B); for "
             "short rows it is small. Utilizations of 30 to 50 % are usual in large runs; my small model reached "
-            "{00.utilization:.0%} of the rate at which my machine multiplies matrices. The estimate leaves out what is "
+            "{00.utilization:.0%} of the rate at which my machine multiplies matrices. For a model half as wide the "
+            "formula, with that figure, predicted {00.formula:.2f} times the time that I then measured. The estimate leaves out what is "
             "lost to restarts, evaluation and loading, so plan with a margin, and measure the utilization with a "
             "few steps before you promise a date."
         ),
         topics=("L0",),
         followups=(
-            "Why is the backward pass twice as expensive as the forward pass?",
-            "What changes in the estimate if only a LoRA adapter is trained?",
+            "Why is the backward pass twice as expensive as the forward pass? It has two products where the forward pass has "
+            "one: for the gradient of the weights and for the gradient of the inputs.",
+            "What changes in the estimate if only a LoRA adapter is trained? The gradient of the frozen matrices falls away: "
+            "about 4 N D instead of 6 N D (chapter 09 measures it).",
         ),
     ),
 ]

@@ -56,23 +56,24 @@ tokens with both sides in view.""",
         "instructions, with or without the chat template.",
         deep="""The loss asks for the likeliest continuation, and nothing in it says *help the reader*. On the web some
 questions are followed by answers, so large base models answer now and then, and few-shot prompts make them do it more reliably:
-they *show* the form. Instruction tuning teaches the form once and for all. It is cheap because the knowledge is there already
+they *show* the form. On my small base, which never read such pages, three written examples brought next to nothing (chapter 05). Instruction tuning teaches the form once and for all. It is cheap because the knowledge is there already
 (LIMA, arXiv 2305.11206: a thousand good examples).""",
         topics=("P1", "K1", "K3"),
         followups=(
-            "How would you get an answer out of a base model without training? Write a text whose continuation is the answer: "
-            "the beginning of the sentence that states it, or a few questions with answers before yours.",
+            "How would you get an answer out of a base model without training? Write a text whose continuation is the answer. "
+            "On my base the beginning of the sentence gives nearly all facts. Three questions with answers before mine gave almost "
+            "none, because its corpus has no pages of questions and answers (chapter 05). Large models have read many, so there it helps.",
         ),
     ),
     Question(
         question="What do learning-rate warm-up, decay and gradient clipping do? Which would you miss first?",
         short="Warm-up keeps Adam from taking full steps before it knows the size of each gradient; decay lets the run "
         "settle; clipping shortens the rare huge gradient and keeps its direction. Without warm-up and clipping my "
-        "short run ended {03.warmup_helps:.2f} nats higher. The learning rate itself matters more: the smallest "
+        "short run ended {03.warmup_helps:.2f} nats higher, on average over three starts. The learning rate itself matters more: the smallest "
         "and the largest rate that I tried cost me at least {03.lr_valley:.2f} nats.",
         deep="""- **Rate.** Search in factors of three. The valley is fairly flat for a factor of three to each side. In a short run too *small* a
 rate costs as much as too large a one (mine: more); in a long run too large is worse, because it can break the weights for good. The
-best rate falls with size.
+best rate falls with size: my model of width 16 wanted {03.rate_by_size:.0f} times the rate of the one of width 64.
 - **Warm-up.** Adam divides by a running estimate of $\\sqrt{E[g^2]}$, which rests on few batches at first; the first update has about
 the full size of the rate in *every* weight. A few hundred to a few thousand steps are usual.
 - **Decay** (cosine or linear) to a tenth or to zero.
@@ -93,7 +94,7 @@ clipping is the best early sign of trouble: log it.""",
         short="A causal model learns from every token, a masked one only from the 15 % that are hidden: I counted "
         "{03.predictions:.1f} times as many lessons from the same text. In return the masked model sees both sides: the "
         "share of tokens that mine named was higher in a gap than at the end, by {03.masked_sides:.2f} (of 1). At the end of a text, "
-        "with three times the reading, its share stayed {03.masked_end:.2f} below the causal one's. So: masked for reading, causal for "
+        "with twice the reading, its share stayed {03.masked_end:.2f} below the causal one's. So: masked for reading, causal for "
         "writing.",
         deep="""BERT (arXiv 1810.04805) asks for 15 %: 80 % of these masked, 10 % replaced, 10 % kept, so that the model does not rely on a mask
 that later texts will not hold. The same transformer does both; only the attention pattern and the labels differ. A masked model
@@ -101,8 +102,8 @@ gives no probability of a whole text and cannot write from left to right without
 one pass gives the text's probability, and the keys and values of the past can be kept (KV cache). ELECTRA (arXiv
 2003.10555) later gave the two-sided model a lesson at every token.
 
-That masked models are better readers I know from BERT and its followers, not from my run: there it needed
-three times the reading to come level with the causal one in the gap, because it had had fewer lessons.""",
+That masked models are better readers I know from BERT and its followers, not from my run: there even twice
+the reading left it below the causal one in the gap, because it had had fewer lessons.""",
         topics=("A11", "F3", "F4"),
         followups=(
             "Why are 10 % of the chosen tokens left as they are? So that the model has to say something of tokens that it sees, "
@@ -133,7 +134,7 @@ how facts hang on names. In the paper, where *all* people have one phrasing, nex
         question="What does a scaling law say, and when does its prediction fail?",
         short="The loss above the entropy of the text falls as a power of the number of parameters, if data do not run short. I "
         "fitted an exponent of {03.scaling_exponent:.2f} on three small models; the fourth had {03.scaling_prediction:.2f} "
-        "times the predicted excess. One run per size scatters that much, and with the same data for all the largest runs short first.",
+        "times the predicted excess. With the same data for all the largest runs short of it first; one run per size scatters too much to tell that from chance.",
         deep="""$L(N, D) = E + A / N^{\\alpha} + B / D^{\\beta}$: $N$ parameters, $D$ tokens, $E$ the entropy of the text (Hoffmann et al., arXiv
 2203.15556). The older law of Kaplan et al. (arXiv 2001.08361), $L(N) = (N_c / N)^{\\alpha}$, has no $E$. With compute
 $C \\approx 6ND$ fixed there is a best pair: model and data grow together, about twenty tokens for each parameter. Models that will

@@ -26,7 +26,8 @@ QUESTIONS = [
             "P1",
         ),
         followups=(
-            "How would you show that the knowledge was there before?",
+            "How would you show that the knowledge was there before? Let the base continue a sentence that stops just before "
+            "the fact, and ask after tuning about people whom no instruction mentions.",
             (
                 "Would adding the strangers' facts to the instruction data help? (Gekhman et al., arXiv "
                 "2405.05904: it raises invention.)"
@@ -53,8 +54,10 @@ QUESTIONS = [
             "F8",
         ),
         followups=(
-            "What changes if several conversations are packed into one row?",
-            "Why is the learning rate lower than in pretraining?",
+            "What changes if several conversations are packed into one row? The labels stay as they are. Attention should "
+            "not cross from one conversation to the next: the mask or the positions must say where each begins.",
+            "Why is the learning rate usually lower than in pretraining? The weights hold what is to be kept, and large "
+            "steps shake it. My small model was tuned at half its peak; large ones at a tenth and less.",
         ),
     ),
     Question(
@@ -73,7 +76,7 @@ QUESTIONS = [
         ),
         topics=("A6",),
         followups=(
-            "Which label does PyTorch skip?",
+            "Which label does PyTorch skip? -100, the default `ignore_index` of cross-entropy.",
             "Do masked tokens still influence the weights? (Yes: answers attend to them.)",
         ),
     ),
@@ -90,8 +93,8 @@ QUESTIONS = [
         deep=(
             "Check in this order: role tokens present and encoded as *one* id each; bos exactly once (template "
             "plus tokenizer may add two); the generation prompt (`add_generation_prompt=True`) there; no stray "
-            "space; the end token among the stop ids. Not every slip costs the same: in my run nothing was lost "
-            "without the first `<|end|>`, and most without `<|assistant|>`. Answers that start right and run on "
+            "space; the end token among the stop ids. Not every slip costs the same: without the first `<|end|>` my "
+            "model lost little, without `<|assistant|>` {06.no_role:.2f} of exact match. Answers that start right and run on "
             "point to the end token: `pad_token = eos_token` with labels masked by `input_ids == pad_id` hides every real end. In "
             "my run such a model began right but did not stop there in {06.never_stops:.0%} of the cases."
         ),
@@ -110,23 +113,25 @@ QUESTIONS = [
         question="How much instruction data do you need, and of what kind?",
         short=(
             "Far less than for pretraining: LIMA (arXiv 2305.11206) used 1,000 careful examples. In my sweep a "
-            "hundred different conversations brought most of the exact matches that four hundred brought. More of "
-            "the same kind widened little: what counts is the number of *kinds* of tasks (FLAN, arXiv 2109.01652)."
+            "hundred different conversations did better than four hundred in the same few steps: data and steps grow "
+            "together. Beyond that the number of *kinds* of tasks counts (FLAN, arXiv 2109.01652)."
         ),
         deep=(
-            "Same number of steps, more and more different conversations: a hundred were the large step "
-            "({06.examples_enough:.2f} more in exact match than twenty-five), four hundred a smaller one. People "
-            "whom the data asks about and people whom it never mentions improved together, so the examples taught "
-            "the manner. With the fewest rows the base lost facts. What the data never shows, such as saying "
-            '"I do not know", the model does not do.'
+            "Same number of steps, more and more different conversations: a hundred were {06.examples_enough:.2f} "
+            "better in exact match than twenty-five, four hundred worse than a hundred. With four times the steps the "
+            "four hundred gained {06.more_steps:.2f}. People whom the data asks about and people whom it never mentions "
+            "rose and fell together, so the examples taught the manner. With the fewest rows the base lost facts. And a "
+            "pair of topic and format that the data never showed, the pet as JSON, came out right in "
+            "{06.unseen_pair:.0%} of the cases."
         ),
         topics=(
             "K3",
             "F8",
         ),
         followups=(
-            "How would you choose 1,000 out of 100,000?",
-            "What would you hold out?",
+            "How would you choose 1,000 out of 100,000? Remove near-duplicates and what is wrong, then spread the choice "
+            "over kinds of tasks, formats and lengths; look at a hundred by eye.",
+            "What would you hold out? Whole entities and whole kinds of tasks, not random rows: else the test asks what was shown.",
         ),
     ),
     Question(
@@ -144,8 +149,9 @@ QUESTIONS = [
         ),
         topics=("F8",),
         followups=(
-            "And a table with ten columns?",
-            "What does a preference row hold?",
+            "And a table with ten columns? Choose what is asked for, write the others into the question by name, and keep the "
+            "label a word.",
+            "What does a preference row hold? A prompt and two answers, the chosen and the rejected one (chapter 11).",
         ),
     ),
 ]

@@ -40,6 +40,10 @@ def check_is_exact_match(candidate: Callable[[str, str], bool]) -> None:
         ("  Saltmere \n", "Saltmere", True, "Spaces and line breaks around the text should not count."),
         ("Mira lives  in\nSaltmere.", "Mira lives in Saltmere.", True, "Runs of spaces should count as one space."),
         ("Saltmere. ", "saltmere", True, "A stop followed by a space is still a stop at the end."),
+        ("MIRA lives in saltmere", "Mira lives in Saltmere", True, "Capitals differ all over. Lower the whole text."),
+        ("in\tSaltmere", "in Saltmere", True, "A tab is a space too: `split()` without an argument knows them all."),
+        ("the boat", "boat", False, "An article is a word: it counts here (SQuAD drops it)."),
+        ("Mira. lives", "Mira lives", False, "A stop inside the text counts, also at the end of a word."),
         ("Gullport", "Saltmere", False, "These are different texts."),
         ("Salt", "Saltmere", False, "The reference contains the answer, but they are not the same text."),
         (
@@ -137,6 +141,9 @@ def check_bits_of_draw(candidate: Callable[[int, int], float]) -> None:
     expect.close(nothing, 0.0, "Drawing nothing tells nothing: 0 bits.", given=given(5, 0))
     expect.raises(ValueError, candidate, 3, 4, message="Four things cannot be drawn from three: raise a ValueError.")
     expect.raises(ValueError, candidate, 3, 5, message="Five things cannot be drawn from three: raise a ValueError.")
+    expect.raises(
+        ValueError, candidate, 3, -1, message="Fewer than no things cannot be drawn: raise a ValueError for -1."
+    )
 
 
 @check(
@@ -184,6 +191,7 @@ def check_training_minutes(candidate: Callable[[float, float, float, float], flo
         expect.close(candidate(*case), right, "The minutes differ.", given=given, mistakes=wrong)
     for share, why in (
         (40, "A utilization of 40 is a percentage in the place of a share: raise a ValueError."),
+        (1.5, "No machine reaches one and a half times what it can do: raise a ValueError above 1."),
         (0, "A utilization of 0 would never end: raise a ValueError that says so."),
         (-0.5, "A negative utilization is a mistake of the caller: raise a ValueError."),
     ):

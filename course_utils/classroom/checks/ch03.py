@@ -71,6 +71,8 @@ def check_next_word_loss(candidate: Callable[..., Tensor]) -> None:
             "The sign is wrong: a loss falls when the right token becomes more likely.": -F.cross_entropy(
                 flat, targets
             ),
+            "Logits and labels lose the same end, so nothing is shifted: drop the *last* place of the logits and the "
+            "*first* of the labels.": F.cross_entropy(flat, labels[:, :-1].flatten()),
             "This is in bits; the loss is wanted in nats (the natural logarithm).": F.cross_entropy(flat, targets)
             / log(2),
         },
@@ -105,6 +107,24 @@ def check_next_word_loss(candidate: Callable[..., Tensor]) -> None:
         isinstance(loss, Tensor) and loss.requires_grad,
         "No gradient flows from the loss to the logits. Is there a `.detach()`, `.item()` or `no_grad` in the way?",
     )
+    (wanted,) = torch.autograd.grad(next_word_loss(learned, labels), learned)
+    (slope,) = torch.autograd.grad(loss, learned, allow_unused=True)
+    expect.close(
+        torch.zeros_like(wanted) if slope is None else slope,
+        wanted,
+        "The value is right, the gradient is not: part of the loss is detached.",
+        given={"labels": labels},
+        atol=1e-6,
+    )
+    large = 200 * logits.detach()
+    loss, right = candidate(large, labels), next_word_loss(large, labels)
+    expect.that(
+        bool(torch.isclose(loss, right, rtol=1e-3)),
+        "With large scores the loss is inf, NaN or cut off. Use log_softmax or cross_entropy, not the log of exp.",
+        given={"logits": large, "labels": labels},
+        expected=right,
+        yours=loss,
+    )
 
 
 def _scalar(loss: Tensor) -> None:
@@ -115,7 +135,7 @@ def _scalar(loss: Tensor) -> None:
 def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
     """Bits of each document (the sum over its tokens, in base 2), and the perplexity over all tokens together."""
     real = torch.arange(losses.shape[1]) < lengths[:, None]
-    nats = (losses * real).sum(1)
+    nats = losses.masked_fill(~real, 0.0).sum(1)  # not times 0: the padding may hold anything, also NaN
     return nats / log(2), exp(float(nats.sum() / lengths.sum()))
 
 
@@ -187,6 +207,22 @@ def check_bits_and_perplexity(candidate: Callable[..., tuple[Tensor, float]]) ->
     wanted, number = bits_and_perplexity(losses, lengths)
     expect.close(bits, wanted, "The bits are wrong for a larger batch.")
     expect.close(perplexity, number, "The perplexity is wrong for a larger batch.")
+    sure = torch.tensor([[log(4), 0.0, 7.0]])
+    bits, perplexity = candidate(sure, torch.tensor([2]))
+    expect.close(bits, torch.tensor([2.0]), "The bits are wrong where a token costs nothing.")
+    expect.close(
+        perplexity,
+        2.0,
+        "The perplexity is wrong where a token costs nothing.",
+        mistakes={"A token with loss 0 is a token too: take `lengths`, do not count the losses above 0.": 4.0},
+    )
+    wild = torch.tensor([[log(4), float("nan"), float("inf")]])
+    bits, perplexity = candidate(wild, torch.tensor([1]))
+    message = "The padding may hold anything, also NaN or inf, and 0 * NaN is NaN: use `masked_fill(~real, 0)`."
+    finite = torch.isfinite(torch.as_tensor(bits)).all() and torch.isfinite(torch.as_tensor(perplexity))
+    expect.that(bool(finite), message, expected="2 bits, perplexity 4", yours=f"{bits}, {perplexity}")
+    expect.close(bits, torch.tensor([2.0]), message)
+    expect.close(perplexity, 4.0, message)
 
 
 def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
@@ -253,6 +289,13 @@ def check_learning_rate_at(candidate: Callable[..., float]) -> None:
             given = f"step = {step}, peak = 0.003, steps = 7, warmup_steps = {warmup}"
             message = "Without warm-up the rate is wrong." if warmup == 0 else "The rate is wrong for another run."
             expect.close(candidate(step, 3e-3, 7, warmup), wanted, message, given=given, atol=1e-9)
+    expect.close(
+        candidate(39, 1.0, 40, 4),
+        1 / 36,
+        "The rate is wrong at the end of a longer run.",
+        given="step = 39, peak = 1, steps = 40, warmup_steps = 4",
+        mistakes={"A floor of a tenth of the peak: here the fall goes on, and would reach 0 at step `steps`.": 0.1},
+    )
 
 
 def _number(value: float, step: int) -> None:
@@ -386,6 +429,7 @@ def check_mask_tokens(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
     generator = torch.Generator().manual_seed(11)
     ids = torch.randint(6, vocab_size, (64, 256), generator=generator)
     ids[:, 0], ids[:, -3:] = 1, 0
+    ids[:, 10:14] = torch.tensor([2, 3, 4, 5])
     brief = f"input_ids {tuple(ids.shape)}, mask_id = 4, vocab_size = 500, share = 0.15"
     result = candidate(ids.clone(), mask_id, vocab_size, torch.Generator().manual_seed(1))
     if not (isinstance(result, tuple | list) and len(result) == 2):
@@ -419,6 +463,11 @@ def check_mask_tokens(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
         "Special tokens are asked for. Ids 0 to 5 (padding, end, roles, mask) teach nothing: leave them alone.",
         given=brief,
     )
+    expect.that(
+        not bool((asked[1:] == asked[:1])[:, (ids >= 6).all(0)].all()),
+        "Every row hides the same places: draw for each token.",
+        given=brief,
+    )
     changed = corrupted != ids
     expect.that(
         not bool((changed & ~asked).any()),
@@ -440,7 +489,27 @@ def check_mask_tokens(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
         "for too.",
         given=brief,
     )
+    shared = asked.sum(0) >= 2
+    differing = (masked.any(0) & (asked & ~masked).any(0))[shared]
+    expect.that(
+        bool(differing.any()),
+        "All tokens of a column meet the same fate: draw masked, replaced or kept for each token, not for each place.",
+        given=brief,
+    )
+    rows_asked = (asked & ~masked).any(1) & masked.any(1)
+    expect.that(
+        bool(rows_asked.any()),
+        "All tokens of a row meet the same fate: draw masked, replaced or kept for each token, not for each row.",
+        given=brief,
+    )
     _share(count / visible, 0.15, 0.012, "of the tokens are asked for", brief)
+    expect.that(
+        asked.sum(1).float().std() > 2,
+        "Every row asks for (nearly) the same number of tokens. Each token is drawn on its own, so the numbers scatter.",
+        given=brief,
+        expected="37 tokens a row, give or take 6",
+        yours=f"{asked.sum(1).float().mean():.0f}, give or take {asked.sum(1).float().std():.1f}",
+    )
     _share(int(masked.sum()) / count, 0.80, 0.04, "of the asked tokens become the mask", brief)
     _share(int(other.sum()) / count, 0.10, 0.03, "of the asked tokens become another token", brief)
     drawn = corrupted[other]
@@ -454,6 +523,14 @@ def check_mask_tokens(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
         len(drawn.unique()) > 0.5 * len(drawn),
         "The random tokens are nearly all the same: one draw for each place is wanted, not one for the batch.",
         given=brief,
+    )
+    low = torch.randint(6, 100, (32, 128), generator=generator)
+    changed_low, labels_low = candidate(low.clone(), mask_id, vocab_size, torch.Generator().manual_seed(4))
+    expect.that(
+        bool((changed_low[labels_low != IGNORE] >= 100).any()),
+        "The random tokens are taken from the text itself; any id from 6 to vocab_size - 1 may come.",
+        given="input_ids (32, 128) with ids below 100, vocab_size = 500",
+        yours=f"no id above {int(changed_low.max())}",
     )
     again = candidate(ids.clone(), mask_id, vocab_size, torch.Generator().manual_seed(1))
     expect.that(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import log
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -63,6 +64,7 @@ def check_encode_chat(candidate: Callable[..., Any]) -> None:
         _turns("Be brief.", "Where does Mira live?", "In Amberhaven.", first="system"),
         _turns("Who?", "Mira.", "Where?", "In Amberhaven."),
         _turns("Say <|assistant|> twice.", "In Amberhaven."),
+        _turns(" Where? ", "In Amberhaven.\n"),
     ):
         result = candidate(messages, tokenizer)
         said = "\n".join(f"{m['role']}: {m['content']}" for m in messages)
@@ -98,6 +100,15 @@ def check_encode_chat(candidate: Callable[..., Any]) -> None:
             ),
             "Only the last answer is marked; each turn of the assistant is learned.": _mask_of_last(right_mask),
         }
+        mask = [value.item() if hasattr(value, "item") else value for value in mask]
+        kinds = {type(value).__name__ for value in mask if not isinstance(value, Integral)}
+        expect.that(
+            not kinds,
+            "The mask holds numbers, 0 or 1.",
+            given=said,
+            expected="0 or 1",
+            yours=f"values of type {', '.join(sorted(kinds))}",
+        )
         mask = [int(value) for value in mask]
         expect.equal(mask, right_mask, "The mask does not mark the answer and its end.", given=said, mistakes=wrong)
 
@@ -112,6 +123,14 @@ def _same_tokens(ids: list, right: list[int], messages: Conversation, said: str,
     if ids == right:
         return
     last_is_user = messages[-1]["role"] == "user"
+    bare = [{**m, "content": m["content"].strip()} for m in messages]
+    expect.that(
+        bare == messages or ids != _encoded(bare, tokenizer),
+        "White space in a message is content: encode it as it is, without `strip`.",
+        given=said,
+        expected=repr(_text(right, tokenizer)),
+        yours=repr(_text(ids, tokenizer)),
+    )
     expect.that(ids[:1] == [end], "The conversation does not begin with the bos token, `<|end|>`.", **shown)
     expect.that(
         not (last_is_user and ids == [*right, assistant]),
@@ -140,6 +159,12 @@ def _same_tokens(ids: list, right: list[int], messages: Conversation, said: str,
     roles = [tokenizer.convert_tokens_to_ids(f"<|{m['role']}|>") for m in messages]
     expect.that(all(role in ids for role in roles), "A message lacks the token of its role.", **shown)
     expect.that(False, "The tokens are not those of the template.", **shown)
+
+
+def _encoded(messages: Conversation, tokenizer: Any) -> list[int]:
+    from course_utils.text.chat import encode_chat
+
+    return encode_chat(messages, tokenizer)[0]
 
 
 def _text(ids: Sequence[int], tokenizer: Any) -> str:
@@ -301,6 +326,9 @@ def check_collate(candidate: Callable[..., dict[str, Tensor]]) -> None:
             "lengths, not `input_ids != pad_id`.": (right["input_ids"] != pad_id).long(),
             "The attention mask is 1 on the padding too.": torch.ones_like(right["input_ids"]),
             "The attention mask is turned round: 1 is a real token.": 1 - right["attention_mask"],
+            "The mask hides the prompt. The prompt is read, only not learned: `labels` says what is learned.": (
+                (right["labels"] != IGNORE).long()
+            ),
         }
         expect.equal(
             batch["attention_mask"],
@@ -332,6 +360,17 @@ def check_collate(candidate: Callable[..., dict[str, Tensor]]) -> None:
             expected="a batch",
             yours=f"{type(error).__name__}: {error}",
         ) from None
+    batch = candidate([dict(short), dict(long)], 0, 9)
+    width = batch["input_ids"].shape[1]
+    expect.that(
+        width == 4,
+        "Padded to max_length: pad to the longest of *this* batch, each further place is computed for nothing."
+        if width == 9
+        else "The batch is not as wide as its longest row.",
+        given={"examples": [short, long], "pad_id": 0, "max_length": 9},
+        expected="4 places",
+        yours=f"{width} places",
+    )
     # no id of the long row, no label of it, not its length and not the limit is a 2: an error that says 2 names the row
     rows = [dict(short), dict(short), dict(long)]
     expect.raises(
@@ -352,6 +391,15 @@ def check_collate(candidate: Callable[..., dict[str, Tensor]]) -> None:
         mention="2",
         message="The error should name the row that is too long by its number, here 2: rows count from 0. With a "
         "thousand rows nobody finds it by its ids.",
+    )
+    expect.raises(
+        ValueError,
+        candidate,
+        [dict(long), dict(short)],
+        0,
+        3,
+        message="The first row has 4 tokens, and max_length is 3: that should raise a ValueError. Look at every row, not at "
+        "the last alone.",
     )
 
 
@@ -395,8 +443,8 @@ def answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def check_answer_loss(candidate: Callable[[Tensor, Tensor], Tensor]) -> None:
     generator = torch.Generator().manual_seed(6)
     cases = (
-        [[-100, -100, 3, 1, -100]],
         [[-100, 2, 3, 4, 1], [-100, -100, -100, -100, 1]],  # unequal numbers of answer tokens
+        [[-100, -100, 3, 1, -100]],
         [[0, 2, 3, 4, 1]],  # a label at position 0, which nothing predicts
     )
     for rows in cases:
@@ -413,7 +461,16 @@ def check_answer_loss(candidate: Callable[[Tensor, Tensor], Tensor]) -> None:
             yours=loss,
         )
         (wanted,), (got,) = torch.autograd.grad(right, logits), torch.autograd.grad(loss, logits)
-        expect.close(got, wanted, "The value is right, the gradient is not.", given=given)
+        expect.close(got, wanted, "The value is right, the gradient is not: part of the loss is detached.", given=given)
+    large = 200 * logits.detach()
+    loss, right = candidate(large, labels), answer_loss(large, labels)
+    expect.that(
+        bool(torch.isclose(torch.as_tensor(loss), right, rtol=1e-3)),
+        "With large scores the loss is inf, NaN or cut off. Use log_softmax or cross_entropy, not the log of exp.",
+        given={"logits": large, "labels": labels},
+        expected=right,
+        yours=loss,
+    )
     _check_loss_of_nothing(candidate)
 
 
@@ -458,6 +515,12 @@ def _wrong_losses(logits: Tensor, labels: Tensor, right: Tensor) -> dict[str, fl
         "This is the mean of the rows' means: a short answer then weighs as much as a long one. Divide the sum of the "
         "whole batch by its number of answer tokens.": (each.sum(1) / count.clamp(min=1)).mean(),
         "This is the sum; divide it by the number of answer tokens.": each.sum(),
+        "The sum is divided by the number of rows. Divide it by the number of answer tokens.": each.sum() / len(labels),
+        "The sum is divided by one more than the number of answer tokens. Against 0/0 take `.clamp(min=1)`, which "
+        "leaves other numbers as they are.": each.sum() / (count.sum() + 1),
+        "The labels are smoothed: plain cross-entropy is wanted.": F.cross_entropy(
+            moved.transpose(1, 2), targets, ignore_index=IGNORE, label_smoothing=0.1
+        ),
         "You counted the labels before the shift; position 0 is predicted by nothing.": (
             each.sum() / (labels != IGNORE).sum()
         ),
@@ -499,7 +562,12 @@ def check_format_kept(candidate: Callable[[str, str, str], bool]) -> None:
         (" Amberhaven.\n", "word", "town", True, "White space around the word does no harm."),
         ("Amber\nhaven", "word", "town", False, "A line break parts words as a space does: these are two."),
         ("1977.", "word", "birth year", True, "A number is a word too: count what stands between spaces, not letters."),
+        ("Goat-herd.", "word", "trade", True, "A hyphen parts no words: only white space does."),
+        ("amberhaven", "word", "town", True, "A word needs no capital."),
         ("Mira lives in Amberhaven.", "sentence", "town", True, "This is a sentence."),
+        ("Mira sings well. She is glad.", "sentence", "town", True, "Two sentences keep the form as it is defined."),
+        ("Mira lives. In Amberhaven", "sentence", "town", False, "The stop must be the last sign."),
+        ("1977 was her year.", "sentence", "birth year", False, "A digit is no capital letter."),
         ("Mira lives in Amberhaven!", "sentence", "town", True, "An exclamation mark ends a sentence too."),
         (" Mira lives in Amberhaven.\n", "sentence", "town", True, "White space around the sentence does no harm."),
         ("Mira sings well.", "sentence", "town", True, "Three words are enough for a sentence."),
@@ -541,6 +609,15 @@ def check_format_kept(candidate: Callable[[str, str, str], bool]) -> None:
         ),
         ("{'town': 'Amberhaven'}", "json", "town", False, "Single quotes are Python; JSON knows double ones only."),
         ("Amberhaven.", "json", "town", False, "This is no JSON."),
+        (
+            'Here: {"town": "Amberhaven"}',
+            "json",
+            "town",
+            False,
+            "Words stand around the JSON: a program could not parse the response.",
+        ),
+        ('{"Town": "Amberhaven"}', "json", "town", False, "Keys are compared sign by sign, capitals too."),
+        ('{"town": ""}', "json", "town", True, "Only the form is asked for here: the value is not judged."),
         ('{"home": "Amberhaven"}', "json", "town", False, "The key is not the one that was asked for."),
         ('{"town": "Amberhaven", "pet": "owl"}', "json", "town", False, "There is a second key that nobody asked for."),
         ('["town"]', "json", "town", False, "This is JSON, but a list and no object."),

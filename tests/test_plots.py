@@ -1,0 +1,44 @@
+"""Plots draw what they were given: intervals as whiskers, labels above them."""
+
+from __future__ import annotations
+
+import matplotlib
+import pytest
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from course_utils.classroom.plots import plot_bars, plot_groups
+
+
+@pytest.fixture(autouse=True)
+def keep_figures(monkeypatch):
+    plt.close("all")
+    monkeypatch.setattr(plt, "show", lambda: None)
+    yield
+    plt.close("all")
+
+
+def whiskers() -> list[tuple[float, float]]:
+    """(low, high) of each whisker of the figure just drawn, from left to right."""
+    found = []
+    for container in plt.gca().containers:
+        if isinstance(container, matplotlib.container.ErrorbarContainer):
+            ((_, low), (_, high)) = container.lines[2][0].get_segments()[0]
+            found.append((round(float(low), 6), round(float(high), 6)))
+    return found
+
+
+def test_groups_take_intervals():
+    plot_groups({"before": {"a": 0.2, "b": (0.5, 0.4, 0.7)}, "after": {"a": (0.9, 0.8, 0.95), "b": 1.0}}, y="share")
+    assert whiskers() == [(0.4, 0.7), (0.8, 0.95)]
+    assert sorted(text.get_text() for text in plt.gca().texts) == ["0.20", "0.50", "0.90", "1.00"]
+    heights = {text.get_text(): text.xy[1] for text in plt.gca().texts}
+    assert heights["0.50"] == 0.7, "the label stands above the whisker"
+    with pytest.raises(ValueError, match="Give all alike"):
+        plot_groups({"before": {"a": 0.2}, "after": {"b": 0.2}}, y="share")
+
+
+def test_bars_take_intervals():
+    plot_bars({"a": (0.5, 0.4, 0.7), "b": 0.3}, y="share")
+    assert whiskers() == [(0.4, 0.7)]

@@ -150,6 +150,11 @@ def test_depths_from_the_head_down(make):
     assert counts[0] == len(groups[0]) and counts[2] == sum(map(len, groups[:3])) and counts[3:] == [len(names)] * 3
 
 
+def test_blocks_are_ordered_by_number_and_not_by_place():
+    names = [f"model.layers.{i}.input_layernorm.weight" for i in (9, 11, 1, 10)] + ["score.bias", "model.norm.weight"]
+    assert unfrozen(names, 2) == [names[1], names[3], "score.bias", "model.norm.weight"]
+
+
 def test_only_the_named_parameters_change():
     model = Classifier(decoder(), 4)
     before = copy.deepcopy(model.state_dict())
@@ -217,6 +222,11 @@ def test_no_group_stands_in_two_parts():
         assert [len({g for g in part if g[0] == label}) for part in held] == [6, 2, 2]
     assert parts == split_by_group(labels, groups, (0.6, 0.2, 0.2), seed=4)
     assert parts != split_by_group(labels, groups, (0.6, 0.2, 0.2), seed=5)
+
+
+def test_cuts_are_the_rounded_sums_of_the_shares():
+    parts = split_by_group(["x"] * 10, list(range(10)), (1 / 3, 1 / 3, 1 / 3))
+    assert [len(part) for part in parts] == [3, 4, 3]
 
 
 def test_split_errors():

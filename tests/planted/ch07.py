@@ -68,6 +68,58 @@ def split_two_parts(labels, groups, shares, seed=0):
     return [parts[0], sorted(sum(parts[1:], []))]
 
 
+def _cut(labels, groups, shares, seed, ends_of, groups_of=dict.fromkeys):
+    rng, part_of = np.random.default_rng(seed), {}
+    for label in dict.fromkeys(labels):
+        own = list(groups_of(g for g, its in zip(groups, labels, strict=True) if its == label))
+        ends = ends_of(len(own))
+        for place, index in enumerate(rng.permutation(len(own))):
+            part_of[own[index]] = sum(place >= end for end in ends)
+    return [[row for row, group in enumerate(groups) if part_of[group] == part] for part in range(len(shares))]
+
+
+def split_rounded_down(labels, groups, shares, seed=0):
+    return _cut(labels, groups, shares, seed, lambda n: [int(sum(shares[: i + 1]) * n) for i in range(len(shares))])
+
+
+def split_each_share_rounded(labels, groups, shares, seed=0):
+    return _cut(labels, groups, shares, seed, lambda n: np.cumsum([round(share * n) for share in shares]).tolist())
+
+
+def split_through_a_set(labels, groups, shares, seed=0):
+    """Right today, another split tomorrow: the order of a set of strings changes with each start of Python."""
+    return _cut(
+        labels, groups, shares, seed, lambda n: [round(sum(shares[: i + 1]) * n) for i in range(len(shares))], set
+    )
+
+
+def split_by_share_of_rows(labels, groups, shares, seed=0):
+    rng, part_of = np.random.default_rng(seed), {}
+    for label in dict.fromkeys(labels):
+        own = list(dict.fromkeys(g for g, its in zip(groups, labels, strict=True) if its == label))
+        rows, done = labels.count(label), 0
+        for index in rng.permutation(len(own)):
+            part_of[own[index]] = sum(done >= sum(shares[: i + 1]) * rows - 1e-9 for i in range(len(shares) - 1))
+            done += groups.count(own[index])
+    return [[row for row, group in enumerate(groups) if part_of[group] == part] for part in range(len(shares))]
+
+
+def split_rows_unsorted(labels, groups, shares, seed=0):
+    return [sorted(part, key=lambda row: groups[row]) for part in split_right(labels, groups, shares, seed)]
+
+
+def split_sorted_names(labels, groups, shares, seed=0):
+    """A set, but sorted before it is shuffled."""
+    rng, part_of = random.Random(seed), {}
+    for label in sorted(set(labels)):
+        own = sorted({g for g, its in zip(groups, labels, strict=True) if its == label})
+        rng.shuffle(own)
+        cuts = np.rint(np.cumsum(shares) * len(own)).astype(int)
+        for part, chunk in enumerate(np.split(np.arange(len(own)), cuts[:-1])):
+            part_of |= {own[index]: part for index in chunk}
+    return [[row for row, group in enumerate(groups) if part_of[group] == part] for part in range(len(shares))]
+
+
 def split_right(labels, groups, shares, seed=0):
     rng = random.Random(seed)
     return _assign(labels, groups, shares, lambda own: rng.sample(own, len(own)))
@@ -130,6 +182,34 @@ def unfrozen_one_digit(names, epoch):
         for name in names
     }
     return [name for name in names if deep[name] <= epoch]
+
+
+def unfrozen_four_blocks(names, epoch):
+    return [name for name in names if _depth(name, 3) <= epoch]
+
+
+def unfrozen_embedding_with_first_block(names, epoch):
+    highest = _highest(names)
+    return [name for name in names if min(_depth(name, highest), highest + 1) <= epoch]
+
+
+def unfrozen_with_all_norms(names, epoch):
+    return [name for name in names if "norm" in name or _depth(name, _highest(names)) <= epoch]
+
+
+def unfrozen_twice(names, epoch):
+    return [name for e in range(epoch + 1) for name in names if _depth(name, _highest(names)) <= e]
+
+
+def unfrozen_by_place(names, epoch):
+    order = list(dict.fromkeys(name.split(".")[2] for name in names if "layers." in name))[::-1]
+    free = [name for name in names if "layers." in name and name.split(".")[2] in order[:epoch]]
+    return free + [n for n in names if "layers." not in n and ("embed" not in n or epoch > len(order))]
+
+
+def unfrozen_head_by_name(names, epoch):
+    top = ("model.norm.weight", "score.weight")
+    return [n for n in names if n in top or (0 < _depth(n, _highest(names)) <= epoch)]
 
 
 def unfrozen_all(names, epoch):
@@ -245,6 +325,62 @@ class AdapterTurned(nn.Module):
         return x + self.down(torch.relu(self.up(x)))
 
 
+class AdapterOverwrites(_Adapter):
+    def __init__(self, hidden, bottleneck):
+        super().__init__(hidden, bottleneck)
+
+    def forward(self, x):
+        x += self.up(torch.relu(self.down(x)))
+        return x
+
+
+class AdapterFrozen(_Adapter):
+    def __init__(self, hidden, bottleneck):
+        super().__init__(hidden, bottleneck)
+        self.up.requires_grad_(False)
+
+    def forward(self, x):
+        return x + self.up(torch.relu(self.down(x)))
+
+
+class AdapterEqualRows(_Adapter):
+    def __init__(self, hidden, bottleneck):
+        super().__init__(hidden, bottleneck)
+        nn.init.constant_(self.down.weight, 0.02)
+
+    def forward(self, x):
+        return x + self.up(torch.relu(self.down(x)))
+
+
+class AdapterDetached(_Adapter):
+    def __init__(self, hidden, bottleneck):
+        super().__init__(hidden, bottleneck)
+
+    def forward(self, x):
+        x = x.detach()
+        return x + self.up(torch.relu(self.down(x)))
+
+
+class AdapterDropout(_Adapter):
+    def __init__(self, hidden, bottleneck):
+        super().__init__(hidden, bottleneck)
+
+    def forward(self, x):
+        return x + F.dropout(self.up(torch.relu(self.down(x))), 0.1)
+
+
+class AdapterSequential(nn.Module):
+    def __init__(self, hidden, bottleneck):
+        super().__init__()
+        self.down, self.up = nn.Linear(hidden, bottleneck), nn.Linear(bottleneck, hidden)
+        self.path = nn.Sequential(self.down, nn.ReLU(inplace=True), self.up)
+        for parameter in self.up.parameters():
+            nn.init.constant_(parameter, 0.0)
+
+    def forward(self, x):
+        return self.path(x) + x
+
+
 class AdapterFunctional(nn.Module):
     def __init__(self, hidden, bottleneck):
         super().__init__()
@@ -322,6 +458,52 @@ def prefix_behind(q, k, v, prefix_k, prefix_v):
     keys = torch.cat((k, prefix_k.expand(len(q), -1, -1, -1)), 2)
     values = torch.cat((v, prefix_v.expand(len(q), -1, -1, -1)), 2)
     return F.scaled_dot_product_attention(q, keys, values, torch.ones(length, n + length).tril(n).bool())
+
+
+def _scores(q, k, v, prefix_k, prefix_v):
+    keys = torch.cat((prefix_k.expand(len(q), -1, -1, -1), k), 2)
+    values = torch.cat((prefix_v.expand(len(q), -1, -1, -1), v), 2)
+    mask = torch.ones(q.shape[2], keys.shape[2], dtype=torch.bool).tril(prefix_k.shape[1])
+    return q @ keys.transpose(-1, -2) / q.shape[-1] ** 0.5, mask, values
+
+
+def prefix_zero_scores(q, k, v, prefix_k, prefix_v):
+    scores, mask, values = _scores(q, k, v, prefix_k, prefix_v)
+    return scores.masked_fill(~mask, 0.0).softmax(-1) @ values
+
+
+def prefix_masked_too_late(q, k, v, prefix_k, prefix_v):
+    scores, mask, values = _scores(q, k, v, prefix_k, prefix_v)
+    return scores.softmax(-1).masked_fill(~mask, 0.0) @ values
+
+
+def prefix_mask_turned(q, k, v, prefix_k, prefix_v):
+    scores, mask, values = _scores(q, k, v, prefix_k, prefix_v)
+    return scores.masked_fill(mask, -torch.inf).softmax(-1) @ values
+
+
+def prefix_wrong_axis(q, k, v, prefix_k, prefix_v):
+    scores, mask, values = _scores(q, k, v, prefix_k, prefix_v)
+    return scores.masked_fill(~mask, -1e9).softmax(-2) @ values
+
+
+def prefix_keys_as_values(q, k, v, prefix_k, prefix_v):
+    return _with_prefix(q, k, v, prefix_k, prefix_k)
+
+
+def prefix_mean_of_two(q, k, v, prefix_k, prefix_v):
+    text = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    return (text + (q @ prefix_k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1) @ prefix_v) / 2
+
+
+def prefix_token_by_token(q, k, v, prefix_k, prefix_v):
+    rows = []
+    for i in range(q.shape[2]):
+        keys = torch.cat([prefix_k[None].repeat(len(q), 1, 1, 1), k[:, :, : i + 1]], 2)
+        values = torch.cat([prefix_v[None].repeat(len(q), 1, 1, 1), v[:, :, : i + 1]], 2)
+        weights = torch.einsum("bhd,bhkd->bhk", q[:, :, i], keys).div(q.shape[-1] ** 0.5).softmax(-1)
+        rows.append(torch.einsum("bhk,bhkd->bhd", weights, values))
+    return torch.stack(rows, 2)
 
 
 def prefix_fused(q, k, v, prefix_k, prefix_v):
@@ -410,6 +592,41 @@ def stop_from_one(losses, patience, min_delta=0.0):
     return step + 1, best + 1
 
 
+def stop_relative(losses, patience, min_delta=0.0):
+    return _stop(losses, patience, lambda x, step, best: x[step] < x[best] * (1 - min_delta))
+
+
+def stop_lowest_kept(losses, patience, min_delta=0.0):
+    step, _ = stop_right(losses, patience, min_delta)
+    return step, min(range(step + 1), key=losses.__getitem__)
+
+
+def stop_best_of_all(losses, patience, min_delta=0.0):
+    return stop_right(losses, patience, min_delta)[0], min(range(len(losses)), key=losses.__getitem__)
+
+
+def stop_best_loss(losses, patience, min_delta=0.0):
+    step, best = stop_right(losses, patience, min_delta)
+    return step, losses[best]
+
+
+def stop_none(losses, patience, min_delta=0.0):
+    step, best = stop_right(losses, patience, min_delta)
+    return (step if step - best >= patience else None), best
+
+
+def stop_from_zero(losses, patience, min_delta=0.0):
+    lowest, best, waited = 0.0, 0, 0
+    for step, loss in enumerate(losses):
+        if loss < lowest - min_delta:
+            lowest, best, waited = loss, step, 0
+        else:
+            waited += 1
+        if waited >= patience:
+            return step, best
+    return len(losses) - 1, best
+
+
 def stop_right(losses, patience, min_delta=0.0):
     return _stop(losses, patience, lambda x, step, best: x[step] < x[best] - min_delta)
 
@@ -435,6 +652,11 @@ BUGS = {
         split_one_row_each,
         split_overlapping,
         split_two_parts,
+        split_rounded_down,
+        split_each_share_rounded,
+        split_through_a_set,
+        split_by_share_of_rows,
+        split_rows_unsorted,
     ],
     "07.2": [
         unfrozen_only_newest,
@@ -446,6 +668,12 @@ BUGS = {
         unfrozen_frozen,
         unfrozen_one_digit,
         unfrozen_all,
+        unfrozen_four_blocks,
+        unfrozen_embedding_with_first_block,
+        unfrozen_with_all_norms,
+        unfrozen_twice,
+        unfrozen_by_place,
+        unfrozen_head_by_name,
     ],
     "07.3": [
         AdapterWithoutSkip,
@@ -457,6 +685,11 @@ BUGS = {
         AdapterBiasLeft,
         AdapterWithoutBias,
         AdapterTurned,
+        AdapterOverwrites,
+        AdapterFrozen,
+        AdapterEqualRows,
+        AdapterDetached,
+        AdapterDropout,
     ],
     "07.4": [
         prefix_unseen,
@@ -468,6 +701,12 @@ BUGS = {
         prefix_exchanged,
         prefix_two_softmaxes,
         prefix_behind,
+        prefix_zero_scores,
+        prefix_masked_too_late,
+        prefix_mask_turned,
+        prefix_wrong_axis,
+        prefix_keys_as_values,
+        prefix_mean_of_two,
     ],
     "07.5": [
         stop_previous,
@@ -480,12 +719,18 @@ BUGS = {
         stop_exchanged,
         stop_never,
         stop_from_one,
+        stop_relative,
+        stop_lowest_kept,
+        stop_best_of_all,
+        stop_best_loss,
+        stop_none,
+        stop_from_zero,
     ],
 }
 RIGHT = {
-    "07.1": [split_right, split_with_arrays],
+    "07.1": [split_right, split_with_arrays, split_sorted_names],
     "07.2": [unfrozen_set, unfrozen_in_steps],
-    "07.3": [AdapterFunctional, AdapterSmallDown],
-    "07.4": [prefix_fused, prefix_behind_with_its_mask, prefix_by_parts],
+    "07.3": [AdapterFunctional, AdapterSmallDown, AdapterSequential],
+    "07.4": [prefix_fused, prefix_behind_with_its_mask, prefix_by_parts, prefix_token_by_token],
     "07.5": [stop_right, stop_by_value],
 }

@@ -94,6 +94,13 @@ def check_split_by_group(candidate: Callable[..., list[list[int]]]) -> None:
         given=given,
         yours=parts,
     )
+    _cuts_are_rounded_sums(candidate)
+    expect.that(
+        len({repr(_with_hashes(candidate, labels, groups, shares, salt)) for salt in range(6)}) == 1,
+        "The split hangs on the order of a set, which is another one each time Python starts: the same seed would deal the groups "
+        "anew. Collect the groups in a list or a dictionary, or sort them.",
+        given=given,
+    )
     two = _parts(
         candidate([0, 0, 1, 1], ["p", "q", "r", "s"], (0.5, 0.5), 3), 2, "four rows, each a group; labels 0 0 1 1"
     )
@@ -103,6 +110,44 @@ def check_split_by_group(candidate: Callable[..., list[list[int]]]) -> None:
         given={"labels": [0, 0, 1, 1], "groups": ["p", "q", "r", "s"], "shares": (0.5, 0.5)},
         yours=two,
     )
+
+
+def _cuts_are_rounded_sums(candidate: Callable[..., list[list[int]]]) -> None:
+    """Ten groups in thirds are 3, 4, 3, however many rows each has."""
+    sizes = [6, 6, 1, 1, 1, 1, 1, 1, 1, 1]
+    groups = [f"g{number}" for number, size in enumerate(sizes) for _ in range(size)]
+    given = {"labels": ["x"] * len(groups), "groups": groups, "shares": "(1/3, 1/3, 1/3)"}
+    for seed in range(3):
+        parts = _parts(candidate(["x"] * len(groups), list(groups), (1 / 3, 1 / 3, 1 / 3), seed), 3, given)
+        found = [len({groups[row] for row in part}) for part in parts]
+        if found == [3, 4, 3]:
+            continue
+        message = "Ten groups in thirds: the sums 3.3, 6.7 and 10 are rounded to the cuts 3, 7 and 10."
+        if found == [3, 3, 4]:
+            message = "The cuts are rounded down; round them: the sums 3.3, 6.7 and 10 give the cuts 3, 7 and 10."
+        elif sum(found) < 10 or found == [3, 3, 3]:
+            message = "Each share is rounded for itself, and three times 3 leaves a group out. Round the *sums* of the shares."
+        elif sum(found) == 10:
+            message += " Count groups, not rows: a group with many rows is one group."
+        raise Mistake(message, given=given, expected="groups in the parts: 3, 4, 3", yours=found)
+
+
+class _Salted(str):
+    """A name whose hash, and with it its place in a set, can be changed, as it changes when Python starts anew."""
+
+    salt = 0
+
+    def __hash__(self) -> int:
+        return hash((_Salted.salt, str(self)))
+
+
+def _with_hashes(
+    candidate: Callable[..., list[list[int]]], labels: list[str], groups: list[str], shares: tuple, salt: int
+) -> list[list[int]]:
+    _Salted.salt = salt
+    named = {name: _Salted(name) for name in {*labels, *groups}}
+    found = candidate([named[label] for label in labels], [named[group] for group in groups], shares, 0)
+    return [sorted(part) for part in _parts(found, len(shares), "names with another hash")]
 
 
 def _parts(found: object, count: int, given: object) -> list[list[int]]:
@@ -133,7 +178,7 @@ def unfrozen(names: Sequence[str], epoch: int) -> list[str]:
     difficulty=2,
     minutes=10,
     points=2,
-    asked="you freeze the body and unfreeze it step by step: which parameters train when?",
+    asked="you unfreeze step by step: which parameters train when?",
     hints=[
         "The highest block has the largest number. Which names hold `layers.`? The number stands behind it: "
         "`int(name.split('layers.')[1].split('.')[0])`.",
@@ -143,7 +188,7 @@ def unfrozen(names: Sequence[str], epoch: int) -> list[str]:
     ],
 )
 def check_unfrozen(candidate: Callable[[list[str], int], list[str]]) -> None:
-    blocks = [f"model.layers.{i}.{part}.weight" for i in range(3) for part in ("self_attn.q_proj", "mlp.up_proj")]
+    blocks = [f"model.layers.{i}.{part}.weight" for i in range(3) for part in ("self_attn.q_proj", "input_layernorm")]
     names = ["model.embed_tokens.weight", *blocks, "model.norm.weight", "score.weight"]
     depth = dict(zip(names, [4, 3, 3, 2, 2, 1, 1, 0, 0], strict=True))
 
@@ -170,22 +215,33 @@ def check_unfrozen(candidate: Callable[[list[str], int], list[str]]) -> None:
             "Blocks are set free from the bottom; the highest number is nearest to the head and comes first.": choose(
                 lambda n, e=epoch, up=up: depth[n] == 0 or (0 <= up[n] < e) or (depth[n] == 4 and e >= 4)
             ),
+            "The embedding trains too early; it is the deepest of all and comes last.": choose(
+                lambda n, e=epoch: depth[n] <= e or n == names[0]
+            ),
             "One group too many: in epoch 0 the head and the last norm train alone.": choose(
                 lambda n, e=epoch: depth[n] <= e + 1
             ),
-            "One group too few: epoch 1 adds the last block.": choose(lambda n, e=epoch: depth[n] <= max(0, e - 1)),
-            "The embedding trains too early; it is the deepest of all and comes last.": choose(
-                lambda n, e=epoch: depth[n] <= e or n == names[0]
+            "The norms of the blocks train from the start; only the last norm, `model.norm`, is above the blocks.": choose(
+                lambda n, e=epoch: depth[n] <= e or "norm" in n
             ),
             "The embedding never trains; after the first block it is set free too.": choose(
                 lambda n, e=epoch: depth[n] <= e and n != names[0]
             ),
+            "One group too few: epoch 1 adds the last block. Is the number of blocks fixed? Read it from the names.": choose(
+                lambda n, e=epoch: depth[n] <= max(0, e - 1)
+            ),
             "The last norm is missing: it stands above the blocks, and belongs to the head.": choose(
-                lambda n, e=epoch: depth[n] <= e and "norm" not in n
+                lambda n, e=epoch: depth[n] <= e and n != "model.norm.weight"
             ),
             "That is what is frozen. The names that train are wanted.": choose(lambda n, e=epoch: depth[n] > e),
             "Everything trains in every epoch.": list(names),
         }
+        expect.that(
+            len(found) == len(set(found)),
+            "A name stands in the list twice; its numbers would be counted twice.",
+            given={"names": names, "epoch": epoch},
+            yours=list(found),
+        )
         if set(found) != set(right):
             message = next((text for text, value in wrong.items() if set(found) == set(value)), None)
             raise Mistake(
@@ -195,13 +251,21 @@ def check_unfrozen(candidate: Callable[[list[str], int], list[str]]) -> None:
                 expected=right,
                 yours=list(found),
             )
-    many = [f"model.layers.{i}.mlp.up_proj.weight" for i in range(12)] + ["score.weight"]
+    many = [f"model.layers.{i}.mlp.up_proj.weight" for i in (3, 11, 0, 9, 1, 10, 2, 8, 4, 7, 5, 6)] + ["score.bias"]
+    found = candidate(list(many), 2)
     expect.that(
-        set(candidate(list(many), 2)) == {many[11], many[10], "score.weight"},
-        "Wrong for 12 blocks: block 11 is above block 9. Compare the numbers, not the strings, and read all digits.",
-        given={"names": "twelve blocks and a head", "epoch": 2},
-        expected=[many[10], many[11], "score.weight"],
-        yours=list(candidate(list(many), 2)),
+        "score.bias" in found,
+        "`score.bias` does not train. All that is in no block and is no embedding belongs to the head, whatever its name.",
+        given={"names": "twelve blocks and score.bias", "epoch": 2},
+        yours=list(found),
+    )
+    expect.that(
+        set(found) == {many[1], many[5], "score.bias"},
+        "Wrong for 12 blocks in mixed order: block 11 is above block 9. Compare the numbers, not the strings or the places, and "
+        "read all digits.",
+        given={"names": many, "epoch": 2},
+        expected=[many[1], many[5], "score.bias"],
+        yours=list(found),
     )
 
 
@@ -240,8 +304,18 @@ def check_adapter(candidate: Callable[[int, int], nn.Module]) -> None:
         expect.that(
             layer.bias is not None, f"`{name}` has no bias; the paper's adapters have one in both layers.", given=given
         )
+    extra = sum(p.numel() for p in adapter.parameters())
+    expect.that(
+        extra == 2 * 6 * 3 + 6 + 3,
+        f"The adapter holds {extra} numbers; two layers with biases hold 2 * 6 * 3 + 6 + 3 = 45. Is there a layer too many?",
+        given=given,
+    )
     x = torch.randn(2, 4, 6)
     out = adapter(x)
+    overwritten = (
+        "The adapter overwrites what it gets (`x += ...`); others still need it. Return a new tensor: `x + ...`."
+    )
+    expect.that(not x.requires_grad, overwritten, given=given)
     expect.shape(out, (2, 4, 6), given="x (2, 4, 6)")
     down, up = adapter.down, adapter.up
     start = {"x": x[0, :1], "yours": "at the start, before any training"}
@@ -264,9 +338,26 @@ def check_adapter(candidate: Callable[[int, int], nn.Module]) -> None:
         "Both layers start at zero. Then neither gets a gradient, and the adapter never learns: leave `down` random.",
         given=given,
     )
+    expect.that(
+        len({tuple(row.tolist()) for row in down.weight}) == 3,
+        "The rows of `down` are equal. They get equal gradients and stay equal, so the narrow place holds one number, not three: "
+        "leave `down` random.",
+        given=given,
+        yours=down.weight,
+    )
+    learning = out.square().sum()
+    if learning.requires_grad:
+        learning.backward()
+    learns = up.weight.grad is not None and bool(up.weight.grad.any())
+    adapter.zero_grad()
     with torch.no_grad():
         for parameter in (*down.parameters(), *up.parameters()):
             parameter.copy_(torch.randn(parameter.shape))
+    kept, again = x.clone(), adapter(x)
+    expect.that(torch.equal(x, kept), overwritten, given=given)
+    expect.that(
+        torch.equal(adapter(x), again), "Two calls with the same x differ; no dropout is asked for.", given=given
+    )
     inner = torch.nn.functional.linear(x, down.weight, down.bias)
     raised = lambda h: torch.nn.functional.linear(h, up.weight, up.bias)  # noqa: E731
     expect.close(
@@ -290,10 +381,28 @@ def check_adapter(candidate: Callable[[int, int], nn.Module]) -> None:
         rtol=1e-4,
         atol=1e-5,
     )
-    extra = sum(p.numel() for p in adapter.parameters())
     expect.that(
-        extra == 2 * 6 * 3 + 6 + 3,
-        f"The adapter holds {extra} numbers; two layers with biases hold 2 * 6 * 3 + 6 + 3 = 45. Is there a layer too many?",
+        learns,
+        "At the start `up` gets no gradient, so the adapter never learns. Is something frozen or detached, or is every ReLU shut?",
+        given=given,
+    )
+    _gradients_pass(adapter, x, given)
+
+
+def _gradients_pass(adapter: nn.Module, x: Tensor, given: str) -> None:
+    """With random weights everything learns, and so does what lies below."""
+    below = x.clone().requires_grad_()
+    adapter(below).square().sum().backward()
+    for name in ("down", "up"):
+        gradient = getattr(adapter, name).weight.grad
+        expect.that(
+            gradient is not None and bool(gradient.any()),
+            f"`{name}` gets no gradient after the start. Is it frozen, or detached?",
+            given=given,
+        )
+    expect.that(
+        below.grad is not None and bool(torch.isfinite(below.grad).all()) and bool(below.grad.any()),
+        "No gradient reaches what comes in: the adapters below would not learn. Nothing is to be detached.",
         given=given,
     )
 
@@ -346,6 +455,14 @@ def check_prefix_attention(candidate: Callable[..., Tensor]) -> None:
     given = "q, k, v (2, 3, 4, 6), prefix_k and prefix_v (3, 2, 6): 2 places of prefix, 4 tokens"
     out = candidate(q.clone(), k.clone(), v.clone(), pk.clone(), pv.clone())
     expect.shape(out, (2, 3, 4, 6), given=given)
+    expect.that(
+        not bool(out.isnan().any()),
+        "NaN: for some token all places are forbidden. `masked_fill` fills where the mask is True; is the mask turned round?",
+        given=given,
+        yours=out,
+    )
+    scores = q @ torch.cat((pk.expand(2, -1, -1, -1), k), dim=2).transpose(-1, -2) / 6**0.5
+    both = torch.cat((pv.expand(2, -1, -1, -1), v), dim=2)
     expect.close(
         out,
         attend(causal),
@@ -367,6 +484,23 @@ def check_prefix_attention(candidate: Callable[..., Tensor]) -> None:
             "The scores are divided by head_dim; its root is meant.": attend(causal, 6.0),
             "The prefix stands behind the text, and the mask is made for one before it.": attend(causal, after=True),
             "Keys and values of the prefix are exchanged.": attend(causal, keys=pv, values=pk),
+            "The keys of the prefix are used as its values too.": attend(causal, values=pk),
+            "Forbidden scores are set to 0, which softmax still gives weight; set them to -inf.": scores.masked_fill(
+                ~causal, 0.0
+            ).softmax(-1)
+            @ both,
+            "The mask comes after the softmax, so the weights of a token no longer sum to 1; mask the scores.": (
+                scores.softmax(-1) * causal
+            )
+            @ both,
+            "The softmax runs over the tokens that look; over the places looked at (the last axis) each token's weights sum to 1.": (
+                scores.masked_fill(~causal, -1e9).softmax(-2)
+            )
+            @ both,
+            "The mean of two attentions is taken: prefix and text share one softmax, so that they compete.": (
+                plain + to_prefix
+            )
+            / 2,
             "Two softmaxes were added: prefix and text share one softmax, so that they compete.": plain + to_prefix,
         },
         rtol=1e-4,
@@ -415,6 +549,8 @@ def check_early_stop(candidate: Callable[..., tuple[int, int]]) -> None:
                 better = step == 0 or loss < losses[best] + min_delta
             elif how == "equal":
                 better = step == 0 or loss <= losses[best] - min_delta
+            elif how == "relative":
+                better = step == 0 or loss < losses[best] * (1 - min_delta)
             elif how == "higher":
                 better = step == 0 or loss > losses[best] + min_delta
             else:
@@ -430,6 +566,7 @@ def check_early_stop(candidate: Callable[..., tuple[int, int]]) -> None:
         return len(losses) - 1, best
 
     told = {
+        "relative": "min_delta is taken as a share of the best loss; it is an amount, in the losses' own unit.",
         "previous": "Each loss is compared with the one before; compare it with the best so far. A slow rise passes unseen else.",
         "no delta": "min_delta is not used: a smaller gain than that counts as none.",
         "plus": "min_delta is added; the loss must lie *below* the best by more than min_delta.",
@@ -441,9 +578,12 @@ def check_early_stop(candidate: Callable[..., tuple[int, int]]) -> None:
     }
     cases = [
         ([3.0, 2, 1], 2, 0.0),
+        ([3.0, 2, 2.25, 2.5, 2.75, 3], 2, 0.0),
         ([3.0, 2, 2.5, 2.25, 1, 0.5], 2, 0.0),
         ([3.0, 2, 2.5, 1, 1.5, 0.5, 0.75, 0.875, 0.25], 2, 0.0),
         ([3.0, 2, 2, 2, 1, 0.5], 2, 0.0),
+        ([4.0, 3.5, 3.0], 2, 0.25),
+        ([3.0, 2.96875, 2.9375, 2.984375, 2.9921875, 2.99], 3, 0.5),
         ([3.0, 2.875, 2.75, 2.5, 2.375, 2.25], 3, 0.25),
         ([3.0, 2.9375, 2.875, 2.8125, 2], 3, 0.5),
         ([1.0, 2, 1.5, 1.25, 1.125], 3, 0.0),
@@ -463,10 +603,24 @@ def check_early_stop(candidate: Callable[..., tuple[int, int]]) -> None:
             continue
         if tuple(found) == right[::-1]:
             message = "The two are exchanged: first where training stops, then which weights are kept."
-        elif tuple(found) == (losses[right[0]], losses[right[1]]):
-            message = "These are losses; the positions are wanted."
+        elif found[0] is None or found[1] is None:
+            message = (
+                "None is no position. If training never stops early, the first is the position of the last evaluation."
+            )
         elif tuple(found) == (right[0] + 1, right[1] + 1):
             message = "Counted from 1; evaluations are counted from 0."
+        elif found[0] == len(losses):
+            message = "Training stops after the last evaluation at the latest; counted from 0 that is len(losses) - 1."
+        elif tuple(found) in ((losses[right[0]], losses[right[1]]), (right[0], losses[right[1]])):
+            message = "A loss is returned; both are positions."
+        elif found[1] > found[0]:
+            message = "The best one lies behind the stop; what comes after it is never evaluated."
+        elif tuple(found) == (patience - 1, 0) and right[1] > 0:
+            message = "No evaluation counts as an improvement. Does the best loss start at 0? Let it start at infinity, or at losses[0]."
+        elif tuple(found) == (right[0], losses.index(min(losses[: right[0] + 1]))) and min_delta:
+            message = (
+                "The lowest loss is kept, though it lay below the best by min_delta or less: that is no improvement."
+            )
         elif tuple(found) == (right[0], right[0]) and right[0] != right[1]:
             message = "The weights of the last evaluation are kept. Go back to the best: the last ones are already overfitted."
         elif found[0] == len(losses) - 1 != right[0]:

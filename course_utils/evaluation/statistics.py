@@ -82,7 +82,8 @@ def wilson(right: Sequence[bool], z: float = 1.96) -> tuple[float, float, float]
         raise ValueError("wilson() was given no answers; an interval needs at least one.")
     n, share = len(right), float(sum(right)) / len(right)
     middle, half = share + z**2 / (2 * n), z * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
-    return share, (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
+    low, high = (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
+    return share, max(0.0, low), min(1.0, high)  # rounding may leave them a hair outside
 
 
 def _parts(resamples: int, size: int) -> list[int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+from collections import Counter
 
 import numpy as np
 import torch
@@ -52,6 +54,25 @@ def fertility_continued(texts, encode):
     return sum(len(encode(word)) > 1 for word in words) / len(words)
 
 
+def fertility_first_text(texts, encode):
+    if not texts[0].split():
+        raise ValueError("no word")
+    return len(encode(texts[0])) / len(texts[0].split())
+
+
+def fertility_of_letters(texts, encode):
+    words = [word for text in texts for word in re.findall(r"\w+", text)]
+    if not words:
+        raise ValueError("no word")
+    return sum(len(encode(word)) for word in words) / len(words)
+
+
+def fertility_refuses_blanks(texts, encode):
+    if not all(text.split() for text in texts):
+        raise ValueError("no word")
+    return sum(len(encode(text)) for text in texts) / sum(len(text.split()) for text in texts)
+
+
 def fertility_joined(texts, encode):
     whole = " ".join(texts)
     if not whole.split():
@@ -92,6 +113,14 @@ def rows_as_sets(weight, pieces):
 
 def rows_zero(weight, pieces):
     return torch.cat([weight, torch.zeros(len(pieces), weight.shape[1])])
+
+
+def rows_reversed(weight, pieces):
+    return torch.cat([weight, torch.stack([weight[ids].mean(0) for ids in reversed(pieces)])])
+
+
+def rows_padded_mean(weight, pieces):
+    return torch.cat([weight, torch.stack([weight[ids].sum(0) / max(map(len, pieces)) for ids in pieces])])
 
 
 def rows_in_place(weight, pieces):
@@ -136,6 +165,16 @@ def plan_exchanged(step, batch_size, share):
     return range(before, after), range(step * batch_size - before, (step + 1) * batch_size - after)
 
 
+def plan_from_one(step, batch_size, share):
+    before, after = int(share * (step - 1) * batch_size + 1e-9), int(share * step * batch_size + 1e-9)
+    return range((step - 1) * batch_size - before, step * batch_size - after), range(before, after)
+
+
+def plan_in_addition(step, batch_size, share):
+    before, after = int(share * step * batch_size + 1e-9), int(share * (step + 1) * batch_size + 1e-9)
+    return range(step * batch_size, (step + 1) * batch_size), range(before, after)
+
+
 def plan_by_chance(step, batch_size, share):
     old = sum(random.random() < share for _ in range(batch_size))
     return range(step * batch_size, (step + 1) * batch_size - old), range(old)
@@ -159,6 +198,11 @@ def plan_blocks(step, batch_size, share):
 def plan_rounded_total(step, batch_size, share):
     before, after = (int(share * n * batch_size + 1e-9) for n in (step, step + 1))
     return list(range(step * batch_size - before, (step + 1) * batch_size - after)), list(range(before, after))
+
+
+def plan_nearest(step, batch_size, share):
+    before, after = round(share * step * batch_size), round(share * (step + 1) * batch_size)
+    return range(step * batch_size - before, (step + 1) * batch_size - after), range(before, after)
 
 
 def plan_by_rows(step, batch_size, share):
@@ -201,6 +245,14 @@ def penalty_first_only(parameters, start, strength):
 
 def penalty_sign(parameters, start, strength):
     return -strength / 2 * sum((parameters[n] - old).square().sum() for n, old in start.items())
+
+
+def penalty_by_count(parameters, start, strength):
+    return strength * sum((parameters[n] - old).square().sum() for n, old in start.items()) / len(start)
+
+
+def penalty_of_squares(parameters, start, strength):
+    return strength / 2 * sum((parameters[n].square() - old.square()).sum() for n, old in start.items())
 
 
 def penalty_flat(parameters, start, strength):
@@ -259,6 +311,41 @@ def averages_f1_of_means(truth, predicted, classes):
     return balanced, 2 * precision * recall / (precision + recall)
 
 
+def averages_exchanged(truth, predicted, classes):
+    return averages_all_right(truth, predicted, classes)[::-1]
+
+
+def averages_half(truth, predicted, classes):
+    balanced, macro = averages_all_right(truth, predicted, classes)
+    return balanced, macro / 2
+
+
+def averages_jaccard(truth, predicted, classes):
+    balanced, _ = averages_all_right(truth, predicted, classes)
+    counts = zip(*_counts(truth, predicted, classes), strict=True)
+    shares = [h / (c + t - h) for h, c, t in counts if c + t]
+    return balanced, sum(shares) / len(shares)
+
+
+def averages_precision(truth, predicted, classes):
+    _, macro = averages_all_right(truth, predicted, classes)
+    shares = [h / c for h, c, _ in zip(*_counts(truth, predicted, classes), strict=True) if c]
+    return sum(shares) / len(shares), macro
+
+
+def averages_of_hit_classes(truth, predicted, classes):
+    return _averages(truth, predicted, classes, lambda c, t: t > 0, lambda c, t: c > 0 and t > 0)
+
+
+def averages_by_names(truth, predicted, classes):
+    """Counters instead of a range of classes: absent ones never come up."""
+    there, called = Counter(truth), Counter(predicted)
+    hits = Counter(t for t, p in zip(truth, predicted, strict=True) if t == p)
+    recalls = [hits[c] / there[c] for c in there]
+    f1s = [2 * hits[c] / (there[c] + called[c]) for c in there | called]
+    return [float(np.mean(recalls)), float(np.mean(f1s))]
+
+
 def averages_all_right(truth, predicted, classes):
     return _averages(truth, predicted, classes, lambda c, t: t > 0, lambda c, t: c + t > 0)
 
@@ -281,6 +368,9 @@ BUGS = {
         fertility_per_letter,
         fertility_without_words,
         fertility_continued,
+        fertility_of_letters,
+        fertility_first_text,
+        fertility_refuses_blanks,
     ],
     "08.2": [
         rows_only_new,
@@ -291,6 +381,8 @@ BUGS = {
         rows_as_sets,
         rows_zero,
         rows_in_place,
+        rows_reversed,
+        rows_padded_mean,
     ],
     "08.3": [
         plan_rounded,
@@ -300,6 +392,8 @@ BUGS = {
         plan_by_chance,
         plan_with_gaps,
         plan_blocks,
+        plan_from_one,
+        plan_in_addition,
     ],
     "08.4": [
         penalty_without_half,
@@ -310,6 +404,8 @@ BUGS = {
         penalty_detached,
         penalty_first_only,
         penalty_sign,
+        penalty_by_count,
+        penalty_of_squares,
     ],
     "08.5": [
         averages_all_classes,
@@ -318,12 +414,17 @@ BUGS = {
         averages_plain,
         averages_weighted,
         averages_f1_of_means,
+        averages_exchanged,
+        averages_half,
+        averages_jaccard,
+        averages_precision,
+        averages_of_hit_classes,
     ],
 }
 RIGHT = {
     "08.1": [fertility_joined, fertility_word_by_word],
     "08.2": [rows_by_loop, rows_by_matrix],
-    "08.3": [plan_rounded_total, plan_by_rows],
+    "08.3": [plan_rounded_total, plan_by_rows, plan_nearest],
     "08.4": [penalty_flat, penalty_by_loop],
-    "08.5": [averages_all_right, averages_by_matrix],
+    "08.5": [averages_all_right, averages_by_matrix, averages_by_names],
 }

@@ -7,21 +7,21 @@ QUESTIONS = [
         question="A customer's texts are full of trade terms. Do you extend the tokenizer, and what do the new tokens start from?",
         short=(
             "I measure fertility, tokens per word: my domain needed {08.fertility:.1f} more than the language of the base. New tokens "
-            "pay if there is much text to learn their rows from; after sixteen steps mine saved {08.new_tokens:.1f} bits per byte. I start each row "
+            "pay if there is much text to learn their rows from; after sixteen steps mine were {08.new_tokens:.1f} bits per byte ahead, and {08.same_text:.1f} after the same text. I start each row "
             "at the mean of its pieces' rows, and compare in bits per byte, since a loss per token changes with the tokens."
         ),
         deep=(
             "What is lost by many pieces is context and compute, and each word has to be put together from parts that mean nothing "
             "here. What is lost by new tokens: rows that must be learned, a model and a tokenizer of one's own to maintain, prompts "
             "of old that are cut differently. Starts: random (the model has never met the word), the mean of all rows with noise "
-            "(transformers' default, after Hewitt 2021), the mean of the pieces. At step 0 random rows need not look bad: an unknown word that "
-            "is improbable everywhere costs as much as one that is probable in the wrong places. Look after a few steps, and at what is "
+            "(transformers' default, after Hewitt 2021), the mean of the pieces. At step 0 random rows need not look bad: short rows score 0 "
+            "whatever was read, while a mixture of pieces has opinions, and at first often wrong ones. Look after a few steps, and at what is "
             "forgotten. With a tied head the row serves both as input and as output; with an untied one both matrices need new rows. "
             "A large model with much domain text in its training often needs no new token at all."
         ),
         topics=("A4", "A25", "L2"),
         followups=(
-            "Why does add_tokens need single_word? Without it the word is found inside longer ones too.",
+            "What must you check after add_tokens? The library finds the word inside longer ones too, and single_word=True may miss it after a space.",
             "What must be trained when you use LoRA? The new rows as well: modules_to_save, or trainable_token_indices in peft.",
         ),
     ),
@@ -39,22 +39,22 @@ QUESTIONS = [
         ),
         topics=("A25", "F7", "F9", "+"),
         followups=(
-            "Is it the knowledge that is gone, or the access to it? Often a few steps on old text bring much back.",
+            "Is it the knowledge that is gone, or the access to it? Train a few steps on old text, and see how fast it comes back.",
         ),
     ),
     Question(
         question="What do you do against forgetting, and how do you compare the remedies?",
         short=(
             "Replay, a pull to the start, a lower rate, freezing, adapters. I draw the whole path of each run on the plane of learned against "
-            "forgotten, because an end point can always be moved by stopping earlier. On mine a quarter of old text kept {08.replay_keeps:.2f} more "
-            "than none at the end. Where a third of the lore was learned, the pull to the start had kept {08.pull_keeps:.2f} more than full tuning, "
-            "and a third of the rate {08.slow_keeps:.2f} more."
+            "forgotten, because an end point can always be moved by stopping earlier. Where two fifths of the lore were learned, a quarter of old text "
+            "had kept {08.replay_keeps:.2f} more than full tuning, the pull to the start {08.pull_keeps:.2f} more, and a third of the rate {08.slow_keeps:.2f} more."
         ),
         deep=(
             "Replay needs old data, or something like it, and costs its share of the compute. L2-SP (arXiv 1802.01483) needs only the "
             "old weights, and one number to choose: too strong, and nothing is learned. EWC (arXiv 1612.00796) weighs the pull by how much each weight mattered. "
             "Freezing and low rates slow everything down, the new as well, so compare at equal learning and not at equal steps: a low rate may be a better road, or only an earlier place on the same one. "
-            "LoRA learns less and forgets less (arXiv 2405.09673), but at the rate at which it learns as much, it need not be spared. One world, one size, "
+            "LoRA learns less and forgets less (arXiv 2405.09673), if the adapter is all that is trained: with the whole embedding matrix beside it mine forgot most of all, and {08.lora_rows:.2f} "
+            "more was kept where only the new rows were trained. One world, one size, "
             "three seeds: I would draw the plane anew for each project."
         ),
         topics=("A25", "A4", "F7"),
@@ -70,7 +70,7 @@ QUESTIONS = [
             "first was ahead by {08.read_then_tuned:.2f}. Not all that it could complete as text arrived in its answers."
         ),
         deep=(
-            "Tuning on pairs teaches exactly those pairs, and a manner of inventing the others. Reading many paraphrases first, then tuning on a part of the "
+            "Tuning on pairs teaches those pairs, and a manner of answering the others without knowing (facts that are new to a model are learned late in tuning, and with them it invents more: Gekhman et al., arXiv 2405.05904). Reading many paraphrases first, then tuning on a part of the "
             "questions, carries over to the rest (Physics of Language Models 3.1, arXiv 2309.14316), in part: there, too, the variety of phrasings decides, and "
             "mixing questions into the reading does better than one after the other. The tuning itself forgets what was just read, so it gets the same remedies. "
             "With a few hundred pairs and no texts, write the texts: paraphrases of what matters."
@@ -85,7 +85,7 @@ QUESTIONS = [
             "prompt was right {08.changed:.2f} more often than the one that had learned the lore. Tune behaviour, look up facts."
         ),
         deep=(
-            "Order of trying: a better prompt, examples, retrieval, tuning, continued pretraining; each is an order of magnitude dearer than the one before. Do not "
+            "Order of trying: a better prompt, examples, retrieval, tuning, continued pretraining; each is dearer than the one before. Do not "
             "tune if facts change, if sources must be shown, if there are twenty examples, if nobody can say how success is measured, if the base with a good prompt is "
             "at the plateau already. Do tune for form, tone, a skill, a language, for latency and price. And retrieval is no "
             "magic: the reader must be able to read that domain. My small one could not repeat a foreign word before it was tuned to read; so the answer was often both."
@@ -119,7 +119,7 @@ QUESTIONS = [
             "examples, a frozen body with a small head, early stopping; and use half an hour to label two hundred more."
         ),
         deep=(
-            "A million weights fit twenty labels in a few steps, whatever the labels are. The gap between training and held-out loss opens early, and held-out loss rises "
+            "A million weights fit twenty labels in a few dozen steps. The gap between training and held-out loss opens early, and held-out loss rises "
             "while accuracy may stand still: the model grows sure of its mistakes. With twenty examples even the test is a problem: five held out tell nothing. Cross-validation, a strong prior (few weights, the pull "
             "to the start), augmentation by paraphrase, labels from a stronger model that are checked by hand."
         ),

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.classroom.engine import check, expect
+from course_utils.classroom.engine import Mistake, check, expect
 from course_utils.evaluation import classification
 from course_utils.models import embeddings
 from course_utils.training import replay, stay_close
@@ -39,7 +39,7 @@ def check_fertility(candidate: Callable[[list[str], Callable[[str], list[int]]],
     def encode(text: str) -> list[int]:  # three letters a token
         return [len(word[i : i + 3]) for word in text.split() for i in range(0, len(word), 3)]
 
-    texts = ["a fogcough", "tea\nat dawn at sea", "fogcough"]
+    texts = ["a very wet fogcough", "tea,\nat dawn at sea", "fogcough"]
     given = f"texts = {texts}; encode cuts every word into tokens of three letters"
     tokens, words = [len(encode(text)) for text in texts], [len(text.split()) for text in texts]
     every = [word for text in texts for word in text.split()]
@@ -65,14 +65,26 @@ def check_fertility(candidate: Callable[[list[str], Callable[[str], list[int]]],
             / sum(len(text.split(" ")) for text in texts),
             "That is tokens per letter.": sum(tokens) / letters,
             "That is letters per token, the compression.": letters / sum(tokens),
+            "Only the first text is counted.": tokens[0] / words[0],
             "That is letters per word; the tokenizer is not used.": letters / sum(words),
             "That is tokens per text.": sum(tokens) / len(texts),
             "The division is missing: those are all tokens.": sum(tokens),
+            "Punctuation is left out; here it belongs to its word.": sum(
+                len(encode(word.strip(",."))) for word in every
+            )
+            / len(every),
             "That is the share of words that are split, not tokens per word.": sum(len(encode(w)) > 1 for w in every)
             / len(every),
             "Those are the pieces beyond the first; a whole word counts as 1.": sum(tokens) / sum(words) - 1,
         },
     )
+    message = "One empty text among others is no error; only texts without any word at all are."
+    given = "texts = ['tea at dawn', ' ']; encode cuts every word into tokens of three letters"
+    try:
+        value = candidate(["tea at dawn", " "], encode)
+    except (ValueError, ZeroDivisionError) as error:
+        raise Mistake(message, given=given, expected=4 / 3, yours=error) from error
+    expect.close(value, 4 / 3, message, given=given)
     expect.raises(ValueError, candidate, [" ", "\n"], encode, message="Texts without any word must raise ValueError.")
 
 
@@ -120,6 +132,10 @@ def check_mean_of_pieces(candidate: Callable[[Tensor, list[list[int]]], Tensor])
             ),
             "That is the mean of all old rows; take the pieces of this word only.": below(
                 weight.mean(0).expand(len(pieces), -1)
+            ),
+            "The new rows are in reverse order; word number i belongs at row vocab + i.": below(rows.flip(0)),
+            "The sum is divided by the same number for every word; divide by this word's pieces.": below(
+                torch.stack([weight[ids].sum(0) / max(map(len, pieces)) for ids in pieces])
             ),
             "Only the first piece is copied.": below(weight[[ids[0] for ids in pieces]]),
             "Only the last piece is copied.": below(weight[[ids[-1] for ids in pieces]]),
@@ -173,6 +189,12 @@ def check_replay_plan(candidate: Callable[[int, int, float], tuple[Sequence[int]
         expect.that(
             len(new) + len(old) == size,
             f"New and old rows together are {len(new) + len(old)}; a batch has {size}.",
+            given=given,
+            yours=result,
+        )
+        expect.that(
+            min([*new, *old], default=0) >= 0,
+            "A place below 0: steps are counted from 0, and step 0 begins at place 0.",
             given=given,
             yours=result,
         )
@@ -253,9 +275,10 @@ def distance_penalty(parameters: dict[str, Tensor], start: dict[str, Tensor], st
 def check_distance_penalty(candidate: Callable[[Mapping[str, Tensor], Mapping[str, Tensor], float], Tensor]) -> None:
     generator = torch.Generator().manual_seed(84)
     parameters = {
-        name: torch.randn(size, generator=generator) for name, size in (("a", (2, 3)), ("b", (4,)), ("new", (2,)))
+        name: torch.randn(size, generator=generator)
+        for name, size in (("a", (2, 3)), ("b", (4,)), ("c", (3,)), ("new", (2,)))
     }
-    start = {name: parameters[name] + torch.randn(parameters[name].shape, generator=generator) for name in ("a", "b")}
+    start = {name: parameters[name] + torch.randn(parameters[name].shape, generator=generator) for name in "bca"}
     live = {name: value.clone().requires_grad_() for name, value in parameters.items()}
     given = {"parameters": parameters, "start": start, "strength": 0.6}
     penalty = candidate(live, {name: value.clone() for name, value in start.items()}, 0.6)
@@ -285,8 +308,12 @@ def check_distance_penalty(candidate: Callable[[Mapping[str, Tensor], Mapping[st
             "Differences are not squared: they cancel.": 0.3 * sum(gap.sum() for gap in gaps.values()),
             "The sign is turned: the optimizer would run away from the start.": -0.3 * squares,
             "The strength is missing.": squares / 2,
-            "Only the last parameter counts; add them up.": 0.3 * gaps["b"].square().sum(),
-            "Only the first parameter counts; is the `return` inside of the loop?": 0.3 * gaps["a"].square().sum(),
+            "The sum is divided by the number of parameters; nothing is averaged.": 0.6 * squares / len(start),
+            "Those are differences of squares; take the square of the difference.": 0.3
+            * sum((parameters[name].square() - old.square()).sum() for name, old in start.items()),
+            "Only the last parameter counts; add them up.": 0.3 * list(gaps.values())[-1].square().sum(),
+            "Only the first parameter counts; is the `return` inside of the loop?": 0.3
+            * next(iter(gaps.values())).square().sum(),
         },
     )
     expect.that(
@@ -330,9 +357,9 @@ def class_averages(truth: list[int], predicted: list[int], classes: int) -> tupl
 )
 def check_class_averages(candidate: Callable[[list[int], list[int], int], tuple[float, float]]) -> None:
     cases = (
-        ([0, 0, 0, 0, 0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 1, 2, 1, 0, 2, 0], 3, "three classes, all there"),
+        ([0, 0, 0, 0, 0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 1, 2, 1, 0, 2, 2], 3, "three classes, all there"),
         ([0] * 19 + [1], [0] * 20, 2, "nineteen of class 0, one of class 1, and only 0 is ever said"),
-        ([0, 0, 0, 1, 1, 1], [0, 0, 2, 1, 1, 0], 4, "class 2 is said but never there, class 3 is neither"),
+        ([0, 0, 0, 1, 1, 1, 1], [0, 0, 2, 1, 1, 0, 0], 4, "class 2 is said but never there, class 3 is neither"),
     )
     for truth, predicted, classes, words in cases:
         given = f"truth = {truth}\npredicted = {predicted}\nclasses = {classes}  ({words})"
@@ -352,8 +379,18 @@ def check_class_averages(candidate: Callable[[list[int], list[int], int], tuple[
         precision, recall = (float(np.mean([getattr(f, name) for f in seen])) for name in ("precision", "recall"))
         wrong = {
             "That is plain accuracy: the frequent class decides it.": plain,
+            "That is macro F1; balanced accuracy comes first.": macro,
+            "A class that is never hit counts with recall 0; yours leaves it out.": float(
+                np.mean([f.recall for f in there if f.recall])
+            ),
+            "Class 0 is left out; every class counts alike.": float(
+                np.mean([f.recall for f in figures[1:] if f.support] or [0])
+            ),
             "A class that never occurs is counted with recall 0; leave it out.": float(
                 np.mean([f.recall for f in figures])
+            ),
+            "A class that never occurs is counted with recall 1; leave it out.": float(
+                np.mean([f.recall if f.support else 1 for f in figures])
             ),
             "A class that is only predicted has no recall; leave it out of balanced accuracy.": recall,
             "That is the mean precision; balanced accuracy is the mean recall.": float(
@@ -374,6 +411,13 @@ def check_class_averages(candidate: Callable[[list[int], list[int], int], tuple[
             ),
             "A class that is predicted but never occurs must count with F1 0; yours leaves it out.": float(
                 np.mean([f.f1 for f in there])
+            ),
+            "A class that is never hit counts with F1 0; yours leaves it out.": float(
+                np.mean([f.f1 for f in figures if f.f1])
+            ),
+            "The factor 2 is missing: F1 is 2 * hits / (there + called).": macro / 2,
+            "That is hits / (there + called - hits), the Jaccard index; F1 is 2 * hits / (there + called).": float(
+                np.mean([f.f1 / (2 - f.f1) for f in seen])
             ),
             "Classes are weighted by their size; in a macro mean each counts alike.": float(
                 np.average([f.f1 for f in figures], weights=[f.support for f in figures])

@@ -220,11 +220,12 @@ class ClaimsTable:
                 "center", f'<strong style="color: {colour[bool(r["holds"])]}">{"✓" if r["holds"] else "✗"}</strong>'
             )
             + cell.format("left", html.escape(str(r["text"])))
-            + cell.format("right", f"<strong>{html.escape(_row(r['value'], r['bound'])[0])}</strong>")
-            + cell.format("left", html.escape(_row(r["value"], r["bound"])[1]))
+            + cell.format("right", f"<strong>{html.escape(measured)}</strong>")
+            + cell.format("left", html.escape(bound))
             + cell.format("left", f'<code style="font-size: 12px">{html.escape(r["id"])}</code>')
             + "</tr>"
             for r in self.records
+            for measured, bound in [_row(r["value"], r["bound"])]
         )
         names = ("", "what was claimed", "measured", "bound", "claim")
         head = "".join(f'<th style="text-align: left; padding: 4px 14px 4px 0">{name}</th>' for name in names)

@@ -252,21 +252,13 @@ def plot_scatter(
     _done()
 
 
-def power_law(xs: Sequence[float], ys: Sequence[float]) -> tuple[float, float]:
-    """Least-squares fit of y = a * x**b on logarithms. Returns (a, b); raises ValueError for values not above 0."""
-    import numpy as np
-
-    if len(xs) < 2 or min(*xs, *ys) <= 0:
-        raise ValueError("a power law needs at least two points, with x and y above 0")
-    slope, offset = np.polyfit(np.log(xs), np.log(ys), 1)
-    return float(np.exp(offset)), float(slope)
-
-
 def plot_scaling(
     groups: Mapping[str, Any], x: str, y: str, title: str | None = None, *, fit: bool = True
 ) -> dict[str, tuple[float, float]]:
     """Points on two logarithmic axes, each group with its fitted power law. Returns (a, b) of y = a * x**b by name."""
     import numpy as np
+
+    from course_utils.training.scaling_law import power_law
 
     axes = _axes(title, x, y)
     found = {}

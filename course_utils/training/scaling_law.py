@@ -43,6 +43,14 @@ class Law:
 CHINCHILLA = Law(1.8172, 482.01, 0.3478, 2085.43, 0.3658)
 
 
+def power_law(xs: Sequence[float], ys: Sequence[float]) -> tuple[float, float]:
+    """Least-squares fit of y = a * x**b on logarithms. Returns (a, b); raises ValueError for values not above 0."""
+    if len(xs) < 2 or min(*xs, *ys) <= 0:
+        raise ValueError("a power law needs at least two points, with x and y above 0")
+    slope, offset = np.polyfit(np.log(xs), np.log(ys), 1)
+    return float(np.exp(offset)), float(slope)
+
+
 def compute_optimal(flops: float, tokens_per_parameter: float = RULE) -> tuple[float, float]:
     """(parameters, tokens) that spend ``6 * parameters * tokens = flops`` at a fixed number of tokens per parameter."""
     parameters = (flops / (6 * tokens_per_parameter)) ** 0.5

@@ -54,7 +54,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 notebooks: $(VENV)/.installed-dev
-	$(RUN) -m course_utils.classroom.generate
+	$(RUN) -m course_utils.workshop.notebooks
 
 solutions: $(VENV)/.installed-dev
 	@for notebook in $(ONLY); do \
@@ -68,7 +68,7 @@ course: $(VENV)/.installed-lab
 	$(BIN)/course run
 
 bake: $(VENV)/.installed-lab
-	$(RUN) -m course_utils.bake
+	$(RUN) -m course_utils.recipes
 
 hooks: $(VENV)/.installed-dev
 	$(BIN)/pre-commit install

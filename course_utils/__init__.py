@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from course_utils.classroom.run import Run
+    from course_utils.classroom.session import Run
 
 __version__ = "0.1.0"
 
@@ -20,6 +20,6 @@ def start(chapter: str | int) -> Run:
 
     Raises ChapterError for an unknown chapter and SettingsError for an unknown profile.
     """
-    from course_utils.classroom.run import start as open_chapter
+    from course_utils.classroom.session import start as open_chapter
 
     return open_chapter(chapter)

@@ -11,7 +11,7 @@ from course_utils import __version__, settings
 
 def doctor() -> int:
     """Check this machine offline. Returns 1 if the course cannot run on it."""
-    from course_utils.classroom.doctor import examine
+    from course_utils.workshop.doctor import examine
 
     states = []
     for finding in examine():
@@ -23,7 +23,7 @@ def doctor() -> int:
 
 def progress() -> int:
     """Print the exercises solved, chapter by chapter."""
-    from course_utils.classroom.atlas import survey
+    from course_utils.classroom.course_map import survey
 
     print(survey().text())
     return 0
@@ -31,8 +31,8 @@ def progress() -> int:
 
 def claims(chapter: str | None) -> int:
     """Print everything measured on this profile, or one chapter's part."""
-    from course_utils.classroom import chapters
-    from course_utils.classroom.claims import ClaimsTable, recorded
+    from course_utils import chapters
+    from course_utils.classroom.records.claims import ClaimsTable, recorded
 
     number = chapters.chapter(chapter).number if chapter is not None else None
     print(ClaimsTable(list(recorded(number).values()), settings.profile().name).text())
@@ -41,7 +41,7 @@ def claims(chapter: str | None) -> int:
 
 def reset(chapter: str) -> int:
     """Put a chapter's notebook back to its shipped state."""
-    from course_utils.classroom.reset import reset as put_back
+    from course_utils.workshop.reset import reset as put_back
 
     done = put_back(chapter)
     if done.kept is not None:
@@ -53,9 +53,9 @@ def reset(chapter: str) -> int:
 
 def run(chapters: list[str], again: bool) -> int:
     """Run chapters headless and write the page of claims and pictures. Returns 1 if a cell or a claim failed."""
-    from course_utils.classroom.claims import recorded
-    from course_utils.classroom.headless import run_course
-    from course_utils.classroom.report import write_report
+    from course_utils.classroom.records.claims import recorded
+    from course_utils.workshop.report import write_report
+    from course_utils.workshop.run_all import run_course
 
     try:
         results = run_course(chapters or None, again=again)
@@ -89,8 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     whole.add_argument("chapters", nargs="*", help="only these, such as 03 06")
     whole.add_argument("--again", action="store_true", help="run those too that have gone through before")
     asked = parser.parse_args(arguments)
-    from course_utils.classroom.chapters import ChapterError
-    from course_utils.classroom.generate import GenerateError
+    from course_utils.chapters import ChapterError
+    from course_utils.workshop.notebooks import GenerateError
 
     try:
         if asked.command == "doctor":

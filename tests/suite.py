@@ -40,7 +40,7 @@ def unit() -> Iterator[Command]:
 
 
 def generated() -> Iterator[Command]:
-    yield [PYTHON, "-m", "course_utils.classroom.generate", "--check"], None
+    yield [PYTHON, "-m", "course_utils.workshop.notebooks", "--check"], None
 
 
 def smoke() -> Iterator[Command]:

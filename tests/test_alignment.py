@@ -24,13 +24,13 @@ from course_utils.models.convert import to_llama
 from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.models.generate import generate
 from course_utils.models.heads import RewardModel, ValueModel
-from course_utils.training.inputs import LossNotFinite
+from course_utils.pretrained.store import load
 from course_utils.training.loop import TrainConfig, train
-from course_utils.training.shelf import load
+from course_utils.training.micro_batches import LossNotFinite
 from course_utils.world import World
 from course_utils.world.annotators import Annotator
-from course_utils.world.manners import COMPARED, MANNERS, candidates, comparisons, in_manner, in_manners
 from course_utils.world.oracle import judge
+from course_utils.world.preferences import COMPARED, MANNERS, candidates, comparisons, in_manner, in_manners
 from course_utils.world.tasks import every_fact, make_tasks
 
 SIZES = {

@@ -13,11 +13,17 @@ from course_utils.models.attention import (
     grouped_query_attention,
     sliding_window_attention,
 )
-from course_utils.models.attention_maps import attention_maps, previous_token_score, repeats, weight_on, without_head
+from course_utils.models.attention_maps import (
+    attention_maps,
+    influence,
+    previous_token_score,
+    repeats,
+    weight_on,
+    without_head,
+)
 from course_utils.models.convert import to_llama
 from course_utils.models.counting import cache_bytes, flops_table, parameter_table
 from course_utils.models.decoder import Decoder, DecoderConfig, num_parameters
-from course_utils.models.influence import influence
 
 SMALL = DecoderConfig(vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=3, num_attention_heads=4)
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from course_utils.classroom import checks, engine
+from course_utils.classroom.exercises import exercise, registry
 
 PLANTED = Path(__file__).parent / "planted"
-EXERCISES = list(engine.known())
+EXERCISES = list(exercise.known())
 # what a comparison says when the check named nothing
 NAMELESS = (
     "The values are not the expected ones.",
@@ -51,31 +51,31 @@ def stub(reference: Any) -> Any:
 
 
 def test_every_chapter_with_checks_has_planted_bugs():
-    assert checks.chapters(), "no chapter has checks; a run that tests nothing is no success"
-    assert checks.chapters() == sorted(path.stem[2:] for path in PLANTED.glob("ch*.py"))
+    assert registry.chapters(), "no chapter has checks; a run that tests nothing is no success"
+    assert registry.chapters() == sorted(path.stem[2:] for path in PLANTED.glob("ch*.py"))
 
 
 @pytest.mark.parametrize("id", EXERCISES)
 def test_the_reference_is_right(id):
-    spec = engine.find(id)
-    result = engine.attempt(spec, spec.reference)
+    spec = exercise.find(id)
+    result = exercise.attempt(spec, spec.reference)
     assert result.right, result.mistake and (result.mistake.message, result.mistake.rows)
     assert result.outcome.seconds < spec.seconds / 2, "a right answer needs too much of the time limit"
 
 
 @pytest.mark.parametrize("id", EXERCISES)
 def test_an_untouched_answer_is_no_mistake(id):
-    spec = engine.find(id)
-    assert engine.attempt(spec, stub(spec.reference)).status == "untouched"
+    spec = exercise.find(id)
+    assert exercise.attempt(spec, stub(spec.reference)).status == "untouched"
 
 
 @pytest.mark.parametrize("id", EXERCISES)
 def test_planted_bugs_are_rejected_by_name(id):
-    spec, bugs = engine.find(id), planted(id[:2]).BUGS[id]
+    spec, bugs = exercise.find(id), planted(id[:2]).BUGS[id]
     assert len(bugs) >= 3
     messages = set()
     for bug in bugs:
-        result = engine.attempt(spec, bug)
+        result = exercise.attempt(spec, bug)
         assert result.status == "wrong", f"{bug.__name__} is accepted"
         message = result.mistake.message
         assert not message.startswith(NAMELESS), f"{bug.__name__}: the card names no mistake: {message}"
@@ -86,23 +86,23 @@ def test_planted_bugs_are_rejected_by_name(id):
 
 @pytest.mark.parametrize("id", EXERCISES)
 def test_other_right_answers_are_accepted(id):
-    spec = engine.find(id)
+    spec = exercise.find(id)
     right = planted(id[:2]).RIGHT.get(id, [])
     assert right, f"{id}: no other right answer is tried"
     for answer in right:
-        result = engine.attempt(spec, answer)
+        result = exercise.attempt(spec, answer)
         assert result.right, (answer.__name__, result.mistake and (result.mistake.message, result.mistake.rows))
 
 
-@pytest.mark.parametrize("chapter", checks.chapters())
+@pytest.mark.parametrize("chapter", registry.chapters())
 def test_planted_bugs_belong_to_exercises(chapter):
-    assert set(planted(chapter).BUGS) == set(engine.known(chapter))
-    assert set(planted(chapter).RIGHT) <= set(engine.known(chapter))
+    assert set(planted(chapter).BUGS) == set(exercise.known(chapter))
+    assert set(planted(chapter).RIGHT) <= set(exercise.known(chapter))
 
 
 @pytest.mark.parametrize("id", EXERCISES)
 def test_an_exercise_is_described(id):
-    spec = engine.find(id)
+    spec = exercise.find(id)
     assert spec.title[0].isupper() and not spec.title.endswith(".")
     assert 2 <= spec.minutes <= 30 and 1 <= spec.points <= 5
     assert len(spec.hints) >= 2 and all(len(hint) > 15 for hint in spec.hints)

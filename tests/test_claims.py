@@ -15,12 +15,14 @@ import pytest
 import torch
 
 import course_utils
-from course_utils import settings
-from course_utils.classroom import atlas, bank, chapters, claims, journal, progress
-from course_utils.classroom.bank import Question, QuizItem
-from course_utils.classroom.claims import ClaimError, claim, claims_table, recorded
-from course_utils.classroom.interviews import Interview, cited, with_figures
-from course_utils.classroom.quizzes import Quiz
+from course_utils import chapters, settings
+from course_utils.classroom import course_map
+from course_utils.classroom.records import claims, jsonl, progress
+from course_utils.classroom.records.claims import ClaimError, claim, claims_table, recorded
+from course_utils.interview import bank
+from course_utils.interview.bank import Question, QuizItem
+from course_utils.interview.quiz import Quiz
+from course_utils.interview.show import Interview, cited, with_figures
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -140,7 +142,7 @@ def test_a_full_disk_does_not_hide_the_claim(monkeypatch, capsys):
     def full(path, record):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(journal, "append", full)
+    monkeypatch.setattr(jsonl, "append", full)
     claim("06.x", "text", 1, at_least=0)
     assert "✓ 06.x" in (shown := capsys.readouterr().out) and "No space left" in shown
 
@@ -195,13 +197,13 @@ def test_a_file_cut_anywhere_keeps_its_whole_lines(cut):
 
 def test_processes_that_write_at_once_lose_nothing():
     code = (
-        "import sys; from course_utils.classroom.journal import append; from pathlib import Path\n"
+        "import sys; from course_utils.classroom.records.jsonl import append; from pathlib import Path\n"
         "for n in range(40): append(Path(sys.argv[1]), {'who': sys.argv[2], 'n': n, 'text': 'x' * 300})"
     )
     path = settings.home() / "journal.jsonl"
     workers = [subprocess.Popen([sys.executable, "-c", code, str(path), str(i)], cwd=ROOT) for i in range(3)]
     assert all(worker.wait(60) == 0 for worker in workers)
-    records = journal.read(path)
+    records = jsonl.read(path)
     assert len(records) == 120 and {(r["who"], r["n"]) for r in records} == {
         (str(w), n) for w in range(3) for n in range(40)
     }
@@ -227,10 +229,10 @@ def test_progress_is_what_was_done():
 
 
 def test_the_map_shows_every_chapter_and_what_is_solved(capsys):
-    from course_utils.classroom import course_map, engine
+    from course_utils.classroom.exercises import exercise
 
-    chapter = next(iter(engine.known()))[:2]
-    exercises = list(engine.known(chapter))
+    chapter = next(iter(exercise.known()))[:2]
+    exercises = list(exercise.known(chapter))
     for id in exercises:
         progress.record("exercise", id=id, status="right")
     course_map()
@@ -240,7 +242,7 @@ def test_the_map_shows_every_chapter_and_what_is_solved(capsys):
     assert len(chapters.CHAPTERS) == 22 and chapters.CHAPTERS[-1].stem == "21_capstone"
     assert f"{len(exercises)} of {len(exercises)} exercises" in shown or chapter not in chapters.in_this_edition()
     assert "to come" in shown
-    page = atlas.survey().html()
+    page = course_map.survey().html()
     assert page.count("border-radius: 6px") == 22 and "opacity: 0.55" in page
     for number in chapters.in_this_edition():
         assert f'href="{chapters.chapter(number).stem}.ipynb"' in page

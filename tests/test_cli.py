@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from course_utils import cli, settings
-from course_utils.classroom import chapters, doctor, generate, progress
-from course_utils.classroom.claims import claim
-from course_utils.classroom.reset import reset
+from course_utils import chapters, cli, settings
+from course_utils.classroom.records import progress
+from course_utils.classroom.records.claims import claim
+from course_utils.workshop import doctor, notebooks
+from course_utils.workshop.reset import reset
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -95,7 +96,7 @@ def course(tmp_path: Path) -> Path:
     source = sorted((ROOT / "solutions").glob("[0-9][0-9]_*.ipynb"))[0]
     (tmp_path / "solutions").mkdir()
     shutil.copy(source, tmp_path / "solutions")
-    assert generate.main(["--root", str(tmp_path)]) == 0
+    assert notebooks.main(["--root", str(tmp_path)]) == 0
     return tmp_path
 
 
@@ -115,7 +116,7 @@ def test_reset_keeps_every_copy_of_the_learners(course):
     assert reset(target.name[:2], course).kept is None and target.read_bytes() == shipped
     target.write_text("not a notebook", encoding="utf-8")
     assert reset(target.name[:2], course).kept.read_text(encoding="utf-8") == "not a notebook"
-    assert generate.main(["--root", str(course), "--check"]) == 0, "kept copies are no strays"
+    assert notebooks.main(["--root", str(course), "--check"]) == 0, "kept copies are no strays"
 
 
 def test_reset_touches_nothing_when_it_cannot(course):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from course_utils.text import curation, deduplication, quality
-from course_utils.world import World, dirt, old_tongue
+from course_utils.world import World, corruption, old_tongue
 from course_utils.world.draw import Draw
 
 WORLD = World(seed=0)
 GOOD = list(dict.fromkeys(WORLD.documents(600, seed=4)["text"]))
-RAW = dirt.soil(GOOD, seed=0)
+RAW = corruption.soil(GOOD, seed=0)
 
 
 # --- dirt
@@ -22,16 +22,20 @@ RAW = dirt.soil(GOOD, seed=0)
 def test_dirt_has_its_shares_and_is_the_same_for_the_same_seed():
     count = Counter(RAW["fault"])
     total = len(RAW["text"])
-    for fault, share in dirt.FAULTS.items():
+    for fault, share in corruption.FAULTS.items():
         assert count[fault] / total == pytest.approx(share, abs=0.01), fault
-    assert dirt.soil(GOOD, seed=0) == RAW and dirt.soil(GOOD, seed=1) != RAW
-    assert dirt.soil(GOOD, shares={}) == {"text": GOOD, "fault": ["clean"] * len(GOOD), "source": [-1] * len(GOOD)}
+    assert corruption.soil(GOOD, seed=0) == RAW and corruption.soil(GOOD, seed=1) != RAW
+    assert corruption.soil(GOOD, shares={}) == {
+        "text": GOOD,
+        "fault": ["clean"] * len(GOOD),
+        "source": [-1] * len(GOOD),
+    }
 
 
 def test_labels_say_what_was_planted():
     good = set(GOOD)
     for place, (text, fault, source) in enumerate(zip(*RAW.values(), strict=True)):
-        if fault in dirt.COPIES:
+        if fault in corruption.COPIES:
             assert source < place and RAW["fault"][source] == "clean"
             assert (text == RAW["text"][source]) == (fault == "exact copy")
         else:
@@ -41,12 +45,12 @@ def test_labels_say_what_was_planted():
 
 def test_each_damage_is_what_it_is_called():
     text = GOOD[0]
-    for fault in dirt.DAMAGES:
-        assert dirt.DAMAGE[fault](text, Draw("x", fault)) != text
-    assert sorted(dirt.shuffled(text, Draw("x")).split()) == sorted(text.split())
-    assert text in dirt.wrapped(text, Draw("x")).split("\n")
-    assert len(dirt.garbled(text, Draw("x"))) == len(text)
-    assert set(dirt.old_tongue_page(Draw("x")).lower().replace(".", "").split()) <= set(old_tongue.BACK)
+    for fault in corruption.DAMAGES:
+        assert corruption.DAMAGE[fault](text, Draw("x", fault)) != text
+    assert sorted(corruption.shuffled(text, Draw("x")).split()) == sorted(text.split())
+    assert text in corruption.wrapped(text, Draw("x")).split("\n")
+    assert len(corruption.garbled(text, Draw("x"))) == len(text)
+    assert set(corruption.old_tongue_page(Draw("x")).lower().replace(".", "").split()) <= set(old_tongue.BACK)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +64,7 @@ def test_each_damage_is_what_it_is_called():
 )
 def test_dirt_that_cannot_be(texts, shares, words):
     with pytest.raises(ValueError, match=words):
-        dirt.soil(texts, shares)
+        corruption.soil(texts, shares)
 
 
 # --- copies
@@ -114,7 +118,7 @@ def test_a_signature_is_the_minimum_of_each_function():
 
 def test_near_copies_are_found_without_comparing_all():
     usable = [i for i, fault in enumerate(RAW["fault"]) if fault in ("clean", "near copy")]
-    texts = curation.strip_lines([RAW["text"][i] for i in usable], dirt.HEADERS)
+    texts = curation.strip_lines([RAW["text"][i] for i in usable], corruption.HEADERS)
     pairs = deduplication.near_copy_pairs(texts, threshold=0.6)
     sets = [deduplication.shingles(text) for text in texts]
     every = {(i, j) for j in range(len(texts)) for i in range(j) if deduplication.jaccard(sets[i], sets[j]) >= 0.6}
@@ -184,7 +188,7 @@ def test_the_order_of_words_saves_bits():
     model = quality.WordPairModel(GOOD[:300])
     stories = [text for text in GOOD[300:] if "So the" in text][:40]
     gains = [model.order_gain(text) for text in stories]
-    of_shuffled = [model.order_gain(dirt.shuffled(text, Draw("o", i))) for i, text in enumerate(stories)]
+    of_shuffled = [model.order_gain(corruption.shuffled(text, Draw("o", i))) for i, text in enumerate(stories)]
     assert len(stories) == 40 and min(gains) > max(of_shuffled)
     assert abs(np.mean(of_shuffled)) < 0.5 < 2 < np.mean(gains)
     assert model.order_gain(stories[0]) == gains[0]  # the same text, the same copies

@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from course_utils.evaluation import classification
-from course_utils.evaluation.lore import lore_probes
+from course_utils.evaluation.healers_probes import lore_probes
 from course_utils.models.convert import to_llama
 from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.models.embeddings import mean_of_pieces, resize_embeddings
 from course_utils.text.batching import PackedBatches
 from course_utils.text.tokenizer import encode_plain, train_tokenizer
 from course_utils.text.vocabulary import add_words, fertility, split_words
+from course_utils.training.l2_sp import distance_penalty, start_weights, stay_close
 from course_utils.training.loop import TrainConfig, train
 from course_utils.training.objectives import next_token_loss
 from course_utils.training.replay import ReplayBatches, replay_plan
-from course_utils.training.stay_close import distance_penalty, start_weights, stay_close
 from course_utils.world import World, healers
 from course_utils.world.draw import Draw
 

@@ -16,8 +16,10 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
-from course_utils.classroom import attempts, cards, engine, expect, guard, hints, progress, registry
-from course_utils.classroom.engine import Mistake, check
+from course_utils.classroom.display import cards
+from course_utils.classroom.exercises import attempt, exercise, expect, hints, registry, sandbox
+from course_utils.classroom.exercises.exercise import Mistake, check
+from course_utils.classroom.records import progress
 
 X = [4.0, 1.0, 3.0]
 
@@ -43,13 +45,13 @@ def exercise_99():
     yield registry.find("99.1")
     for name in [name for name in registry._CHECKS if name.startswith("99.")]:
         del registry._CHECKS[name]
-        attempts._REFERENCE_SECONDS.pop(name, None)
+        attempt._REFERENCE_SECONDS.pop(name, None)
         hints._SHOWN.pop(name, None)
-        engine._ATTEMPTS.pop(name, None)
+        exercise._ATTEMPTS.pop(name, None)
 
 
 def try_it(candidate):
-    return engine.attempt(engine.find("99.1"), candidate)
+    return exercise.attempt(exercise.find("99.1"), candidate)
 
 
 def says(candidate) -> str:
@@ -65,7 +67,7 @@ def test_a_right_answer_is_used_from_then_on(capsys):
     def mine(x, keep):
         return x[:keep] + x[:keep]
 
-    assert engine.exercise("99.1")(mine) is mine
+    assert exercise.exercise("99.1")(mine) is mine
     assert "✓ 99.1  Double: right" in capsys.readouterr().out
     assert progress.standings()["99.1"].solved
 
@@ -74,7 +76,7 @@ def test_an_untouched_answer_gets_a_neutral_card_and_the_reference(capsys):
     def mine(x, keep):
         raise NotImplementedError  # your code
 
-    assert engine.exercise("99.1")(mine) is reference
+    assert exercise.exercise("99.1")(mine) is reference
     shown = capsys.readouterr().out
     assert shown.startswith("○ 99.1  Double") and '"double it"' in shown and "hint 1 of 3" in shown
     assert progress.standings() == {}
@@ -84,7 +86,7 @@ def test_a_wrong_answer_gets_its_mistake_named_the_case_and_the_reference(capsys
     def mine(x, keep):
         return x[:keep]
 
-    assert engine.exercise("99.1")(mine) is reference
+    assert exercise.exercise("99.1")(mine) is reference
     shown = capsys.readouterr().out
     assert shown.startswith("✗ 99.1  Double: not right yet\n  The values are not doubled.")
     assert "x = tensor float32 (3,) [4, 1, 3]" in shown and "keep = 2" in shown
@@ -165,7 +167,7 @@ def test_an_interrupt_raised_inside():
         raise KeyboardInterrupt
 
     assert "interrupted" in says(mine)
-    assert engine.exercise("99.1")(mine) is reference
+    assert exercise.exercise("99.1")(mine) is reference
 
 
 def test_changed_inputs_are_the_mistake():
@@ -205,7 +207,7 @@ def test_changes_inside_other_inputs_are_seen(value):
     def changes(candidate):
         candidate(given, 1)
 
-    assert "changes its input `x`" in engine.attempt(engine.find("99.2"), mine).mistake.message
+    assert "changes its input `x`" in exercise.attempt(exercise.find("99.2"), mine).mistake.message
 
 
 def test_an_exercise_may_allow_changes():
@@ -218,7 +220,7 @@ def test_an_exercise_may_allow_changes():
     def mine(x, keep):
         x.fill_(1)
 
-    assert engine.attempt(engine.find("99.3"), mine).right
+    assert exercise.attempt(exercise.find("99.3"), mine).right
 
 
 @pytest.mark.parametrize(
@@ -347,11 +349,11 @@ def test_a_slow_machine_gets_more_time():
         time.sleep(0.1)  # an import, say
         expect.close(candidate(torch.tensor(X), 1), torch.tensor([8.0]))
 
-    assert engine.attempt(engine.find("99.4"), lambda x, keep: 2 * x[:keep]).right
+    assert exercise.attempt(exercise.find("99.4"), lambda x, keep: 2 * x[:keep]).right
 
 
 def test_the_stop_button_leaves_the_reference_behind():
-    space = {"exercise": engine.exercise}
+    space = {"exercise": exercise.exercise}
     stop = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
     stop.start()
     with pytest.raises(KeyboardInterrupt):
@@ -368,11 +370,11 @@ def test_a_flood_of_print_is_capped_and_said(capsys):
             print("hello hello")
         return 2 * x[:keep]
 
-    engine.exercise("99.1")(mine)
+    exercise.exercise("99.1")(mine)
     shown = capsys.readouterr().out
     assert "✓" in shown and "Your code printed 600,000 characters during the check; the first 2,000" in shown
     assert len(shown) < 3500
-    assert engine.result_card(engine.find("99.1"), engine._ATTEMPTS["99.1"]).html().count("hello") < 400
+    assert exercise.result_card(exercise.find("99.1"), exercise._ATTEMPTS["99.1"]).html().count("hello") < 400
 
 
 def test_state_is_put_back(tmp_path):
@@ -442,14 +444,14 @@ def test_an_exercise_can_be_a_class():
         def forward(self, x):
             return x @ x.missing
 
-    spec = engine.find("99.5")
-    assert engine.attempt(spec, Scale).right
-    assert engine.attempt(spec, Untouched).status == "untouched"
-    assert "The factor is not used." in engine.attempt(spec, Wrong).mistake.message
-    broken = engine.attempt(spec, Broken)
+    spec = exercise.find("99.5")
+    assert exercise.attempt(spec, Scale).right
+    assert exercise.attempt(spec, Untouched).status == "untouched"
+    assert "The factor is not used." in exercise.attempt(spec, Wrong).mistake.message
+    broken = exercise.attempt(spec, Broken)
     assert "AttributeError" in broken.mistake.message and broken.place.endswith("return x @ x.missing")
-    assert "A class is wanted here" in engine.attempt(spec, lambda factor: None).mistake.message
-    assert engine.exercise("99.5")(Wrong) is Scale
+    assert "A class is wanted here" in exercise.attempt(spec, lambda factor: None).mistake.message
+    assert exercise.exercise("99.5")(Wrong) is Scale
 
 
 # ---- ids, hints, grades
@@ -457,14 +459,14 @@ def test_an_exercise_can_be_a_class():
 
 @pytest.mark.parametrize("id", ["99.9", "nonsense", ""])
 def test_an_unknown_exercise_names_those_that_exist(id):
-    with pytest.raises(engine.ExerciseError, match="there is no exercise"):
-        engine.exercise(id)
+    with pytest.raises(exercise.ExerciseError, match="there is no exercise"):
+        exercise.exercise(id)
 
 
 def test_the_decorator_without_its_number():
-    with pytest.raises(engine.ExerciseError, match='@exercise\\("06.2"\\)'):
+    with pytest.raises(exercise.ExerciseError, match='@exercise\\("06.2"\\)'):
 
-        @engine.exercise
+        @exercise.exercise
         def mine(x, keep):
             return x
 
@@ -472,28 +474,28 @@ def test_the_decorator_without_its_number():
 def test_hints_come_in_steps_and_end_with_the_reference(capsys):
     shown = []
     for _ in range(5):
-        engine.hint("99.1")
+        exercise.hint("99.1")
         shown.append(capsys.readouterr().out)
     assert "hint 1 of 3" in shown[0] and "Look at the first value." in shown[0]
     assert "hint 2 of 3" in shown[1] and "hint 3 of 3" in shown[2]
     assert "the reference" in shown[3] and "return 2 * x[:keep]" in shown[3]
     assert shown[4] == shown[3]
     assert progress.standings()["99.1"].hints == 4
-    engine.hint("99.1", 2)
+    exercise.hint("99.1", 2)
     assert "hint 2 of 3" in capsys.readouterr().out
     for bad in (0, 5, True, "2"):
-        with pytest.raises(engine.ExerciseError, match="hints 1 to 3"):
-            engine.hint("99.1", bad)
+        with pytest.raises(exercise.ExerciseError, match="hints 1 to 3"):
+            exercise.hint("99.1", bad)
 
 
 def test_a_grade_reports_in_self_study(capsys):
-    engine.grade("99.1")
+    exercise.grade("99.1")
     assert "its cell has not been run" in capsys.readouterr().out.lower()
-    engine.exercise("99.1")(lambda x, keep: x[:keep])
-    engine.grade("99.1")
+    exercise.exercise("99.1")(lambda x, keep: x[:keep])
+    exercise.grade("99.1")
     assert "0 of 2 points" in capsys.readouterr().out
-    engine.exercise("99.1")(reference)
-    engine.grade("99.1")
+    exercise.exercise("99.1")(reference)
+    exercise.grade("99.1")
     assert "✓ 99.1: 2 points" in capsys.readouterr().out
 
 
@@ -501,30 +503,30 @@ def test_a_grade_reports_in_self_study(capsys):
 def test_a_grade_fails_under_nbgrader(monkeypatch, execution):
     monkeypatch.setenv("NBGRADER_EXECUTION", execution)
     with pytest.raises(AssertionError, match="has not been run"):
-        engine.grade("99.1")
-    engine.exercise("99.1")(lambda x, keep: x[:keep])
+        exercise.grade("99.1")
+    exercise.exercise("99.1")(lambda x, keep: x[:keep])
     with pytest.raises(AssertionError, match="The values are not doubled"):
-        engine.grade("99.1")
+        exercise.grade("99.1")
 
     def untouched(x, keep):
         raise NotImplementedError
 
-    engine.exercise("99.1")(untouched)
+    exercise.exercise("99.1")(untouched)
     with pytest.raises(AssertionError, match="not solved yet"):
-        engine.grade("99.1")
-    engine.exercise("99.1")(reference)
-    assert engine.grade("99.1") is None
+        exercise.grade("99.1")
+    exercise.exercise("99.1")(reference)
+    assert exercise.grade("99.1") is None
 
 
 def test_authors_errors():
     good = {"title": "T", "reference": reference, "difficulty": 1, "minutes": 1, "points": 1, "hints": ["-"]}
-    with pytest.raises(engine.ExerciseError, match="two digits"):
+    with pytest.raises(exercise.ExerciseError, match="two digits"):
         check("9.1", **good)
-    with pytest.raises(engine.ExerciseError, match="at least one hint"):
+    with pytest.raises(exercise.ExerciseError, match="at least one hint"):
         check("99.6", **{**good, "hints": []})
-    with pytest.raises(engine.ExerciseError, match="difficulty"):
+    with pytest.raises(exercise.ExerciseError, match="difficulty"):
         check("99.6", **{**good, "difficulty": 5})
-    with pytest.raises(engine.ExerciseError, match="two checks"):
+    with pytest.raises(exercise.ExerciseError, match="two checks"):
         check("99.1", **good)(lambda candidate: None)
 
 
@@ -629,7 +631,7 @@ def test_a_full_disk_does_not_stop_the_lesson(monkeypatch, capsys):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(progress.journal, "append", full)
-    assert engine.exercise("99.1")(lambda x, keep: x) is reference
+    assert exercise.exercise("99.1")(lambda x, keep: x) is reference
     assert "No space left on device" in capsys.readouterr().out
 
 
@@ -637,7 +639,7 @@ def test_a_full_disk_does_not_stop_the_lesson(monkeypatch, capsys):
 
 SETUP = """
 from course_utils.classroom import exercise, hint
-from course_utils.classroom.engine import check, expect
+from course_utils.classroom.exercises.exercise import check, expect
 @check("99.1", title="Add one", reference=lambda n: n + 1, difficulty=1, minutes=1, points=1, hints=["-"], seconds=1)
 def add_one(candidate):
     expect.equal(candidate(1), 2, "One is not added.")
@@ -660,7 +662,7 @@ def test_a_kernel_survives_it_all():
     plain = [[data.get("text/plain", "") for data in page] for page in pages]
     assert "ends the Python process" in plain[0][0] and "ends the Python process" in plain[1][0]
     assert "ran longer" in plain[2][0]
-    assert "ran longer" in plain[3][-1] and len(plain[3]) <= guard.KEPT_DISPLAYS + 1
+    assert "ran longer" in plain[3][-1] and len(plain[3]) <= sandbox.KEPT_DISPLAYS + 1
     assert plain[4][0].startswith("○") and plain[5][0].startswith("✓")
     assert all(set(data) == {"text/plain", "text/html"} for page in pages[4:] for data in page), "no buttons headless"
     assert notebook.cells[-1].outputs[0]["text"] == "42\n"

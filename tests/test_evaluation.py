@@ -17,7 +17,7 @@ from course_utils.alignment.best_of_n import best_of, best_of_n_kl, draw_answers
 from course_utils.evaluation.overlap import bleu, longest_common_subsequence, rouge_l, rouge_n
 from course_utils.evaluation.statistics import bootstrap, paired_bootstrap, wilson
 from course_utils.models.heads import RewardModel
-from course_utils.training.shelf import load
+from course_utils.pretrained.store import load
 from course_utils.world import World
 from course_utils.world.tasks import every_fact
 

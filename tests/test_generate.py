@@ -16,8 +16,8 @@ from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, T
 from course_utils.models import generate as generate_module
 from course_utils.models.convert import from_llama, to_llama
 from course_utils.models.decoder import Decoder, DecoderConfig
+from course_utils.models.decoding import DecoderReader, FusedReader, TransformersReader, make_reader
 from course_utils.models.generate import draw, generate, warp_logits
-from course_utils.models.inference import DecoderReader, FusedReader, TransformersReader, make_reader
 
 SMALL = DecoderConfig(
     vocab_size=61,

@@ -8,11 +8,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from course_utils import cli
-from course_utils.classroom import chapters, headless
-from course_utils.classroom.chapters import ChapterError
-from course_utils.classroom.headless import run_course
-from course_utils.classroom.report import write_report
+from course_utils import chapters, cli
+from course_utils.chapters import ChapterError
+from course_utils.workshop import run_all
+from course_utils.workshop.report import write_report
+from course_utils.workshop.run_all import run_course
 
 CLAIM = 'from course_utils.classroom import claim\nclaim("{n}.half", "half of one", {v}, at_least=0.4)'
 PICTURE = (
@@ -45,14 +45,14 @@ def test_chapters_run_once_and_make_a_page(course, capsys):
     assert cli.main(["run"]) == 0
     said = capsys.readouterr().out
     assert said.count("went through") == 2
-    page = (headless.folder() / "report.html").read_text(encoding="utf-8")
+    page = (run_all.folder() / "report.html").read_text(encoding="utf-8")
     assert "2 of 2 claims hold" in page and "00.half" in page and "03.half" in page
     assert page.count("data:image/png;base64,") == 1 and "A heading &amp; more" in page
     assert "http" not in page, "the page loads something from elsewhere"
 
-    before = {path.name: path.stat().st_mtime_ns for path in headless.folder().glob("*.ipynb")}
+    before = {path.name: path.stat().st_mtime_ns for path in run_all.folder().glob("*.ipynb")}
     assert [ran.kept for ran in run_course(progress=False)] == [True, True]
-    assert {path.name: path.stat().st_mtime_ns for path in headless.folder().glob("*.ipynb")} == before
+    assert {path.name: path.stat().st_mtime_ns for path in run_all.folder().glob("*.ipynb")} == before
     notebook(course / "03_pretraining.ipynb", "print('changed')")
     assert [ran.kept for ran in run_course(progress=False)] == [True, False]
 
@@ -63,29 +63,29 @@ def test_a_chapter_that_fails_is_named_and_the_next_one_runs(course, capsys):
     assert cli.main(["run"]) == 1
     said = capsys.readouterr().out
     assert "ZeroDivisionError" in said and "Claims that do not hold: 03.half" in said
-    page = (headless.folder() / "report.html").read_text(encoding="utf-8")
+    page = (run_all.folder() / "report.html").read_text(encoding="utf-8")
     assert "Stopped: ZeroDivisionError" in page and "0 of 1 claims hold" in page
     assert [ran.kept for ran in run_course(["00"], progress=False)] == [False], "a failed chapter is run again"
 
 
 def test_ctrl_c_keeps_what_went_through(course, monkeypatch, capsys):
-    run = headless._run
+    run = run_all._run
 
     def stopped(entry, source, tick):
         if entry.number == "03":
             raise KeyboardInterrupt
         return run(entry, source, tick)
 
-    monkeypatch.setattr(headless, "_run", stopped)
+    monkeypatch.setattr(run_all, "_run", stopped)
     assert cli.main(["run"]) == 130
     assert "the same command goes on" in capsys.readouterr().out
-    monkeypatch.setattr(headless, "_run", run)
+    monkeypatch.setattr(run_all, "_run", run)
     assert [ran.kept for ran in run_course(progress=False)] == [True, False]
 
 
 def test_a_torn_copy_is_run_again(course):
     run_course(["03"], progress=False)
-    copy = headless.folder() / "03_pretraining.ipynb"
+    copy = run_all.folder() / "03_pretraining.ipynb"
     copy.write_text(copy.read_text(encoding="utf-8")[:200], encoding="utf-8")
     assert [ran.kept for ran in run_course(["03"], progress=False)] == [False]
     assert json.loads(copy.read_text(encoding="utf-8"))["metadata"]["course"]["whole"]

@@ -30,13 +30,13 @@ from course_utils.evaluation.judges import length_bias, model_wins, oracle_wins,
 from course_utils.evaluation.perplexity import Loss, token_loss
 from course_utils.models.convert import to_llama
 from course_utils.models.decoder import Decoder, DecoderConfig
-from course_utils.training.shelf import load
+from course_utils.pretrained.store import load
 from course_utils.world import World
 from course_utils.world.corpora import GENERATORS
 from course_utils.world.isles import Dials
 from course_utils.world.people import NEW_WORDS, RELATIONS, VALUES
-from course_utils.world.phrases import ABSTENTION, HELD_OUT, PARAPHRASES, QUESTIONS, REFUSAL, SENTENCE, render
 from course_utils.world.tasks import every_fact, make_tasks
+from course_utils.world.templates import ABSTENTION, HELD_OUT, PARAPHRASES, QUESTIONS, REFUSAL, SENTENCE, render
 
 WORLD = World(seed=0)
 

@@ -9,10 +9,9 @@ import psutil
 import pytest
 import torch
 
-from course_utils.classroom.calculator import memory_bar, memory_calculator
+from course_utils.classroom.display.memory_calculator import memory_bar, memory_calculator
 from course_utils.models.decoder import Decoder, DecoderConfig, num_parameters
-from course_utils.training import checkpoints, job, launch
-from course_utils.training.board import Board, read_board
+from course_utils.training import checkpoints, launch, worker
 from course_utils.training.loop import TrainConfig, make_optimizer, train
 from course_utils.training.memory import (
     SIZES,
@@ -26,6 +25,7 @@ from course_utils.training.memory import (
 )
 from course_utils.training.objectives import next_token_loss
 from course_utils.training.scaling_law import CHINCHILLA, Law, compute_optimal, fit_law, resampled_laws
+from course_utils.training.tensorboard import Board, read_board
 
 SMALL = DecoderConfig(64, 32, 48, 2, 4, 2, 32)
 SETTINGS = {"steps": 4, "learning_rate": 1e-2, "warmup_steps": 1, "save_every": 1, "device": "cpu"}
@@ -154,17 +154,17 @@ def test_an_interrupted_wait_leaves_no_job(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("config", "backend"), [({"device": "cpu"}, "gloo"), ({"device": "cuda"}, "nccl")])
 def test_a_job_speaks_the_language_of_its_device(tmp_path, monkeypatch, config, backend):
     asked = []
-    monkeypatch.setattr(job.torch.distributed, "init_process_group", asked.append)
-    monkeypatch.setattr(job.torch.distributed, "destroy_process_group", lambda: None)
-    monkeypatch.setattr(job.torch.distributed, "get_rank", lambda: 0)
-    monkeypatch.setattr(job.torch.distributed, "get_world_size", lambda: 1)
-    monkeypatch.setattr(job.torch.cuda, "set_device", lambda _: None)
-    monkeypatch.setattr(job.torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(job, "run_job", lambda folder: {})
+    monkeypatch.setattr(worker.torch.distributed, "init_process_group", asked.append)
+    monkeypatch.setattr(worker.torch.distributed, "destroy_process_group", lambda: None)
+    monkeypatch.setattr(worker.torch.distributed, "get_rank", lambda: 0)
+    monkeypatch.setattr(worker.torch.distributed, "get_world_size", lambda: 1)
+    monkeypatch.setattr(worker.torch.cuda, "set_device", lambda _: None)
+    monkeypatch.setattr(worker.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(worker, "run_job", lambda folder: {})
     launch.write_job(tmp_path, SMALL, torch.zeros(4, 2, 8).long(), {**SETTINGS, **config})
     monkeypatch.setenv("RANK", "0")
-    monkeypatch.setattr(job.sys, "argv", ["job", str(tmp_path)])
-    job.main()
+    monkeypatch.setattr(worker.sys, "argv", ["job", str(tmp_path)])
+    worker.main()
     assert asked == [backend] and (tmp_path / "rank0.json").exists()
 
 

@@ -12,14 +12,15 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from course_utils.classroom import engine, generate
+from course_utils.classroom.exercises import exercise
+from course_utils.workshop import notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 SOLUTIONS = sorted((ROOT / "solutions").glob("[0-9][0-9]_*.ipynb"))
 
 SETUP = """\
 from course_utils.classroom import exercise, grade
-from course_utils.classroom.engine import check, expect
+from course_utils.classroom.exercises.exercise import check, expect
 
 @check("99.1", title="Add one", reference=lambda n: n + 1, difficulty=1, minutes=2, points=2, hints=["-"])
 def add_one(candidate):
@@ -73,7 +74,7 @@ def course(tmp_path: Path) -> Path:
 
 
 def run(course: Path, *arguments: str) -> int:
-    return generate.main(["--root", str(course), *arguments])
+    return notebooks.main(["--root", str(course), *arguments])
 
 
 def test_learners_get_open_exercises_and_no_outputs(course):
@@ -113,7 +114,7 @@ def test_the_same_bytes_every_time_and_from_a_run_notebook(course):
 
 def test_without_nbgrader_the_bytes_are_the_same(course, monkeypatch):
     sources = [course / "solutions" / "06_x.ipynb", *SOLUTIONS]
-    with_nbgrader = [generate.shipped(source) for source in sources]
+    with_nbgrader = [notebooks.shipped(source) for source in sources]
     real = builtins.__import__
 
     def without(name, *rest, **keywords):
@@ -122,7 +123,7 @@ def test_without_nbgrader_the_bytes_are_the_same(course, monkeypatch):
         return real(name, *rest, **keywords)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    assert [generate.shipped(source) for source in sources] == with_nbgrader
+    assert [notebooks.shipped(source) for source in sources] == with_nbgrader
 
 
 def test_check_says_what_is_out_of_date_and_writes_nothing(course, capsys):
@@ -179,7 +180,7 @@ def test_opening_and_saving_in_jupyterlab_is_no_change(course):
     notebook["metadata"]["language_info"]["version"] = "3.11.7"
     notebook["cells"][1]["source"] = "".join(notebook["cells"][1]["source"])
     target.write_text(json.dumps(notebook, indent=2))
-    assert not generate.is_changed(target)
+    assert not notebooks.is_changed(target)
     assert run(course) == 0 and target.read_bytes() == shipped
 
 
@@ -205,7 +206,7 @@ def test_a_solution_that_would_be_given_away_is_refused(course, capsys, spoil, w
 
 def test_the_notebooks_are_up_to_date():
     assert SOLUTIONS
-    out_of_date = [step for step in generate.plan(ROOT) if step.action != "same"]
+    out_of_date = [step for step in notebooks.plan(ROOT) if step.action != "same"]
     assert not out_of_date, [f"{step.target.name}: {step.action}" for step in out_of_date]
 
 
@@ -214,7 +215,7 @@ def test_an_authors_notebook_holds_its_exercises(path):
     chapter, notebook = path.name[:2], nbformat.read(path, as_version=4)
     assert notebook.nbformat_minor >= 5 and len({cell.id for cell in notebook.cells}) == len(notebook.cells)
     marks = {cell.metadata["nbgrader"]["grade_id"]: cell for cell in notebook.cells if "nbgrader" in cell.metadata}
-    exercises = engine.known(chapter)
+    exercises = exercise.known(chapter)
     assert exercises and set(marks) == {
         f"{kind}-{id.replace('.', '-')}" for id in exercises for kind in ("exercise", "grade")
     }

@@ -8,7 +8,7 @@ import pytest
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from course_utils.classroom.plots import plot_bars, plot_groups
+from course_utils.classroom.display.plots import plot_bars, plot_groups
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,8 @@ import ipywidgets
 import pytest
 
 from course_utils import settings
-from course_utils.classroom import cards, rank_answers, rate_answers
+from course_utils.classroom import rank_answers, rate_answers
+from course_utils.classroom.display import cards
 from course_utils.classroom.ratings import Ranking
 
 QUESTIONS = [{"prompt": "Who is Ada?", "kind": "fact"}, "What is <i>2 & 2</i>?"]

@@ -24,8 +24,8 @@ from course_utils.alignment.rollouts import Rollouts, read_answers, token_logpro
 from course_utils.models.convert import to_llama
 from course_utils.models.decoder import Decoder
 from course_utils.models.generate import Generated
+from course_utils.pretrained.store import PACKAGE, Loaded, load
 from course_utils.text.chat import encode_prompts
-from course_utils.training.shelf import PACKAGE, Loaded, load
 from course_utils.world import World
 from course_utils.world.tasks import make_tasks
 

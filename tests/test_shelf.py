@@ -17,9 +17,9 @@ import torch
 from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.models.heads import RewardModel
 from course_utils.models.lora import LoRAConfig, add_lora, lora_layers
+from course_utils.pretrained import store
+from course_utils.pretrained.store import ShelfError
 from course_utils.text.tokenizer import train_tokenizer
-from course_utils.training import shelf
-from course_utils.training.shelf import ShelfError
 
 CARD = {"recipe": "pretraining", "seed": 0, "tokens": 1000, "loss": [[1, 6.9], [2, 6.5]], "figures": {"recall": 0.5}}
 
@@ -40,7 +40,7 @@ def home(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
     for name in ("COURSE_PROFILE", "COURSE_BASE_MODEL", "COURSE_ONLINE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(shelf, "PACKAGE", tmp_path / "package")
+    monkeypatch.setattr(store, "PACKAGE", tmp_path / "package")
     return tmp_path / "home"
 
 
@@ -62,9 +62,9 @@ def no_network(monkeypatch) -> Iterator[list[object]]:
 
 def test_what_is_saved_is_loaded(tokenizer, home):
     model = model_for(tokenizer)
-    folder = shelf.save("base", model, tokenizer, CARD)
+    folder = store.save("base", model, tokenizer, CARD)
     assert folder == home / "checkpoints" / "laptop" / "base"
-    loaded = shelf.load("base")
+    loaded = store.load("base")
     assert loaded.source.startswith("your own 'base' (laptop profile, made 20")
     assert not loaded.model.training
     for (name, a), (_, b) in zip(model.named_parameters(), loaded.model.named_parameters(), strict=True):
@@ -81,46 +81,46 @@ def test_what_is_saved_is_loaded(tokenizer, home):
 def test_transformers_reads_the_folder_too(tokenizer):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = shelf.save("base", model_for(tokenizer), tokenizer, CARD)
+    folder = store.save("base", model_for(tokenizer), tokenizer, CARD)
     ids = torch.tensor([tokenizer("The lamp of Brine").input_ids])
     theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    torch.testing.assert_close(theirs(ids).logits, shelf.load("base").model(ids).logits, rtol=0, atol=1e-5)
+    torch.testing.assert_close(theirs(ids).logits, store.load("base").model(ids).logits, rtol=0, atol=1e-5)
     assert AutoTokenizer.from_pretrained(folder)("The lamp").input_ids == tokenizer("The lamp").input_ids
 
 
 def test_the_learners_model_goes_before_the_courses(tokenizer, tmp_path):
-    shelf.save("base", model_for(tokenizer, seed=1), tokenizer, CARD, root=tmp_path / "package")
-    assert shelf.load("base").source.startswith("the course's 'base'")
-    assert shelf.names() == {"base": "the course's"}
+    store.save("base", model_for(tokenizer, seed=1), tokenizer, CARD, root=tmp_path / "package")
+    assert store.load("base").source.startswith("the course's 'base'")
+    assert store.names() == {"base": "the course's"}
     mine = model_for(tokenizer, seed=2)
-    shelf.save("base", mine, tokenizer, CARD)
-    assert shelf.names() == {"base": "yours"}
-    loaded = shelf.load("base")
+    store.save("base", mine, tokenizer, CARD)
+    assert store.names() == {"base": "yours"}
+    loaded = store.load("base")
     assert loaded.source.startswith("your own")
     assert torch.equal(next(loaded.model.parameters()), next(mine.parameters()).half().float())
-    assert shelf.load("base", root=tmp_path / "package").source.startswith("the model in")
+    assert store.load("base", root=tmp_path / "package").source.startswith("the model in")
 
 
 def test_each_profile_has_its_own_shelf(tokenizer, monkeypatch):
-    shelf.save("base", model_for(tokenizer), tokenizer, CARD)
+    store.save("base", model_for(tokenizer), tokenizer, CARD)
     monkeypatch.setenv("COURSE_PROFILE", "smoke")
     with pytest.raises(ShelfError, match=r"(?s)no usable model called 'base'.*smoke"):
-        shelf.load("base")
+        store.load("base")
 
 
 def test_saving_again_replaces(tokenizer):
-    shelf.save("base", model_for(tokenizer, seed=1), tokenizer, CARD)
-    shelf.save("base", model_for(tokenizer, seed=2), tokenizer, {**CARD, "seed": 2})
-    assert shelf.load("base").card["seed"] == 2
+    store.save("base", model_for(tokenizer, seed=1), tokenizer, CARD)
+    store.save("base", model_for(tokenizer, seed=2), tokenizer, {**CARD, "seed": 2})
+    assert store.load("base").card["seed"] == 2
 
 
 def test_a_model_that_is_not_there(home):
     with pytest.raises(
         ShelfError, match=r"(?s)'instruct'.*laptop.instruct: not there.*package.*06 for 'instruct'.*make bake"
     ):
-        shelf.load("instruct")
+        store.load("instruct")
     with pytest.raises(ShelfError, match="expected letters"):
-        shelf.load("../base")
+        store.load("../base")
 
 
 def spoil_weights(folder: Path) -> None:
@@ -147,29 +147,29 @@ def other_tokenizer(folder: Path) -> None:
     ],
 )
 def test_a_damaged_model_is_named_and_the_courses_is_used(tokenizer, tmp_path, spoil: Callable, why):
-    folder = shelf.save("base", model_for(tokenizer, seed=1), tokenizer, CARD)
+    folder = store.save("base", model_for(tokenizer, seed=1), tokenizer, CARD)
     spoil(folder)
     with pytest.warns(UserWarning, match=why), pytest.raises(ShelfError, match=r"no usable model called 'base'"):
-        shelf.load("base")
-    shelf.save("base", model_for(tokenizer, seed=2), tokenizer, CARD, root=tmp_path / "package")
+        store.load("base")
+    store.save("base", model_for(tokenizer, seed=2), tokenizer, CARD, root=tmp_path / "package")
     with pytest.warns(UserWarning, match=why):
-        assert shelf.load("base").source.startswith("the course's")
+        assert store.load("base").source.startswith("the course's")
 
 
 def test_a_tokenizer_that_does_not_fit_is_refused(tokenizer):
     with pytest.raises(ShelfError, match=r"embedding of 280 rows, but its tokenizer has \d+ tokens"):
-        shelf.save("base", model_for(tokenizer, rows=280), tokenizer, CARD)
-    assert shelf.names() == {}
+        store.save("base", model_for(tokenizer, rows=280), tokenizer, CARD)
+    assert store.names() == {}
 
 
 def test_an_incomplete_card_is_refused(tokenizer):
     with pytest.raises(ShelfError, match="card of 'base' has no tokens, figures"):
-        shelf.save("base", model_for(tokenizer), tokenizer, {"recipe": "", "seed": 0, "loss": []})
+        store.save("base", model_for(tokenizer), tokenizer, {"recipe": "", "seed": 0, "loss": []})
 
 
 @pytest.mark.parametrize("at", ["fsync", "rename"])
 def test_a_full_disk_leaves_the_old_model(tokenizer, monkeypatch, at):
-    folder = shelf.save("base", model_for(tokenizer, seed=1), tokenizer, CARD)
+    folder = store.save("base", model_for(tokenizer, seed=1), tokenizer, CARD)
     before = (folder / "model.safetensors").read_bytes()
     real, calls = getattr(os, at), 0
 
@@ -181,18 +181,18 @@ def test_a_full_disk_leaves_the_old_model(tokenizer, monkeypatch, at):
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(shelf.os, at, full)
+        patch.setattr(store.os, at, full)
         with pytest.raises(ShelfError, match="could not be saved.*No space left.*earlier 'base' is untouched.*Free"):
-            shelf.save("base", model_for(tokenizer, seed=2), tokenizer, CARD)
+            store.save("base", model_for(tokenizer, seed=2), tokenizer, CARD)
     assert (folder / "model.safetensors").read_bytes() == before
     assert [p.name for p in folder.parent.iterdir()] == ["base"]
-    assert shelf.load("base").card["seed"] == 0
+    assert store.load("base").card["seed"] == 0
 
 
 def test_a_kill_between_the_two_renames_is_mended(tokenizer):
-    folder = shelf.save("base", model_for(tokenizer), tokenizer, CARD)
+    folder = store.save("base", model_for(tokenizer), tokenizer, CARD)
     os.rename(folder, folder.with_name(".old-base"))
-    assert shelf.load("base").source.startswith("your own")
+    assert store.load("base").source.startswith("your own")
 
 
 # --- a base model from elsewhere -------------------------------------------------------------------------------------
@@ -214,40 +214,40 @@ def elsewhere(tokenizer, tmp_path) -> Path:
 
 
 def test_a_local_folder_replaces_base_and_only_base(elsewhere, tokenizer, tmp_path, monkeypatch):
-    shelf.save("instruct", model_for(tokenizer), tokenizer, CARD, root=tmp_path / "package")
+    store.save("instruct", model_for(tokenizer), tokenizer, CARD, root=tmp_path / "package")
     monkeypatch.setenv("COURSE_BASE_MODEL", str(elsewhere))
-    loaded = shelf.load("base")
+    loaded = store.load("base")
     assert type(loaded.model).__name__ == "GPT2LMHeadModel"
     assert loaded.source == f"{elsewhere} (COURSE_BASE_MODEL) instead of 'base'"
     assert loaded.tokenizer.pad_token == "<|end|>"
     assert next(loaded.model.parameters()).dtype == torch.float32
-    assert shelf.load("instruct").source.startswith("the course's")
+    assert store.load("instruct").source.startswith("the course's")
 
 
 def test_what_is_tuned_from_it_has_a_shelf_of_its_own(elsewhere, monkeypatch):
     monkeypatch.setenv("COURSE_BASE_MODEL", str(elsewhere))
-    base = shelf.load("base")
+    base = store.load("base")
     with torch.no_grad():
         base.model.transformer.wte.weight[0] += 1
-    folder = shelf.save("instruct", base.model, base.tokenizer, CARD)
+    folder = store.save("instruct", base.model, base.tokenizer, CARD)
     assert folder.parent.name.startswith("laptop@")
-    again = shelf.load("instruct")
+    again = store.load("instruct")
     assert type(again.model).__name__ == "GPT2LMHeadModel"
     assert again.card["base_model"] == str(elsewhere)
     assert torch.equal(again.model.transformer.wte.weight, base.model.transformer.wte.weight)
     monkeypatch.delenv("COURSE_BASE_MODEL")
     with pytest.raises(ShelfError, match="no usable model called 'instruct'"):
-        shelf.load("instruct")
+        store.load("instruct")
 
 
 def test_a_folder_that_is_not_there_or_holds_no_model(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_BASE_MODEL", str(tmp_path / "missing"))
     with pytest.raises(ShelfError, match="there is no such folder.*owner/name"):
-        shelf.load("base")
+        store.load("base")
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("COURSE_BASE_MODEL", str(tmp_path / "empty"))
     with pytest.raises(ShelfError, match="(?s)cannot be loaded.*Expected a causal language model"):
-        shelf.load("base")
+        store.load("base")
 
 
 def test_weights_in_pickle_are_refused(elsewhere, monkeypatch):
@@ -257,7 +257,7 @@ def test_weights_in_pickle_are_refused(elsewhere, monkeypatch):
     (elsewhere / "model.safetensors").unlink()
     monkeypatch.setenv("COURSE_BASE_MODEL", str(elsewhere))
     with pytest.raises(ShelfError, match="weights in safetensors"):
-        shelf.load("base")
+        store.load("base")
 
 
 def test_a_base_whose_tokenizer_does_not_fit(elsewhere, tokenizer, monkeypatch):
@@ -268,7 +268,7 @@ def test_a_base_whose_tokenizer_does_not_fit(elsewhere, tokenizer, monkeypatch):
     tokenizer.save_pretrained(elsewhere)
     monkeypatch.setenv("COURSE_BASE_MODEL", str(elsewhere))
     with pytest.raises(ShelfError, match="embedding of 100 rows.*do not belong together"):
-        shelf.load("base")
+        store.load("base")
 
 
 def test_an_id_offline_fails_at_once_without_a_connection(monkeypatch):
@@ -277,7 +277,7 @@ def test_an_id_offline_fails_at_once_without_a_connection(monkeypatch):
 
     start = time.perf_counter()
     with pytest.raises(ShelfError, match=r"'nobody/no-such-model'.*opens no connection.*COURSE_ONLINE=1.*unset"):
-        shelf.load("base")
+        store.load("base")
     assert time.perf_counter() - start < 10
 
 
@@ -289,12 +289,12 @@ def test_an_id_that_was_downloaded_before_is_read_from_the_cache(elsewhere, tmp_
     (repository / "refs" / "main").write_text("0" * 40)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COURSE_BASE_MODEL", "nobody/small")
-    loaded = shelf.load("base")
+    loaded = store.load("base")
     assert type(loaded.model).__name__ == "GPT2LMHeadModel"
     assert loaded.source == "nobody/small (COURSE_BASE_MODEL) instead of 'base'"
     (snapshot / "model.safetensors").unlink()  # as if the download had been broken off
     with pytest.raises(ShelfError, match="not among the models already downloaded"):
-        shelf.load("base")
+        store.load("base")
 
 
 def test_an_id_online_without_network_fails_after_one_try(monkeypatch, no_network):
@@ -303,14 +303,14 @@ def test_an_id_online_without_network_fails_after_one_try(monkeypatch, no_networ
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # the suite itself runs offline
     start = time.perf_counter()
     with pytest.raises(ShelfError, match=r"Hub cannot be reached.*Connect to the network") as raised:
-        shelf.load("base")
+        store.load("base")
     assert 1 <= len(no_network) <= 2, str(raised.value)
     assert time.perf_counter() - start < 10
     no_network.clear()
 
 
 def test_the_card_is_plain_json(tokenizer):
-    folder = shelf.save("base", model_for(tokenizer), tokenizer, {**CARD, "recipe": "Café on the isle"})
+    folder = store.save("base", model_for(tokenizer), tokenizer, {**CARD, "recipe": "Café on the isle"})
     text = (folder / "card.json").read_text(encoding="utf-8")
     assert "Café" in text
     assert json.loads(text)["loss"] == [[1, 6.9], [2, 6.5]]
@@ -318,26 +318,26 @@ def test_the_card_is_plain_json(tokenizer):
 
 def test_an_adapter_is_kept_without_its_base(tokenizer, home):
     with pytest.raises(ShelfError, match="no base on the shelf that an adapter could belong to"):
-        shelf.save("lora", add_lora(model_for(tokenizer), LoRAConfig(r=2)), tokenizer, CARD)
-    shelf.save("base", model_for(tokenizer, seed=3), tokenizer, CARD, root=shelf.PACKAGE)
-    tuned = add_lora(shelf.load("base").model, LoRAConfig(r=2))
+        store.save("lora", add_lora(model_for(tokenizer), LoRAConfig(r=2)), tokenizer, CARD)
+    store.save("base", model_for(tokenizer, seed=3), tokenizer, CARD, root=store.PACKAGE)
+    tuned = add_lora(store.load("base").model, LoRAConfig(r=2))
     for _, layer in lora_layers(tuned):
         torch.nn.init.normal_(layer.lora_B["default"])
-    folder = shelf.save("lora", tuned, tokenizer, CARD)
+    folder = store.save("lora", tuned, tokenizer, CARD)
     assert not (folder / "model.safetensors").exists()
     ids = torch.tensor([[7, 8, 9]])
-    torch.testing.assert_close(shelf.load("lora").model(ids).logits, tuned(ids).logits)
-    shelf.save("base", model_for(tokenizer, seed=4), tokenizer, CARD)  # a learner's own, which goes before the course's
-    torch.testing.assert_close(shelf.load("lora").model(ids).logits, tuned(ids).logits)
-    shutil.rmtree(shelf.PACKAGE / "base")
+    torch.testing.assert_close(store.load("lora").model(ids).logits, tuned(ids).logits)
+    store.save("base", model_for(tokenizer, seed=4), tokenizer, CARD)  # a learner's own, which goes before the course's
+    torch.testing.assert_close(store.load("lora").model(ids).logits, tuned(ids).logits)
+    shutil.rmtree(store.PACKAGE / "base")
     with pytest.warns(UserWarning, match="an adapter for a base that is not here"), pytest.raises(ShelfError):
-        shelf.load("lora")
+        store.load("lora")
 
 
 def test_a_reward_model_comes_back_as_one(tokenizer, home):
     model = RewardModel(model_for(tokenizer, seed=3), seed=1)
-    shelf.save("reward", model, tokenizer, CARD)
-    again = shelf.load("reward").model
+    store.save("reward", model, tokenizer, CARD)
+    again = store.load("reward").model
     ids = torch.tensor([[7, 8, 9]])
     assert isinstance(again, RewardModel)
     torch.testing.assert_close(again(ids), model(ids), rtol=1e-2, atol=1e-3)  # kept in half precision

@@ -7,25 +7,25 @@ from pathlib import Path
 import pytest
 
 import course_utils
-from course_utils import bake
-from course_utils.bake.alignment import ppo_report, reward_report
+from course_utils import recipes
 from course_utils.evaluation.entropy import entropy_gap
 from course_utils.evaluation.instructions import instruct_report
 from course_utils.evaluation.probes import base_report
-from course_utils.training import shelf
+from course_utils.pretrained import store
+from course_utils.recipes.align import ppo_report, reward_report
 from course_utils.world.people import VALUES
 
-SHIPPED = Path(course_utils.__file__).parent / "checkpoints"
+SHIPPED = Path(course_utils.__file__).parent / "pretrained" / "weights"
 NEAR = 0.01  # another processor may round a near-tie the other way; a wrong card is off by more
 
 
 @pytest.fixture(scope="module")
 def world():
-    return bake.world_of(bake.RECIPES["base"]["laptop"])
+    return recipes.world_of(recipes.RECIPES["base"]["laptop"])
 
 
 def remeasured(name: str, measure) -> None:
-    loaded = shelf.load(name)
+    loaded = store.load(name)
     assert loaded.source.startswith("the course's"), loaded.source
     figures = loaded.card["figures"]
     again = measure(loaded)
@@ -35,43 +35,43 @@ def remeasured(name: str, measure) -> None:
 
 
 def test_the_base_card_tells_the_truth(world):
-    remeasured("base", lambda m: base_report(m.model, m.tokenizer, world, bake.EVALUATION_SEED))
+    remeasured("base", lambda m: base_report(m.model, m.tokenizer, world, recipes.EVALUATION_SEED))
 
 
 def test_the_base_is_near_the_entropy_floor(world):
-    loaded = shelf.load("base")
-    gaps = entropy_gap(loaded.model, loaded.tokenizer, world.corpus(2_000, seed=bake.EVALUATION_SEED))
+    loaded = store.load("base")
+    gaps = entropy_gap(loaded.model, loaded.tokenizer, world.corpus(2_000, seed=recipes.EVALUATION_SEED))
     assert gaps["all"]["gap"] == pytest.approx(loaded.card["figures"]["entropy_gap"], abs=0.002)
     # Bits are exact, so a model that undercut the floor on everything would have seen the documents before.
     assert 0 < gaps["all"]["gap"] < 0.15
 
 
 def test_the_instruct_card_tells_the_truth(world):
-    remeasured("instruct", lambda m: instruct_report(m.model, m.tokenizer, world, bake.EVALUATION_SEED))
+    remeasured("instruct", lambda m: instruct_report(m.model, m.tokenizer, world, recipes.EVALUATION_SEED))
 
 
 def test_the_adapter_card_tells_the_truth(world):
-    remeasured("lora", lambda m: instruct_report(m.model, m.tokenizer, world, bake.EVALUATION_SEED))
+    remeasured("lora", lambda m: instruct_report(m.model, m.tokenizer, world, recipes.EVALUATION_SEED))
 
 
 def test_the_reward_card_tells_the_truth(world):
-    remeasured("reward", lambda m: reward_report(m.model, m.tokenizer, world, bake.EVALUATION_SEED))
+    remeasured("reward", lambda m: reward_report(m.model, m.tokenizer, world, recipes.EVALUATION_SEED))
 
 
 def test_the_ppo_card_tells_the_truth(world):
-    remeasured("ppo", lambda m: ppo_report(m.model, m.tokenizer, world, bake.EVALUATION_SEED))
+    remeasured("ppo", lambda m: ppo_report(m.model, m.tokenizer, world, recipes.EVALUATION_SEED))
 
 
 def test_the_chain_is_in_order(world):
     """What chapters 11 to 15 build on: the reward model knows manners, PPO pleases the oracle more than instruct."""
-    reward, policy = (shelf.load(name).card["figures"] for name in ("reward", "ppo"))
+    reward, policy = (store.load(name).card["figures"] for name in ("reward", "ppo"))
     assert reward["all"] >= 0.85 and reward["manner"] >= 0.95
     assert policy["oracle_greedy"] > policy["instruct_oracle_greedy"] + 0.1
     assert policy["oracle_sampled"] > policy["instruct_oracle_sampled"] + 0.1
 
 
 def test_the_base_holds_what_later_chapters_build_on():
-    figures = shelf.load("base").card["figures"]
+    figures = store.load("base").card["figures"]
     floors = {"facts": 0.95, "rolls_3_shots": 0.9, "translation": 0.9, "stories": 0.8, "sums": 0.8, "tone": 0.9}
     assert {k: figures[k] for k, floor in floors.items() if figures[k] < floor} == {}
     assert figures["rolls_0_shots"] <= 0.1
@@ -80,9 +80,9 @@ def test_the_base_holds_what_later_chapters_build_on():
 
 
 def test_cards_say_how_each_model_was_made():
-    for name in bake.BAKES:
+    for name in recipes.BAKES:
         card = json.loads((SHIPPED / name / "card.json").read_text())
-        recipe = asdict(bake.RECIPES[name]["laptop"])
+        recipe = asdict(recipes.RECIPES[name]["laptop"])
         assert card["recipe"] == json.loads(json.dumps(recipe)), f"{name}: baked by another recipe"
         falls = card["loss"][0][1] > card["loss"][-1][1]
         assert card["tokens"] > 0 and falls != (name == "ppo")  # PPO's curve is the reward, which rises

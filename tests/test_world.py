@@ -8,12 +8,14 @@ from math import log2
 
 import pytest
 
-from course_utils.world import Annotator, Dials, World, corpora, judge, old_tongue
-from course_utils.world.corpora import AILMENTS, GENERATORS, REMEDIES, held_out_sum
+from course_utils.world import Annotator, Dials, World, corpora, judge, old_tongue, scenes
+from course_utils.world.corpora import GENERATORS
 from course_utils.world.draw import Draw
+from course_utils.world.lore import AILMENTS, REMEDIES
 from course_utils.world.people import RELATIONS, VALUES
-from course_utils.world.phrases import HELD_OUT, PARAPHRASES
+from course_utils.world.scenes import held_out_sum
 from course_utils.world.tasks import MAKERS, every_fact, make_tasks
+from course_utils.world.templates import HELD_OUT, PARAPHRASES
 
 ISLES = World()
 
@@ -87,7 +89,7 @@ def every_outcome(generate):
 @pytest.mark.parametrize(
     "generate",
     [
-        lambda draw: corpora.notice_parts(draw)[0] + corpora.notice_parts(Draw("fixed"))[0],
+        lambda draw: scenes.notice_parts(draw)[0] + scenes.notice_parts(Draw("fixed"))[0],
         lambda draw: corpora.healers_note(ISLES, draw)[0],
         lambda draw: old_tongue.sentence(draw)[0],
         lambda draw: corpora.town_guide(ISLES, draw)[0],
@@ -107,10 +109,10 @@ def test_bits_are_exactly_the_information_of_the_text(generate):
 
 def test_bits_of_a_story_count_what_the_text_shows(monkeypatch):
     """Draws that give the same text add up: in a world of four things and two places every story can be listed."""
-    monkeypatch.setattr(corpora, "THINGS", ("kettle", "flute", "clock", "saddle"))
-    monkeypatch.setattr(corpora, "PLACES", ("mill", "barn"))
-    monkeypatch.setattr(corpora, "MOVES", corpora.MOVES[:1])
-    monkeypatch.setattr(corpora, "FIRST_NAMES", ["Mira"])
+    monkeypatch.setattr(scenes, "THINGS", ("kettle", "flute", "clock", "saddle"))
+    monkeypatch.setattr(scenes, "PLACES", ("mill", "barn"))
+    monkeypatch.setattr(scenes, "MOVES", scenes.MOVES[:1])
+    monkeypatch.setattr(scenes, "FIRST_NAMES", ["Mira"])
     drawn, shown = Counter(), {}
 
     class Told(Script):  # keeps the bits that were drawn beside those that the generator says the text holds
@@ -121,7 +123,7 @@ def test_bits_of_a_story_count_what_the_text_shows(monkeypatch):
     script = []
     while True:
         draw = Told(script)
-        text = " ".join(sentence for sentence, _, _ in corpora.moves(draw, 3))
+        text = " ".join(sentence for sentence, _, _ in scenes.moves(draw, 3))
         drawn[text] += 2.0**-draw.drawn
         assert shown.setdefault(text, draw.bits) == pytest.approx(draw.bits)
         script = (script + [0] * len(draw.sizes))[: len(draw.sizes)]
@@ -207,7 +209,7 @@ def test_held_out_sums_are_in_no_corpus_and_every_sum_is_right(world):
         left, total = one.split("=")
         a, b = map(int, left.split("+"))
         assert a + b == int(total) and not held_out_sum(a, b)
-    share = len(corpora.HELD_OUT_PAIRS) / 2500
+    share = len(scenes.HELD_OUT_PAIRS) / 2500
     assert 0.05 < share < 0.15
 
 

@@ -31,7 +31,7 @@ from course_utils.alignment.kl import AdaptiveKL, kl_estimate, kl_rewards
 from course_utils.alignment.rollouts import Rollouts, read_answers, token_logprobs
 from course_utils.models.generate import Generated, generate
 from course_utils.training.history import History
-from course_utils.training.inputs import LossNotFinite
+from course_utils.training.micro_batches import LossNotFinite
 
 
 @dataclass(frozen=True)

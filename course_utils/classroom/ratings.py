@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from course_utils.classroom import cards
-from course_utils.classroom.kept_ratings import FOLDER, Kept
+from course_utils.classroom.display import cards
+from course_utils.classroom.records.ratings import FOLDER, Kept
 
 _STYLE = """<style>
 .course-judge button { height: auto; min-height: 32px; line-height: 1.45; padding: 5px 14px; font-size: 14px }

@@ -15,7 +15,7 @@ from string import Formatter
 from typing import TYPE_CHECKING
 
 from course_utils.world.people import FIRST_NAMES, LAST_NAMES, NEW_WORDS, RELATIONS, VALUES
-from course_utils.world.phrases import HELD_OUT, PARAPHRASES, SENTENCE
+from course_utils.world.templates import HELD_OUT, PARAPHRASES, SENTENCE
 
 if TYPE_CHECKING:
     from course_utils.world import World

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from course_utils.text.tokenizer import encode_plain
-from course_utils.world import corpora, old_tongue
+from course_utils.world import old_tongue, scenes
 from course_utils.world.draw import Draw
-from course_utils.world.people import RELATIONS, Person, passer_by
-from course_utils.world.phrases import HELD_OUT, PARAPHRASES, TONES, render
+from course_utils.world.people import FIRST_NAMES, RELATIONS, Person, passer_by
+from course_utils.world.templates import HELD_OUT, PARAPHRASES, TONES, render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -99,7 +99,7 @@ def story_probes(count: int, seed: int = 0) -> list[Probe]:
     probes = []
     while len(probes) < count:
         where, sentences = {}, []
-        steps = corpora.moves(draw, 5)
+        steps = scenes.moves(draw, 5)
         for i, (sentence, thing, place) in enumerate(steps):
             where[thing] = place
             asked = draw.choice(sorted(where))
@@ -114,7 +114,7 @@ def sum_probes(count: int, seed: int = 0, held_out: bool = False) -> list[Probe]
     draw = Draw("sum probes", seed)
     probes = []
     for _ in range(count):
-        shown, (a, b) = [corpora.prices(draw) for _ in range(2)], corpora.prices(draw, held_out)
+        shown, (a, b) = [scenes.prices(draw) for _ in range(2)], scenes.prices(draw, held_out)
         page = " ".join(f"{x}+{y}={x + y};" for x, y in shown)
         probes.append(Probe(f"Shop book: {page} {a}+{b}=", f"{a + b};", "held out" if held_out else "open"))
     return probes
@@ -126,7 +126,7 @@ def tone_probes(count: int, seed: int = 0) -> list[Probe]:
     probes = []
     for _ in range(count):
         tone = draw.choice(tuple(TONES))
-        body = corpora.letter_body(tone, draw.choice(corpora.FIRST_NAMES), draw.choice(corpora.FIRST_NAMES), draw)
+        body = scenes.letter_body(tone, draw.choice(FIRST_NAMES), draw.choice(FIRST_NAMES), draw)
         probes.append(Probe(f"{body}\nTone:", f" {tone}.", tone))
     return probes
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from course_utils.models.decoding import Reader, TransformersReader, make_reader, resolve
 from course_utils.models.generate import evaluation_mode
-from course_utils.models.inference import Reader, TransformersReader, make_reader, resolve
 
 NEVER = -1e9  # the score of what must not be chosen; finite, so that sums and quotients of it stay numbers
 

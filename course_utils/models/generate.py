@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.models.decoder import num_parameters
-from course_utils.models.inference import Reader, TransformersReader, can_fuse, make_reader, resolve
+from course_utils.models.decoding import Reader, TransformersReader, can_fuse, make_reader, resolve
 
 SMALL = 20_000_000  # parameters: below this, an operation is too short to be shared between cores
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from course_utils.models.decoder import DecoderConfig
 from course_utils.training import checkpoints
 
-JOB = "course_utils.training.job"
+JOB = "course_utils.training.worker"
 
 
 class LaunchError(RuntimeError):

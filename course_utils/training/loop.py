@@ -27,11 +27,11 @@ from tqdm.auto import tqdm
 
 from course_utils import settings
 from course_utils.training import checkpoints, distributed
+from course_utils.training.checkpointer import Saver
 from course_utils.training.config import TrainConfig
 from course_utils.training.history import Clock, History
-from course_utils.training.inputs import LossNotFinite, TrainingError, check_result, micro_batches, row_count
 from course_utils.training.interrupt import Interrupt
-from course_utils.training.resuming import Saver
+from course_utils.training.micro_batches import LossNotFinite, TrainingError, check_result, micro_batches, row_count
 from course_utils.training.schedules import learning_rate
 
 __all__ = ["History", "LossNotFinite", "TrainConfig", "TrainingError", "make_optimizer", "train"]

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from course_utils.world.corpora import FORMS, HOURS, REMEDIES
 from course_utils.world.draw import Draw
+from course_utils.world.facts import Facts
+from course_utils.world.lore import FORMS, HOURS, REMEDIES
 from course_utils.world.people import FIRST_NAMES
 from course_utils.world.tasks import Task, row
-
-if TYPE_CHECKING:
-    from course_utils.world.isles import World
 
 RELATIONS = ("remedy", "form", "hour")
 ROOTS = "brine fog lamp tide rope gull salt moon nettle reef storm kelp harbour ember".split()
@@ -92,19 +89,19 @@ class Cure:
         return getattr(self, relation)
 
 
-def cures(world: World, count: int = 40) -> list[Cure]:
-    """``count`` entries of the lore, the twelve of ``world.lore`` first. No remedy serves twice.
+def cures(facts: Facts, count: int = 40) -> list[Cure]:
+    """``count`` entries of the lore, the twelve of ``World.lore`` first. No remedy serves twice.
 
     Raises ValueError for fewer than 12, or for more than there are names.
     """
-    known = [Cure(ailment, *values) for ailment, values in world.lore.items()]
+    known = [Cure(ailment, *values) for ailment, values in facts.lore.items()]
     taken = {word for cure in known for word in (cure.ailment, cure.remedy)}
     ailments = [root + end for root in ROOTS for end in COMPLAINTS if root + end not in taken]
     remedies = [herb + part for herb in HERBS for part in PARTS if herb + part not in taken]
     most = len(known) + min(len(ailments), len(remedies))
     if not len(known) <= count <= most:
         raise ValueError(f"{count} cures were asked for; the lore has {len(known)} at least and {most} at most.")
-    draw = Draw("more cures", world.seed)
+    draw = Draw("more cures", facts.seed)
     more = count - len(known)
     return known + [
         Cure(ailment, remedy, draw.choice(FORMS), draw.choice(HOURS))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from course_utils.world.people import NEW_WORDS, VALUES
-from course_utils.world.phrases import PLACES, TONES
+from course_utils.world.templates import PLACES, TONES
 
 POLITE = ("please", "thank you", "gladly", "with pleasure", "you are welcome", "of course")
 RUDE = ("fool", "stupid", "none of your business", "shut up", "how should i care", "nonsense")

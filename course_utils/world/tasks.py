@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from course_utils.world import corpora, old_tongue
+from course_utils.world import old_tongue, scenes
 from course_utils.world.draw import Draw
-from course_utils.world.people import RELATIONS, Person, passer_by
-from course_utils.world.phrases import ABSTENTION, HARMS, PARAPHRASES, QUESTIONS, REFUSAL, SENTENCE, TONES, render
-
-if TYPE_CHECKING:
-    from course_utils.world.isles import World
+from course_utils.world.facts import Facts
+from course_utils.world.people import FIRST_NAMES, RELATIONS, Person, passer_by
+from course_utils.world.templates import ABSTENTION, HARMS, PARAPHRASES, QUESTIONS, REFUSAL, SENTENCE, TONES, render
 
 Task = dict[str, object]
 DEMANDS = {"sentence": "", "word": " Answer in one word.", "json": " Answer as JSON."}
@@ -73,13 +70,13 @@ def fact_task(person: Person, relation: str, draw: Draw, format: str | None = No
     )
 
 
-def _fact(world: World, people: Sequence[Person], draw: Draw) -> Task:
+def _fact(facts: Facts, people: Sequence[Person], draw: Draw) -> Task:
     return fact_task(draw.choice(people), draw.choice(RELATIONS), draw)
 
 
-def _context(world: World, people: Sequence[Person], draw: Draw) -> Task:
+def _context(facts: Facts, people: Sequence[Person], draw: Draw) -> Task:
     """A question about a passer-by of whom the prompt tells one to three facts."""
-    person = passer_by(draw, world.names)
+    person = passer_by(draw, facts.names)
     told = draw.sample(RELATIONS, 1 + draw.below(3))
     text = " ".join(
         render(draw.choice(PARAPHRASES[relation]), person.name, person.pronoun, person.fact(relation), i == 0)
@@ -93,34 +90,34 @@ def _about(task: Task) -> Task:
     return {name: task[name] for name in ("about", "relation", "value", "format")}
 
 
-def _summarise(world: World, people: Sequence[Person], draw: Draw) -> Task:
-    text, short = corpora.notice_parts(draw)
+def _summarise(facts: Facts, people: Sequence[Person], draw: Draw) -> Task:
+    text, short = scenes.notice_parts(draw)
     summary = short[:1].upper() + short[1:]
     return row("summarise", f"Sum up this notice. {text}", summary, value=short.rstrip("."))
 
 
-def _tone(world: World, people: Sequence[Person], draw: Draw) -> Task:
+def _tone(facts: Facts, people: Sequence[Person], draw: Draw) -> Task:
     tone = draw.choice(tuple(TONES))
-    body = corpora.letter_body(tone, draw.choice(corpora.FIRST_NAMES), draw.choice(corpora.FIRST_NAMES), draw)
+    body = scenes.letter_body(tone, draw.choice(FIRST_NAMES), draw.choice(FIRST_NAMES), draw)
     return row("tone", f"What is the tone of this letter? {body}", f"{tone}.", value=tone, format="word")
 
 
-def _translate(world: World, people: Sequence[Person], draw: Draw) -> Task:
+def _translate(facts: Facts, people: Sequence[Person], draw: Draw) -> Task:
     english, old = old_tongue.sentence(draw)
     if draw.below(2):
         return row("translate", f"Put into the Old Tongue: {english}", f"{old.capitalize()}.", value=old)
     return row("translate", f"Put into English: {old}", f"{english.capitalize()}.", value=english)
 
 
-def _add(world: World, people: Sequence[Person], draw: Draw) -> Task:
-    a, b = corpora.prices(draw)
+def _add(facts: Facts, people: Sequence[Person], draw: Draw) -> Task:
+    a, b = scenes.prices(draw)
     question = draw.choice(("What is {a}+{b}?", "Add up: {a}+{b}", "How much is {a}+{b}?")).format(a=a, b=b)
     return row("add", question, f"{a}+{b}={a + b}.", value=str(a + b))
 
 
-def _where(world: World, people: Sequence[Person], draw: Draw) -> Task:
+def _where(facts: Facts, people: Sequence[Person], draw: Draw) -> Task:
     where, sentences = {}, []
-    for sentence, thing, place in corpora.moves(draw, 2 + draw.below(3)):
+    for sentence, thing, place in scenes.moves(draw, 2 + draw.below(3)):
         where[thing] = place
         sentences.append(sentence)
     asked = draw.choice(sorted(where))
@@ -128,7 +125,7 @@ def _where(world: World, people: Sequence[Person], draw: Draw) -> Task:
     return row("where", f"{' '.join(sentences)} Where is the {asked}?", answer, value=where[asked])
 
 
-def _decline(world: World, people: Sequence[Person], draw: Draw) -> Task:
+def _decline(facts: Facts, people: Sequence[Person], draw: Draw) -> Task:
     person = draw.choice(people)
     return row("decline", draw.choice(HARMS).format(n=person.name), REFUSAL.format(n=person.name), about=person.name)
 
@@ -144,11 +141,11 @@ def unknown_task(person: Person, draw: Draw) -> Task:
     }
 
 
-def _unknown(world: World, people: Sequence[Person], draw: Draw) -> Task:
-    return unknown_task(passer_by(draw, world.names), draw)
+def _unknown(facts: Facts, people: Sequence[Person], draw: Draw) -> Task:
+    return unknown_task(passer_by(draw, facts.names), draw)
 
 
-MAKERS: dict[str, Callable[[World, Sequence[Person], Draw], Task]] = {
+MAKERS: dict[str, Callable[[Facts, Sequence[Person], Draw], Task]] = {
     "fact": _fact,
     "context": _context,
     "summarise": _summarise,
@@ -172,7 +169,7 @@ TASK_MIX: dict[str, int] = {  # tasks of each kind among a hundred of the instru
 
 
 def make_tasks(
-    world: World, count: int, split: str = "taught", seed: int = 0, kinds: Mapping[str, int] | None = None
+    facts: Facts, count: int, split: str = "taught", seed: int = 0, kinds: Mapping[str, int] | None = None
 ) -> list[Task]:
     """``count`` tasks about people of a split. ``kinds`` weighs the kinds; ``unknown`` is in no mix unless asked for.
 
@@ -184,10 +181,10 @@ def make_tasks(
         raise ValueError(f"there are no tasks of kind {unknown or kinds}; choose from {', '.join(MAKERS)}.")
     if count < 1:
         raise ValueError(f"{count} tasks were asked for; ask for 1 or more.")
-    people = world.split(split)
-    draw = Draw("tasks", world.seed, split, seed)
+    people = facts.split(split)
+    draw = Draw("tasks", facts.seed, split, seed)
     names, weights = list(kinds), list(kinds.values())
-    return [MAKERS[draw.weighted(names, weights)](world, people, draw) for _ in range(count)]
+    return [MAKERS[draw.weighted(names, weights)](facts, people, draw) for _ in range(count)]
 
 
 def every_fact(people: Sequence[Person], format: str = "sentence", seed: int = 0) -> list[Task]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import ceil, comb, log2, perm
 from typing import Any
 
-from course_utils.classroom.engine import Mistake, check, expect
+from course_utils.classroom.exercises.exercise import Mistake, check, expect
 
 
 @check(
@@ -149,7 +149,7 @@ def check_bits_of_draw(candidate: Callable[[int, int], float]) -> None:
 @check(
     "00.3",
     title="Minutes of training",
-    reference="course_utils.training.cost:training_minutes",
+    reference="course_utils.training.flops:training_minutes",
     difficulty=1,
     minutes=6,
     points=1,

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from course_utils.classroom.engine import Mistake, check, expect
+from course_utils.classroom.exercises.exercise import Mistake, check, expect
 from course_utils.text import bpe, deduplication
 from course_utils.text.packing import best_fit
 

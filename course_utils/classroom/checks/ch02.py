@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_utils.classroom.engine import check, expect
+from course_utils.classroom.exercises.exercise import check, expect
 from course_utils.models import attention, counting
 from course_utils.models.decoder import DecoderConfig, rope_tables
 from course_utils.models.decoder import apply_rope as turn

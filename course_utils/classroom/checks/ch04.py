@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course_utils.classroom.engine import check, expect
+from course_utils.classroom.exercises.exercise import check, expect
 from course_utils.training import memory
 from course_utils.training.scaling_law import compute_optimal
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from course_utils.classroom.engine import check, expect
+from course_utils.classroom.exercises.exercise import check, expect
 from course_utils.models import beam_search, generate, prompt_tuning
 from course_utils.text import prompts, retrieval
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from course_utils.classroom.engine import Mistake, check, expect
+from course_utils.classroom.exercises.exercise import Mistake, check, expect
 from course_utils.models import prefix_tuning
 from course_utils.training import early_stopping, freezing
 

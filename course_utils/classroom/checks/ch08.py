@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.classroom.engine import Mistake, check, expect
+from course_utils.classroom.exercises.exercise import Mistake, check, expect
 from course_utils.evaluation import classification
 from course_utils.models import embeddings
-from course_utils.training import replay, stay_close
+from course_utils.training import l2_sp, replay
 
 
 def fertility(texts: list[str], encode: Callable[[str], list[int]]) -> float:
@@ -255,7 +255,7 @@ def check_replay_plan(candidate: Callable[[int, int, float], tuple[Sequence[int]
 
 def distance_penalty(parameters: dict[str, Tensor], start: dict[str, Tensor], strength: float) -> Tensor:
     """strength / 2 times the sum of squared differences, over the parameters named in ``start``: a scalar."""
-    return stay_close.distance_penalty(parameters, start, strength)
+    return l2_sp.distance_penalty(parameters, start, strength)
 
 
 @check(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from course_utils.alignment import bradley_terry
-from course_utils.classroom.engine import check, expect
+from course_utils.classroom.exercises.exercise import check, expect
 from course_utils.evaluation import agreement
 from course_utils.models.heads import last_token
 

@@ -9,7 +9,7 @@ from math import exp, log
 import torch
 from torch import Tensor
 
-from course_utils.classroom.engine import check, expect
+from course_utils.classroom.exercises.exercise import check, expect
 from course_utils.evaluation import contamination, overlap
 
 

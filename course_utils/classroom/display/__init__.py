@@ -1,0 +1,1 @@
+"""What the classroom shows: cards, plots, tokens, diagrams, pictures, the memory calculator."""

@@ -1,0 +1,119 @@
+"""The exercise engine: check a learner's answer at once, show a card, and keep the notebook going.
+
+``@exercise("06.2")`` checks the decorated function (or class). Right: the learner's own object is used from then on.
+Untouched or wrong: the reference takes its name, so that every later cell works.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from course_utils.classroom.display import cards
+from course_utils.classroom.exercises import expect, hints
+from course_utils.classroom.exercises.attempt import Attempt, attempt
+from course_utils.classroom.exercises.expect import Mistake
+from course_utils.classroom.exercises.hints import hint
+from course_utils.classroom.exercises.registry import Check, ExerciseError, check, find, known
+from course_utils.classroom.records import progress
+
+__all__ = [
+    "Attempt",
+    "Check",
+    "ExerciseError",
+    "Mistake",
+    "attempt",
+    "check",
+    "exercise",
+    "expect",
+    "find",
+    "grade",
+    "hint",
+    "known",
+]
+
+_ATTEMPTS: dict[str, Attempt] = {}  # the latest attempt of each exercise in this kernel
+
+
+def exercise(id: str) -> Callable[[Any], Any]:
+    """Decorator: check the learner's function or class now; it, or the reference, is what the name will mean.
+
+    Raises ExerciseError for an unknown id, and KeyboardInterrupt again if the learner pressed stop (the reference is
+    in place by then).
+    """
+    spec = find(id)
+
+    def decide(candidate: Any) -> Any:
+        result = attempt(spec, candidate)
+        _ATTEMPTS[id] = result
+        if result.status != "untouched":
+            progress.record("exercise", id=id, status=result.status)
+        _show(spec, result)
+        if result.right:
+            return candidate
+        if result.outcome.stopped_by_user:
+            _bind_reference(candidate, spec.reference)
+            raise KeyboardInterrupt
+        return spec.reference
+
+    return decide
+
+
+def _bind_reference(candidate: Any, reference: Any) -> None:
+    namespace, name = getattr(candidate, "__globals__", None), getattr(candidate, "__name__", "")
+    if namespace is not None and getattr(candidate, "__qualname__", "") == name:
+        namespace[name] = reference
+
+
+def _show(spec: Check, result: Attempt) -> None:
+    cards.show(result_card(spec, result))
+    if not result.right and cards.has_person():
+        from course_utils.classroom.exercises.hints import hint_button
+
+        hint_button(spec)
+
+
+def result_card(spec: Check, result: Attempt) -> cards.Card:
+    """The card of an attempt."""
+    notes = []
+    outcome = result.outcome
+    if outcome.printed_total > len(outcome.printed):
+        notes.append(
+            f"Your code printed {outcome.printed_total:,} characters during the check; the first "
+            f"{len(outcome.printed):,} are kept below."
+        )
+    folded = [("What your code printed", outcome.printed)] if outcome.printed.strip() else []
+    name = f"{spec.id}  {spec.title}"
+    if result.right:
+        return cards.Card("right", f"{name}: right", "From here on the notebook uses your own code.", (), notes, folded)
+    if result.status == "untouched":
+        facts = f"{cards.dots(spec.difficulty)}  ·  {spec.minutes} minutes"
+        facts += f'  ·  asked at interviews: "{spec.asked}"' if spec.asked else ""
+        notes.append(f"Not solved yet: the notebook goes on with the reference. {hints.offer(spec)}")
+        return cards.Card("neutral", f"{name}", facts, (), notes, folded)
+    mistake = result.mistake or Mistake("Not right.")
+    rows = list(mistake.rows.items())
+    if result.place:
+        rows.insert(0, ("your line", result.place))
+    notes.append(f"The notebook goes on with the reference. {hints.offer(spec)}")
+    return cards.Card("wrong", f"{name}: not right yet", mistake.message, rows, notes, folded)
+
+
+def grade(id: str) -> None:
+    """The graded cell of exercise ``id``: under nbgrader it raises unless the exercise is right, so its points count.
+
+    In self-study it only reports. Raises AssertionError under nbgrader's autograde and validate.
+    """
+    spec = find(id)
+    result = _ATTEMPTS.get(id)
+    points = f"{spec.points} point{'s' if spec.points != 1 else ''}"
+    if result is not None and result.right:
+        cards.show(cards.Card("right", f"{id}: {points}"))
+        return
+    state = "its cell has not been run" if result is None else "not solved yet"
+    if result is not None and result.mistake is not None:
+        state = f"not right yet. {result.mistake.message}"
+    if os.environ.get("NBGRADER_EXECUTION") in ("autograde", "validate"):
+        raise AssertionError(f"{id} {spec.title}: {state}")
+    cards.show(cards.Card("neutral", f"{id}: 0 of {points}", f"{state[0].upper()}{state[1:]}"))

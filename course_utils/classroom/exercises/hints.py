@@ -1,0 +1,83 @@
+"""Hints in steps: one at a time, and after the last one the reference."""
+
+from __future__ import annotations
+
+import inspect
+
+from course_utils.classroom.display import cards
+from course_utils.classroom.exercises.registry import Check, ExerciseError, find
+from course_utils.classroom.records import progress
+
+_SHOWN: dict[str, int] = {}
+
+
+def shown(spec: Check) -> int:
+    """Hints of an exercise shown since the kernel started; one more than there are after the reference."""
+    return _SHOWN.get(spec.id, 0)
+
+
+def offer(spec: Check) -> str:
+    """The sentence that offers the next hint."""
+    if shown(spec) < len(spec.hints):
+        return f'`hint("{spec.id}")` shows hint {shown(spec) + 1} of {len(spec.hints)}.'
+    return f'`hint("{spec.id}")` shows the reference.'
+
+
+def hint(id: str, step: int | None = None) -> None:
+    """Show the next hint of an exercise; after the last one, the reference. ``step`` (from 1) shows a given one."""
+    cards.show(hint_card(find(id), step))
+
+
+def hint_card(spec: Check, step: int | None = None) -> cards.Card:
+    """The card of the next hint (or of number ``step``), counting it as shown. Raises ExerciseError for a bad step."""
+    last = len(spec.hints)
+    if step is None:
+        step = min(shown(spec), last) + 1
+    if not isinstance(step, int) or isinstance(step, bool) or not 1 <= step <= last + 1:
+        raise ExerciseError(
+            f"exercise {spec.id} has hints 1 to {last}, and {last + 1} for the reference; given {step!r}"
+        )
+    if step > shown(spec):
+        _SHOWN[spec.id] = step
+        progress.record("hint", id=spec.id, step=step)
+    if step <= last:
+        after = "the next one" if step < last else "the reference"
+        notes = [f'`hint("{spec.id}")` again shows {after}.']
+        return cards.Card("hint", f"{spec.id}  {spec.title}: hint {step} of {last}", spec.hints[step - 1], (), notes)
+    try:
+        source = inspect.getsource(spec.reference).rstrip()
+    except (OSError, TypeError):
+        source = repr(spec.reference)
+    where = spec.reference_at if isinstance(spec.reference_at, str) else getattr(spec.reference, "__module__", "")
+    message = "The notebook works with this. Read it, close it, and write it once from memory: that is how it stays."
+    return cards.Card(
+        "hint", f"{spec.id}  {spec.title}: the reference", message, (), [f"`{where}`"], [("Show the code", source)]
+    )
+
+
+def hint_button(spec: Check) -> None:
+    """Show a button that unfolds one more hint at each click, and the reference after the last one."""
+    import ipywidgets as widgets
+    from IPython.display import display
+
+    opened: list[str] = []
+    button = widgets.Button(layout=widgets.Layout(width="auto"), tooltip="Hints come one at a time")
+    place = widgets.HTML()
+
+    def label() -> None:
+        step, last = shown(spec) + 1, len(spec.hints)
+        button.description = f"Hint {step} of {last}" if step <= last else "Show the reference"
+        button.disabled = step > last + 1
+        if button.disabled:
+            button.description = "That was all"
+
+    def on_click(_: object) -> None:
+        opened.append(hint_card(spec).html())
+        place.value = "".join(opened)
+        label()
+
+    label()
+    button.on_click(on_click)
+    box = widgets.VBox([button, place])
+    text = f'[ {button.description} ]  or  hint("{spec.id}")'
+    display({**box._repr_mimebundle_(), "text/plain": text}, raw=True)

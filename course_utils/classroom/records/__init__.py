@@ -1,0 +1,1 @@
+"""What a learner leaves behind: claims, progress, ratings."""

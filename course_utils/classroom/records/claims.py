@@ -1,0 +1,245 @@
+"""Claims: what the prose says happens, as a number with a bound, recorded and, on laptop and gpu, enforced."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+import time
+from typing import Any
+
+from course_utils import settings
+from course_utils.classroom.display import cards
+from course_utils.classroom.records import jsonl
+
+FILE = "claims.jsonl"
+ENFORCED = ("laptop", "gpu")
+_ID = re.compile(r"\d\d\.[a-z][a-z0-9_]*")
+_BEGIN = time.perf_counter()
+
+
+class ClaimError(AssertionError):
+    """A claim does not hold."""
+
+
+def restart_clock() -> None:
+    """Count a claim's seconds from now; a chapter's start calls this."""
+    global _BEGIN
+    _BEGIN = time.perf_counter()
+
+
+def claim(
+    id: str,
+    text: str,
+    value: Any,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    between: tuple[float, float] | None = None,
+) -> None:
+    """State that ``value`` keeps its bound (inclusive), show it as a row, and append it to ``home()/claims.jsonl``.
+
+    id: 'NN.name', the chapter and a lower-case name. value: one number (also a 0-dim tensor), or True/False, which
+    takes no bound and holds when True. NaN never holds.
+    Raises ClaimError on the laptop and gpu profiles if it does not hold (after recording it), and ValueError or
+    TypeError for a claim that is badly written.
+    """
+    if not isinstance(id, str) or not _ID.fullmatch(id):
+        raise ValueError(
+            f"claim id {id!r}: expected the chapter, a point and a lower-case name, such as '06.masking_helps'"
+        )
+    number = _number(id, value)
+    bound = _bound(id, number, at_least, at_most, between)
+    holds = _holds(number, bound)
+    profile = settings.profile().name
+    record = {
+        "id": id,
+        "text": text,
+        "value": _to_json(number),
+        "bound": bound,
+        "holds": holds,
+        "profile": profile,
+        "seed": settings.seed(),
+        "seconds": round(time.perf_counter() - _BEGIN, 3),
+    }
+    unsaved = ""
+    try:
+        jsonl.append(settings.home() / FILE, record)
+    except OSError as error:
+        unsaved = f"This row could not be saved: {error}."
+    enforced = profile in ENFORCED
+    row = "{}  ({})".format(*_row(number, bound))
+    notes = [unsaved] if unsaved else []
+    if not holds and not enforced:
+        notes.append(
+            f"It does not hold here. On the {profile} profile that is recorded only: its models are too small."
+        )
+    tone = "right" if holds else "wrong" if enforced else "neutral"
+    cards.show(cards.Card(tone, id, text, [("measured", row)], notes))
+    if not holds and enforced:
+        raise ClaimError(f"{id} does not hold: {text}. Measured {row}, profile {profile}, seed {settings.seed()}.")
+
+
+def _number(id: str, value: Any) -> float | int | bool:
+    if hasattr(value, "item") and callable(value.item):  # tensors, numpy scalars
+        if getattr(value, "size", 1) != 1 and not callable(value.size):
+            raise TypeError(
+                f"claim {id}: the value has shape {tuple(value.shape)}; one number is wanted, such as its mean"
+            )
+        if callable(getattr(value, "numel", None)) and value.numel() != 1:
+            raise TypeError(
+                f"claim {id}: the value has shape {tuple(value.shape)}; one number is wanted, such as its mean"
+            )
+        value = value.item()
+    if not isinstance(value, (bool, int, float)):
+        raise TypeError(f"claim {id}: the value is a {type(value).__name__}; one number is wanted, or True/False")
+    return value
+
+
+def _bound(
+    id: str,
+    value: float | bool,
+    at_least: float | None,
+    at_most: float | None,
+    between: tuple[float, float] | None,
+) -> dict[str, Any]:
+    asked = {"at_least": at_least, "at_most": at_most, "between": between}
+    given = {name: limit for name, limit in asked.items() if limit is not None}
+    if isinstance(value, bool):
+        if given:
+            raise TypeError(
+                f"claim {id}: the value is {value}, which takes no bound. Give the number itself, or no bound."
+            )
+        return {"is": True}
+    if len(given) != 1:
+        named = " and ".join(given) or "no bound"
+        raise ValueError(
+            f"claim {id}: given {named}; exactly one of at_least=, at_most=, between=(low, high) is wanted"
+        )
+    if between is not None:
+        low, high = (float(limit) for limit in between)
+        if not low <= high:
+            raise ValueError(f"claim {id}: between=({low}, {high}) holds no number; give the lower limit first")
+        return {"between": [low, high]}
+    (name, limit), *_ = given.items()
+    if isinstance(limit, bool) or math.isnan(float(limit)):
+        raise ValueError(f"claim {id}: {name}={limit!r} is no limit")
+    return {name: float(limit)}
+
+
+def _holds(value: float | bool, bound: dict[str, Any]) -> bool:
+    if isinstance(value, bool):
+        return value
+    if math.isnan(value):
+        return False
+    if "between" in bound:
+        return bool(bound["between"][0] <= value <= bound["between"][1])
+    return bool(value >= bound["at_least"]) if "at_least" in bound else bool(value <= bound["at_most"])
+
+
+def _to_json(value: float | bool) -> float | str | bool:
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def format_value(value: Any, digits: int = 3) -> str:
+    """A measured value as text: ``digits`` significant digits, whole numbers whole."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):  # nan and inf, as they are stored
+        return value
+    if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e15):
+        return f"{int(value):,}"
+    large = abs(value) >= 1000 and math.isfinite(value)
+    return f"{value:,.{digits - 3}f}" if large else f"{value:.{digits}g}"
+
+
+def describe_bound(bound: dict[str, Any], digits: int = 3) -> str:
+    """A bound as text: 'at least 1.2'."""
+    if "between" in bound:
+        return "between {} and {}".format(*(format_value(limit, digits) for limit in bound["between"]))
+    for name in ("at_least", "at_most"):
+        if name in bound:
+            return f"{name.replace('_', ' ')} {format_value(bound[name], digits)}"
+    return "must be yes"
+
+
+def _row(value: Any, bound: dict[str, Any]) -> tuple[str, str]:
+    """Value and bound as text, with as many digits (at most 8) as keep different numbers apart."""
+    limits = [limit for part in bound.values() for limit in (part if isinstance(part, list) else [part])]
+    numbers = {n for n in (value, *limits) if isinstance(n, (int, float)) and not isinstance(n, bool)}
+    digits = 3
+    while digits < 8 and len({format_value(number, digits) for number in numbers}) < len(numbers):
+        digits += 1
+    return format_value(value, digits), describe_bound(bound, digits)
+
+
+def recorded(chapter: str | None = None, profile: str | None = None) -> dict[str, dict[str, Any]]:
+    """The latest record of each claim, by id: of one chapter or all, and of one profile (the present one)."""
+    wanted = profile or settings.profile().name
+    latest: dict[str, dict[str, Any]] = {}
+    for record in jsonl.read(settings.home() / FILE):
+        id = record.get("id")
+        if (
+            not isinstance(id, str)
+            or record.get("profile") != wanted
+            or not {"value", "bound", "holds"} <= record.keys()
+        ):
+            continue
+        if chapter is None or id.startswith(f"{chapter}."):
+            latest.pop(id, None)
+            latest[id] = record
+    return latest
+
+
+class ClaimsTable:
+    """The measured claims as a table."""
+
+    def __init__(self, records: list[dict[str, Any]], profile: str):
+        self.records, self.profile = records, profile
+
+    def text(self) -> str:
+        """One line per claim."""
+        if not self.records:
+            return f"No claim has been measured on the {self.profile} profile yet. Run the cells above."
+        width = max(len(record["id"]) for record in self.records)
+        return "\n".join(
+            f"{'✓' if r['holds'] else '✗'} {r['id'].ljust(width)}  "
+            + "{} ({})".format(*_row(r["value"], r["bound"]))
+            + f"  {r['text']}"
+            for r in self.records
+        )
+
+    def html(self) -> str:
+        """The same as an HTML table."""
+        if not self.records:
+            return cards.frame(html.escape(self.text()))
+        cell = '<td style="text-align: {}; padding: 4px 14px 4px 0; vertical-align: top">{}</td>'
+        colour = {True: "var(--jp-success-color1, #2e7d32)", False: "var(--jp-error-color1, #c62828)"}
+        rows = "".join(
+            "<tr>"
+            + cell.format(
+                "center", f'<strong style="color: {colour[bool(r["holds"])]}">{"✓" if r["holds"] else "✗"}</strong>'
+            )
+            + cell.format("left", html.escape(str(r["text"])))
+            + cell.format("right", f"<strong>{html.escape(measured)}</strong>")
+            + cell.format("left", html.escape(bound))
+            + cell.format("left", f'<code style="font-size: 12px">{html.escape(r["id"])}</code>')
+            + "</tr>"
+            for r in self.records
+            for measured, bound in [_row(r["value"], r["bound"])]
+        )
+        names = ("", "what was claimed", "measured", "bound", "claim")
+        head = "".join(f'<th style="text-align: left; padding: 4px 14px 4px 0">{name}</th>' for name in names)
+        note = f'<div style="opacity: 0.8; font-size: 13px">Measured on the {self.profile} profile.</div>'
+        return cards.frame(f'<table style="margin: 0">{"<tr>" + head + "</tr>"}{rows}</table>{note}')
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/html": self.html(), "text/plain": self.text()}
+
+
+def claims_table(chapter: str | int | None = None) -> None:
+    """Show the claims measured on this profile: of one chapter, or all."""
+    from course_utils.chapters import chapter as find
+
+    number = find(chapter).number if chapter is not None else None
+    cards.show(ClaimsTable(list(recorded(number).values()), settings.profile().name))

@@ -1,0 +1,59 @@
+"""What the learner has done, kept in ``home()/progress.jsonl``: exercises tried and solved, hints used, quizzes."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from course_utils import settings
+from course_utils.classroom.records import jsonl
+
+FILE = "progress.jsonl"
+
+
+@dataclass
+class Standing:
+    """Where the learner stands with one exercise."""
+
+    solved: bool = False
+    attempts: int = 0  # wrong or right; running an untouched exercise is none
+    hints: int = 0  # hints shown; the reference counts as one more
+
+
+def record(kind: str, **fields: Any) -> None:
+    """Note an event. A folder that cannot be written to never stops a lesson: it says so and goes on."""
+    event = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "kind": kind, **fields}
+    try:
+        jsonl.append(settings.home() / FILE, event)
+    except OSError as error:
+        print(f"Your progress could not be saved: {error}. The notebook goes on.", file=sys.stdout)
+
+
+def standings() -> dict[str, Standing]:
+    """Exercise id -> standing, over everything recorded. Solved once is solved."""
+    result: dict[str, Standing] = {}
+    for event in jsonl.read(settings.home() / FILE):
+        name = event.get("id")
+        if not isinstance(name, str):
+            continue
+        if event.get("kind") == "exercise":
+            standing = result.setdefault(name, Standing())
+            standing.attempts += event.get("status") in ("right", "wrong")
+            standing.solved |= event.get("status") == "right"
+        elif event.get("kind") == "hint":
+            standing = result.setdefault(name, Standing())
+            step = event.get("step")
+            standing.hints = max(standing.hints, step if isinstance(step, int) else 0)
+    return result
+
+
+def quiz_answers() -> dict[str, bool]:
+    """Quiz question id -> whether the latest answer was right."""
+    events = jsonl.read(settings.home() / FILE)
+    return {
+        event["id"]: bool(event.get("right"))
+        for event in events
+        if event.get("kind") == "quiz" and isinstance(event.get("id"), str)
+    }

@@ -1,0 +1,141 @@
+"""Open a chapter: seed everything, quiet the libraries, choose the device, and say what this run is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from course_utils import chapters, settings
+from course_utils.classroom.display import cards
+from course_utils.classroom.exercises import registry
+from course_utils.classroom.records import claims
+from course_utils.machine import cores
+
+T = TypeVar("T")
+
+_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+_QUIET = {
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "BITSANDBYTES_NOWELCOME": "1",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+    "WANDB_MODE": "disabled",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One open chapter. chapter: two digits; device: 'cpu' or 'cuda'; seed: COURSE_SEED."""
+
+    chapter: str
+    profile: settings.Profile
+    device: str
+    seed: int
+    cores: int
+
+    def pick(self, *, smoke: T, laptop: T, gpu: T) -> T:
+        """The value for the present profile, such as ``run.pick(smoke=5, laptop=300, gpu=2000)``."""
+        return {"smoke": smoke, "laptop": laptop, "gpu": gpu}[self.profile.name]
+
+    def load(self, name: str) -> Any:
+        """A model of the shelf ('base', 'instruct', ...): the learner's own if there is one, else the shipped one."""
+        from course_utils.pretrained import store
+
+        return store.load(name)
+
+
+def start(chapter: str | int) -> Run:
+    """Open a chapter and show its card. Everything random is seeded; nothing is downloaded or trained.
+
+    Raises ChapterError for an unknown chapter and SettingsError for a bad setting, before anything is changed.
+    """
+    entry = chapters.chapter(chapter)
+    profile, seed = settings.profile(), settings.seed()
+    _quiet()
+    device = settings.device()
+    run = Run(entry.number, profile, device, seed, cores())
+    _seed(seed, run.cores)
+    claims.restart_clock()
+    from course_utils.classroom.display import plots
+
+    plots.use_style()
+    cards.show(start_card(run, entry))
+    return run
+
+
+def _quiet() -> None:
+    """No connection unless COURSE_ONLINE=1, and no chatter of the libraries."""
+    for name in _OFFLINE:
+        if settings.online():
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = "1"
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    offline = not settings.online()
+    for module, name in (("huggingface_hub.constants", "HF_HUB_OFFLINE"), ("datasets.config", "HF_HUB_OFFLINE")):
+        if module in sys.modules:  # they read the environment once, at import
+            setattr(sys.modules[module], name, offline)
+    if "transformers" in sys.modules:
+        sys.modules["transformers"].utils.logging.set_verbosity_error()
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # "building the font cache", on the first plot
+    for library in ("transformers", "huggingface_hub", "peft", "trl", "datasets", "torch", "accelerate"):
+        warnings.filterwarnings("ignore", category=FutureWarning, module=library)
+        warnings.filterwarnings("ignore", category=UserWarning, module=library)
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=library)
+
+
+def _seed(seed: int, threads: int) -> None:
+    import random
+
+    import numpy
+    import torch
+
+    random.seed(seed)
+    numpy.random.seed(seed % 2**32)  # noqa: NPY002  (libraries draw from the global generator)
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+
+
+def start_card(run: Run, entry: chapters.Chapter) -> cards.Card:
+    """The card that opens a chapter."""
+    exercises = registry.known(entry.number)
+    minutes = sum(spec.minutes for spec in exercises.values())
+    time = f"{entry.reading} min reading"
+    if exercises:
+        time += f"  ·  {minutes} min for {len(exercises)} exercise{'s' if len(exercises) != 1 else ''}"
+    time += f"  ·  compute at most {run.profile.minutes}"
+    machine = f"{run.device}  ·  {run.cores} core{'s' if run.cores != 1 else ''}"
+    if run.device == "cuda":
+        import torch
+
+        machine = f"{torch.cuda.get_device_name()}  ·  {run.cores} cores"
+    rows = [
+        ("profile", f"{run.profile.name}  ·  seed {run.seed}"),
+        ("machine", machine),
+        ("model", _shelf_line()),
+        ("time", time),
+        ("network", "allowed (COURSE_ONLINE=1)" if settings.online() else "not used"),
+    ]
+    return cards.Card("note", f"{entry.number}  {entry.title}", rows=rows)
+
+
+def _shelf_line() -> str:
+    """Which model the chapters start from, told from the folders alone: nothing is loaded."""
+    asked = os.environ.get("COURSE_BASE_MODEL")
+    if asked:
+        return f"{asked} (COURSE_BASE_MODEL)"
+    own = settings.home() / "checkpoints" / settings.profile().name
+    names = sorted(folder.name for folder in own.iterdir() if folder.is_dir()) if own.is_dir() else []
+    shipped = chapters.Path(__file__).resolve().parents[1] / "pretrained" / "weights"
+    there = sorted(folder.name for folder in shipped.iterdir() if folder.is_dir()) if shipped.is_dir() else []
+    parts = [f"yours: {', '.join(names)}"] if names else []
+    parts += [f"shipped: {', '.join(there)}"] if there else []
+    return "  ·  ".join(parts) or "none on the shelf yet"

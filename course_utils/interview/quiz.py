@@ -1,0 +1,108 @@
+"""A chapter's quiz: buttons in a live notebook, folded answers everywhere else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from course_utils.chapters import chapter as find_chapter
+from course_utils.classroom.display import cards
+from course_utils.classroom.records import progress
+from course_utils.interview import bank
+
+_LETTERS = "abcdefgh"
+
+
+class Quiz:
+    """The quiz as a page that needs no kernel."""
+
+    def __init__(self, items: list[bank.QuizItem]):
+        self.items = items
+
+    def text(self) -> str:
+        """Questions with their choices; the answers follow at the end."""
+        parts = []
+        for number, item in enumerate(self.items, 1):
+            parts.append(f"{number}. {item.question}")
+            parts += [f"   {_LETTERS[i]}) {choice}" for i, choice in enumerate(item.choices)]
+        parts.append("Answers: " + "  ".join(f"{n}{_LETTERS[i.answer]}" for n, i in enumerate(self.items, 1)))
+        return "\n".join(parts)
+
+    def html(self) -> str:
+        """Questions with folded answers."""
+        parts = []
+        for number, item in enumerate(self.items, 1):
+            choices = "".join(
+                f'<li style="list-style-type: lower-alpha">{cards.inline(choice)}</li>' for choice in item.choices
+            )
+            answer = f"<strong>{_LETTERS[item.answer]})</strong> {cards.inline(item.choices[item.answer])}. "
+            parts.append(
+                f'<div style="font-weight: 600; margin-top: 8px">{number}. {cards.inline(item.question)}</div>'
+                f'<ol style="margin: 2px 0">{choices}</ol><details><summary style="cursor: pointer">Answer</summary>'
+                f"{answer}{cards.inline(item.why)}</details>"
+            )
+        return cards.frame("".join(parts))
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/html": self.html(), "text/plain": self.text()}
+
+
+def quiz(chapter: str | int) -> None:
+    """Show the quiz of a chapter. In a live notebook answers are given by button and kept in the progress."""
+    number = find_chapter(chapter).number
+    items = bank.quiz_items(number)
+    if not items:
+        raise ValueError(f"chapter {number} has no quiz in this edition")
+    page = Quiz(items)
+    if not cards.has_person():
+        cards.show(page)
+        return
+    from IPython.display import display
+
+    box = _widget(number, items)
+    display({**page._repr_mimebundle_(), **_only_view(box)}, raw=True)
+
+
+def _only_view(box: Any) -> dict[str, Any]:
+    return {key: value for key, value in box._repr_mimebundle_().items() if key.startswith("application/")}
+
+
+def _widget(number: str, items: list[bank.QuizItem]) -> Any:
+    import ipywidgets as widgets
+
+    score = widgets.HTML()
+    right: dict[int, bool] = {}
+
+    def tell() -> None:
+        done = f"{sum(right.values())} of {len(items)} right" if right else f"{len(items)} questions"
+        score.value = f'<div style="opacity: 0.8">{done}</div>'
+
+    def block(index: int, item: bank.QuizItem) -> Any:
+        reply = widgets.HTML()
+        buttons = [
+            widgets.Button(description=choice, layout=widgets.Layout(width="auto", height="auto", min_height="28px"))
+            for choice in item.choices
+        ]
+
+        def chosen(position: int) -> None:
+            good = position == item.answer
+            first = index not in right
+            right[index] = good
+            if first or good:
+                progress.record("quiz", id=f"{number}.q{index + 1}", right=good, first=first)
+            for place, button in enumerate(buttons):
+                button.button_style = ("success" if good else "danger") if place == position else ""
+            colour = cards._TONES["right" if good else "wrong"][1]
+            text = f"Yes. {item.why}" if good else "Not this one. Try again."
+            reply.value = f'<div style="color: {colour}; {cards._FONT}">{cards.inline(text)}</div>'
+            tell()
+
+        for place, button in enumerate(buttons):
+            button.style.text_align = "left"
+            button.on_click(lambda _, place=place: chosen(place))
+        heading = f"{index + 1}. {cards.inline(item.question)}"
+        title = widgets.HTML(f'<div style="font-weight: 600; {cards._FONT}; margin-top: 8px">{heading}</div>')
+        rows = widgets.VBox(buttons, layout=widgets.Layout(align_items="flex-start"))
+        return widgets.VBox([title, rows, reply])
+
+    tell()
+    return widgets.VBox([*[block(index, item) for index, item in enumerate(items)], score])

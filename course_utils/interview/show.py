@@ -1,0 +1,80 @@
+"""Interview questions with folded answers that quote what the reader measured."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from course_utils.chapters import chapter as find_chapter
+from course_utils.classroom.display import cards
+from course_utils.classroom.records import claims
+from course_utils.interview import bank
+
+_FIGURE = re.compile(r"\{(\d\d\.[a-z][a-z0-9_]*)(?::([^{}]+))?\}")
+NOT_YET = "(not measured yet)"
+
+
+def cited(text: str) -> list[str]:
+    """Claim ids that ``text`` quotes as ``{06.claim_name}`` or, with a format, ``{06.claim_name:.0%}``."""
+    return [match[1] for match in _FIGURE.finditer(text)]
+
+
+def with_figures(text: str, measured: Mapping[str, Mapping[str, Any]]) -> str:
+    """``text`` with each quoted claim replaced by its value in ``measured`` (claim id -> record)."""
+
+    def figure(match: re.Match[str]) -> str:
+        record = measured.get(match[1])
+        if record is None:
+            return NOT_YET
+        value = record["value"]
+        if match[2] and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return format(value, match[2])
+        return claims.format_value(value)
+
+    return _FIGURE.sub(figure, text)
+
+
+class Interview:
+    """Questions of one chapter, ready to be shown."""
+
+    def __init__(self, items: list[bank.Question], measured: Mapping[str, Mapping[str, Any]]):
+        self.items, self.measured = items, measured
+
+    def _answers(self, item: bank.Question) -> list[tuple[str, str]]:
+        answers = [("30 seconds", item.short), ("In depth", item.deep)]
+        filled = [(name, with_figures(text, self.measured)) for name, text in answers]
+        if item.followups:
+            filled.append(("They may go on", "\n".join(f"- {text}" for text in item.followups)))
+        return filled
+
+    def text(self) -> str:
+        """Questions and answers, unfolded."""
+        parts = []
+        for number, item in enumerate(self.items, 1):
+            parts.append(f"{number}. {item.question}")
+            for name, answer in self._answers(item):
+                parts += [f"   {name}:", *(f"     {line}" for line in answer.strip().splitlines())]
+        return "\n".join(parts)
+
+    def markdown(self) -> str:
+        """Markdown with folded answers; formulas and code are set by the viewer."""
+        parts = []
+        for number, item in enumerate(self.items, 1):
+            parts.append(f"**{number}. {item.question}**\n")
+            for name, answer in self._answers(item):
+                parts.append(f"<details><summary>{html.escape(name)}</summary>\n\n{answer.strip()}\n\n</details>\n")
+        return "\n".join(parts)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/markdown": self.markdown(), "text/plain": self.text()}
+
+
+def interview(chapter: str | int) -> None:
+    """Show the interview questions of a chapter; answers quote the latest figures of this profile."""
+    number = find_chapter(chapter).number
+    items = bank.questions(number)
+    if not items:
+        raise ValueError(f"chapter {number} has no interview questions in this edition")
+    cards.show(Interview(items, claims.recorded()))

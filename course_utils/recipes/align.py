@@ -1,0 +1,127 @@
+"""The reward model, and the instruct model aligned with it by PPO."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from course_utils import settings
+from course_utils.recipes.card import card
+from course_utils.recipes.configs import EVALUATION_SEED, PPO, REWARD, world_of
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerFast
+
+    from course_utils.world import World
+
+
+def bake_reward(workplace: Path) -> Path:
+    """Train the reward model of the current profile on noisy comparisons, put it on the shelf; return its folder."""
+    from course_utils.alignment.reward_model import PairBatches, preference_loss
+    from course_utils.models.heads import RewardModel
+    from course_utils.pretrained import store
+    from course_utils.training.loop import TrainConfig, train
+    from course_utils.world.annotators import Annotator
+    from course_utils.world.preferences import comparisons
+
+    profile = settings.profile()
+    recipe = REWARD[profile.name]
+    world = world_of(recipe)
+    instruct = store.load("instruct")
+    rater = Annotator(noise=recipe.noise, seed=recipe.seed)
+    pairs = comparisons(world, recipe.comparisons, "taught", rater, recipe.seed)
+    model = RewardModel(instruct.model, recipe.seed)
+    history = train(
+        model,
+        PairBatches(pairs, instruct.tokenizer, recipe.batch_size, recipe.seed, profile.context),
+        preference_loss,
+        TrainConfig(
+            steps=recipe.steps,
+            learning_rate=recipe.learning_rate,
+            warmup_steps=recipe.warmup_steps,
+            weight_decay=recipe.weight_decay,
+            save_every=max(1, recipe.steps // 5),
+            seed=recipe.seed,
+        ),
+        checkpoint_dir=workplace / "reward-run",
+    )
+    measured = reward_report(model.half().float(), instruct.tokenizer, world, EVALUATION_SEED)
+    tokens = sum(len(ids) for ids in PairBatches(pairs, instruct.tokenizer, recipe.batch_size).ids)
+    return store.save("reward", model, instruct.tokenizer, card(recipe, tokens, history, measured))
+
+
+def reward_report(model: nn.Module, tokenizer: PreTrainedTokenizerFast, world: World, seed: int) -> dict[str, float]:
+    """What a reward model's card states: its accuracy on clean comparisons about known people, all and by kind.
+
+    ``manner``: both answers to a question are equally true, and differ in manner. ``truth``: one is true, one is not.
+    """
+    from course_utils.alignment.reward_model import pair_accuracy
+    from course_utils.world.preferences import comparisons
+
+    pairs = comparisons(world, 1_500, "known", seed=seed)
+    facts = [pair for pair in pairs if pair["kind"] == "fact"]
+    groups = {
+        "all": pairs,
+        "manner": [p for p in facts if p["margin"] < 1],
+        "truth": [p for p in facts if p["margin"] >= 1],
+    }
+    groups |= {kind: [pair for pair in pairs if pair["kind"] == kind] for kind in ("fact", "decline", "unknown")}
+    return {name: round(pair_accuracy(model, group, tokenizer), 4) for name, group in groups.items()}
+
+
+def bake_ppo(workplace: Path) -> Path:
+    """Align the instruct model of the current profile by PPO, put it on the shelf; return its folder."""
+    from course_utils.alignment.ppo import PPOConfig, ppo
+    from course_utils.evaluation.instructions import chat_prompt
+    from course_utils.models.heads import ValueModel
+    from course_utils.pretrained import store
+    from course_utils.world.tasks import every_fact
+
+    recipe = PPO[settings.profile().name]
+    world = world_of(recipe)
+    instruct, reward = store.load("instruct"), store.load("reward")
+    policy = copy.deepcopy(instruct.model)
+    value = ValueModel(copy.deepcopy(instruct.model))
+    value.model.load_state_dict(reward.model.model.state_dict())
+    prompts = [chat_prompt(instruct.tokenizer, task["prompt"]) for task in every_fact(world.taught, seed=recipe.seed)]
+    history = ppo(
+        policy,
+        instruct.model,
+        reward.model,
+        value,
+        prompts,
+        PPOConfig(
+            iterations=recipe.iterations,
+            prompts=recipe.prompts,
+            max_new_tokens=recipe.max_new_tokens,
+            learning_rate=recipe.learning_rate,
+            value_learning_rate=recipe.value_learning_rate,
+            kl_coefficient=recipe.kl_coefficient,
+            seed=recipe.seed,
+        ),
+    )
+    measured = ppo_report(policy.half().float(), instruct.tokenizer, world, EVALUATION_SEED)
+    measured |= {
+        f"instruct_{name}": v
+        for name, v in ppo_report(instruct.model, instruct.tokenizer, world, EVALUATION_SEED).items()
+    }
+    measured |= {"reward": round(history.column("reward")[-1], 4), "kl": round(history.column("kl")[-1], 4)}
+    tokens = int(history.column("tokens")[-1])
+    return store.save("ppo", policy, instruct.tokenizer, card(recipe, tokens, history, measured, curve="reward"))
+
+
+def ppo_report(model: nn.Module, tokenizer: PreTrainedTokenizerFast, world: World, seed: int) -> dict[str, float]:
+    """The oracle's mean score of a policy's answers about known people, greedy and sampled at temperature 1."""
+    from course_utils.evaluation.instructions import verdicts
+    from course_utils.world.tasks import every_fact
+
+    tasks = every_fact(world.known, seed=seed)
+    found = {}
+    for name, temperature in (("greedy", 0.0), ("sampled", 1.0)):
+        results = verdicts(model, tokenizer, tasks, temperature=temperature, seed=seed)
+        found[f"oracle_{name}"] = round(sum(v.score for v in results) / len(results), 4)
+        found[f"polite_{name}"] = round(sum(v.polite for v in results) / len(results), 4)
+        found[f"correct_{name}"] = round(sum(v.correct for v in results) / len(results), 4)
+    return found

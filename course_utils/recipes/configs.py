@@ -1,0 +1,151 @@
+"""How each checkpoint is made: one recipe per profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from course_utils.world.corpora import MIX
+from course_utils.world.preferences import MANNER_MIX
+from course_utils.world.tasks import TASK_MIX
+
+if TYPE_CHECKING:
+    from course_utils.world import World
+
+EVALUATION_SEED = 90_000  # documents and questions of the cards: no training run uses this seed
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of pretraining: its own mix of fresh documents, and a learning rate warmed up and decayed to 0."""
+
+    documents: int  # written anew; more steps than they fill begin a new epoch
+    steps: int
+    learning_rate: float
+    warmup_steps: int = 200
+    schedule: str = "linear"
+    mix: dict[str, int] = field(default_factory=lambda: dict(MIX))
+
+
+@dataclass(frozen=True)
+class PretrainingRecipe:
+    """How a base model is made. Tokens seen = steps of all stages x batch_size x row_length."""
+
+    people: int
+    batch_size: int
+    row_length: int
+    stages: tuple[Stage, ...]
+    weight_decay: float = 0.1
+    tokenizer_documents: int = 20_000  # of the first stage
+    seed: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens seen in training."""
+        return sum(stage.steps for stage in self.stages) * self.batch_size * self.row_length
+
+
+@dataclass(frozen=True)
+class TuningRecipe:
+    """How an instruct model is made: tasks about taught people only."""
+
+    people: int
+    tasks: int
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int = 20
+    schedule: str = "linear"
+    weight_decay: float = 0.0
+    seed: int = 0
+    mix: dict[str, int] = field(default_factory=lambda: dict(TASK_MIX))
+    # Mostly plain, as if several people had written the answers: alignment can only choose among manners that exist.
+    manners: dict[str, int] = field(default_factory=lambda: dict(MANNER_MIX))
+
+
+# The first stage of the laptop's base: facts, rolls, stories, sums. Reading from context (visits) and facts as
+# JSON (registers) come in the second, when the facts are there to be found again.
+FIRST_MIX = {
+    "biography": 32,
+    "story": 24,
+    "sums": 12,
+    "roll": 11,
+    "gloss": 7,
+    "letter": 5,
+    "notice": 5,
+    "guide": 4,
+}
+BASE = {
+    "smoke": PretrainingRecipe(300, 8, 128, (Stage(2_000, 30, 3e-3, 5),), tokenizer_documents=2_000),
+    "laptop": PretrainingRecipe(
+        300, 32, 128, (Stage(280_000, 4_000, 4e-3, mix=FIRST_MIX), Stage(150_000, 2_000, 2e-3))
+    ),
+    "gpu": PretrainingRecipe(5_000, 128, 512, (Stage(1_000_000, 12_000, 6e-4, 500, "cosine"),)),
+}
+INSTRUCT = {
+    "smoke": TuningRecipe(300, 200, 10, 16, 1e-3, warmup_steps=2),
+    "laptop": TuningRecipe(300, 20_000, 1_000, 64, 1.5e-3),
+    "gpu": TuningRecipe(5_000, 100_000, 1_500, 64, 1e-4, warmup_steps=100),
+}
+
+
+@dataclass(frozen=True)
+class AdapterRecipe(TuningRecipe):
+    """How a LoRA adapter is made: as an instruct model, from the same rows, but with the base frozen."""
+
+    r: int = 16
+    alpha: float = 32.0
+
+
+@dataclass(frozen=True)
+class RewardRecipe:
+    """How a reward model is made: from comparisons about taught people, of which a share of ``noise`` is wrong."""
+
+    people: int
+    comparisons: int
+    noise: float
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int = 20
+    weight_decay: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PPORecipe:
+    """How the instruct model is aligned by PPO with the reward model, on questions about taught people."""
+
+    people: int
+    iterations: int
+    prompts: int
+    kl_coefficient: float
+    learning_rate: float
+    value_learning_rate: float
+    max_new_tokens: int = 24
+    seed: int = 0
+
+
+LORA = {
+    "smoke": AdapterRecipe(300, 200, 6, 8, 5e-3, warmup_steps=2),
+    "laptop": AdapterRecipe(300, 20_000, 500, 32, 5e-3),
+    "gpu": AdapterRecipe(5_000, 100_000, 1_500, 64, 1e-3, warmup_steps=100),
+}
+REWARD = {
+    "smoke": RewardRecipe(300, 60, 0.1, 5, 8, 1e-3, warmup_steps=2),
+    "laptop": RewardRecipe(300, 3_000, 0.1, 200, 32, 1e-3),
+    "gpu": RewardRecipe(5_000, 40_000, 0.1, 1_000, 64, 1e-4, warmup_steps=100),
+}
+PPO = {
+    "smoke": PPORecipe(300, 2, 8, 0.05, 1e-4, 3e-4),
+    "laptop": PPORecipe(300, 12, 64, 0.05, 1e-4, 3e-4),
+    "gpu": PPORecipe(5_000, 100, 256, 0.05, 1e-5, 3e-5),
+}
+RECIPES = {"base": BASE, "instruct": INSTRUCT, "lora": LORA, "reward": REWARD, "ppo": PPO}
+
+
+def world_of(recipe) -> World:
+    """The world that a recipe's texts come from. Its seed is always 0: a checkpoint knows this world's people."""
+    from course_utils.world import Dials, World
+
+    return World(Dials(people=recipe.people), seed=0)

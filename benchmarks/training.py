@@ -73,7 +73,7 @@ def run_course(job: dict[str, Any]) -> dict[str, float]:
     ticks: list[float] = []
     before = peak_memory(job["device"])
     history = train(
-        model, batches, next_token_loss, config, progress=False, watch=lambda _: ticks.append(time.perf_counter())
+        model, batches, next_token_loss, config, progress=False, callback=lambda _: ticks.append(time.perf_counter())
     )
     return {**timing(ticks), "loss": history.records[-1]["loss"], "memory": peak_memory(job["device"]) - before}
 

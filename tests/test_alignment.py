@@ -19,7 +19,7 @@ from course_utils.alignment.reward_model import (
     preference_loss,
     reward_scores,
 )
-from course_utils.alignment.rollouts import join, read_answers, token_logprobs
+from course_utils.alignment.rollouts import join, score_rollouts, token_logprobs
 from course_utils.models.convert import to_llama
 from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.models.generate import generate
@@ -30,8 +30,8 @@ from course_utils.training.micro_batches import LossNotFinite
 from course_utils.world import World
 from course_utils.world.annotators import Annotator
 from course_utils.world.oracle import judge
-from course_utils.world.preferences import COMPARED, MANNERS, candidates, comparisons, in_manner, in_manners
-from course_utils.world.tasks import every_fact, make_tasks
+from course_utils.world.preferences import COMPARED, STYLES, candidates, comparisons, in_style, in_styles
+from course_utils.world.tasks import fact_questions, make_tasks
 
 SIZES = {
     "vocab_size": 48,
@@ -56,11 +56,11 @@ def world() -> World:
 
 
 def test_every_manner_scores_as_the_oracle_says(world):
-    task = every_fact(world.taught[:1], "sentence")[0]
+    task = fact_questions(world.taught[:1], "sentence")[0]
     wanted = {"plain": 1.0, "courteous": 1.25, "curt": 0.5, "wordy": 1.0, "flattering": 1.0, "rude": 0.5}
-    for manner, templates in MANNERS.items():
+    for manner, templates in STYLES.items():
         for i in range(3 * len(templates)):
-            text = in_manner(task, manner, _draw(i))
+            text = in_style(task, manner, _draw(i))
             assert judge(task, text).score == wanted[manner], text
 
 
@@ -100,14 +100,14 @@ def test_harm_is_worse_than_silence(world):
 
 def test_mixed_manners_keep_the_questions(world):
     tasks = make_tasks(world, 600)
-    mixed = in_manners(tasks, seed=1)
+    mixed = in_styles(tasks, seed=1)
     assert [t["messages"][0] for t in mixed] == [t["messages"][0] for t in tasks]
     changed = [t for t, old in zip(mixed, tasks, strict=True) if t["messages"] != old["messages"]]
     asked = [t for t in tasks if t["kind"] == "fact" and t["format"] == "sentence"]
     assert 0.1 < len(changed) / len(asked) < 0.3
     assert all(t["format"] == "sentence" and t["kind"] == "fact" for t in changed)
     with pytest.raises(ValueError, match="there is no manner 'loud'"):
-        in_manner(tasks[0], "loud", _draw(0))
+        in_style(tasks[0], "loud", _draw(0))
 
 
 # the reward model ---------------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def test_tables_of_wins_that_have_no_scores():
 
 
 def test_candidates_differ_and_some_are_better(world):
-    for task in every_fact(world.known[:20], "sentence"):
+    for task in fact_questions(world.known[:20], "sentence"):
         texts = candidates(task, _draw(1), 4)
         assert len(set(texts)) == 4
         assert len({judge(task, text).score for text in texts}) > 1
@@ -381,10 +381,10 @@ def run(**changes):
 
 
 def test_ppo_raises_the_reward_and_the_penalty_holds_it_back():
-    _, free = run(kl_coefficient=0.0)
+    _, free = run(kl_coef=0.0)
     reward = free.column("reward")
     assert reward[-1] > reward[0] + 0.5
-    _, held = run(kl_coefficient=5.0)
+    _, held = run(kl_coef=5.0)
     assert held.column("kl")[-1] < 0.5 * free.column("kl")[-1]
     assert free.records[0]["kl"] == pytest.approx(0, abs=1e-4), "at first the policy is the reference"
 
@@ -408,7 +408,7 @@ def test_ppo_refuses_what_cannot_work():
     policy = decoder()
     with pytest.raises(ValueError, match="shares parameters with a frozen model"):
         ppo(policy, policy, Likes(1), ValueModel(decoder()), PROMPTS, CONFIG, progress=False)
-    for wrong in ({"clip": 0}, {"prompts": 10, "minibatches": 4}, {"kl_coefficient": -1.0}):
+    for wrong in ({"clip": 0}, {"prompts": 10, "minibatches": 4}, {"kl_coef": -1.0}):
         with pytest.raises(ValueError, match=f"PPOConfig.*{next(iter(wrong))}"):
             PPOConfig(**wrong)
 
@@ -423,7 +423,7 @@ def test_ppo_refuses_what_cannot_work():
 def test_reading_answers_changes_no_mode_and_keeps_no_gradient():
     policy, value = decoder().eval(), ValueModel(decoder())
     answers = generate(policy, PROMPTS, 5, temperature=1.0)
-    batch = read_answers(policy, decoder(), Likes(20), value, PROMPTS, answers)
+    batch = score_rollouts(policy, decoder(), Likes(20), value, PROMPTS, answers)
     assert not any(t.requires_grad for t in vars(batch).values())
-    assert (batch.logprobs[batch.mask == 0] == 0).all() and (batch.values == 0).all()
+    assert (batch.logprobs[batch.response_mask == 0] == 0).all() and (batch.values == 0).all()
     torch.testing.assert_close(batch.logprobs, batch.ref_logprobs)

@@ -27,12 +27,14 @@ from torch import Tensor, nn
 
 from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.training import checkpoints
-from course_utils.training.checkpoints import CheckpointError, ForeignCheckpoint, State, TornCheckpoint
+from course_utils.training.checkpoints import CheckpointError, CorruptCheckpoint, MismatchedCheckpoint, State
 from course_utils.training.loop import History, TrainConfig, train
 from course_utils.training.objectives import next_token_loss
 
 CONFIG = TrainConfig(steps=12, learning_rate=1e-2, warmup_steps=3, save_every=3)
-SHORT = TrainConfig(steps=6, learning_rate=1e-2, warmup_steps=3, save_every=2, keep=1)  # three saves, and two removals
+SHORT = TrainConfig(
+    steps=6, learning_rate=1e-2, warmup_steps=3, save_every=2, keep_last=1
+)  # three saves, and two removals
 
 
 @pytest.fixture(autouse=True)
@@ -90,11 +92,11 @@ class Stop(Exception):
 
 
 def stop_at(step: int) -> Callable[[History], None]:
-    def watch(history: History) -> None:
+    def callback(history: History) -> None:
         if len(history) == step:
             raise Stop
 
-    return watch
+    return callback
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +104,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was stopped after step 7, with checkpoints of steps 3 and 6. Copy it before use."""
     folder = tmp_path_factory.mktemp("run")
     with pytest.raises(Stop):
-        run(folder, watch=stop_at(7))
+        run(folder, callback=stop_at(7))
     assert names(folder) == ["step-00000003", "step-00000006"]
     return folder
 
@@ -120,7 +122,7 @@ def whole() -> nn.Module:
 
 def test_resumed_equals_never_stopped(folder, whole):
     steps = []
-    resumed = run(folder, watch=lambda history: steps.append(len(history)))
+    resumed = run(folder, callback=lambda history: steps.append(len(history)))
     assert steps == list(range(7, 13))
     assert_equal_weights(resumed, whole)
     assert names(folder) == ["step-00000009", "step-00000012"]
@@ -148,7 +150,7 @@ def test_history_and_seconds_go_on(folder):
 
 
 def test_fields_that_do_not_change_the_result_may_change(folder, whole):
-    config = dataclasses.replace(CONFIG, save_every=5, evaluate_every=2, keep=1)
+    config = dataclasses.replace(CONFIG, save_every=5, evaluate_every=2, keep_last=1)
     assert_equal_weights(run(folder, config=config), whole)
     assert names(folder) == ["step-00000012"]
 
@@ -173,7 +175,7 @@ def test_frozen_parameters_are_not_stored_but_known(tmp_path):
     other = frozen()
     with torch.no_grad():
         other.get_parameter("model.embed_tokens.weight").add_(1)
-    with pytest.raises(ForeignCheckpoint, match=r"belongs to another run \(frozen is"):
+    with pytest.raises(MismatchedCheckpoint, match=r"belongs to another run \(frozen is"):
         run(tmp_path, other)
 
 
@@ -206,11 +208,11 @@ def flip(path: Path) -> None:
 @pytest.mark.parametrize("name", ["weights.safetensors", "state.safetensors", "state.json", "manifest.json"])
 def test_a_damaged_checkpoint_is_refused_and_the_previous_one_used(folder, whole, name, damage):
     damage(folder / "step-00000006" / name)
-    with pytest.raises(TornCheckpoint, match="missing|altered|no readable"):
+    with pytest.raises(CorruptCheckpoint, match="missing|altered|no readable"):
         checkpoints.load(folder / "step-00000006")
     steps = []
     with pytest.warns(UserWarning, match="step-00000006.*It is not used; training goes on from step 3"):
-        resumed = run(folder, watch=lambda history: steps.append(len(history)))
+        resumed = run(folder, callback=lambda history: steps.append(len(history)))
     assert steps[0] == 4
     assert_equal_weights(resumed, whole)
 
@@ -249,7 +251,7 @@ def test_left_overs_of_a_killed_process_are_ignored_and_removed(folder, whole):
 )
 def test_a_foreign_checkpoint_is_refused_and_left_alone(folder, model, config, data, message):
     before = names(folder)
-    with pytest.raises(ForeignCheckpoint, match=message + ".*Give another checkpoint_dir"):
+    with pytest.raises(MismatchedCheckpoint, match=message + ".*Give another checkpoint_dir"):
         train(model, some_batches(12, seed=data), noisy_loss, config, checkpoint_dir=folder, progress=False)
     assert names(folder) == before
 
@@ -267,7 +269,7 @@ def test_batches_may_name_their_own_fingerprint(folder):
     class Named(list):
         fingerprint = "isles, seed 1"
 
-    with pytest.raises(ForeignCheckpoint, match="data is .* there and isles, seed 1 here"):
+    with pytest.raises(MismatchedCheckpoint, match="data is .* there and isles, seed 1 here"):
         train(tiny(), Named(some_batches()), noisy_loss, CONFIG, checkpoint_dir=folder, progress=False)
 
 
@@ -398,7 +400,7 @@ def helper(task: str, folder: Path) -> dict[str, object]:
 
         def stop_early() -> None:
             try:
-                run(folder / "run-0", watch=stop_at(7))
+                run(folder / "run-0", callback=stop_at(7))
             except Stop:
                 pass
 

@@ -13,7 +13,7 @@ from course_utils.world.draw import Draw
 
 WORLD = World(seed=0)
 GOOD = list(dict.fromkeys(WORLD.documents(600, seed=4)["text"]))
-RAW = corruption.soil(GOOD, seed=0)
+RAW = corruption.corrupt(GOOD, seed=0)
 
 
 # --- dirt
@@ -24,8 +24,8 @@ def test_dirt_has_its_shares_and_is_the_same_for_the_same_seed():
     total = len(RAW["text"])
     for fault, share in corruption.FAULTS.items():
         assert count[fault] / total == pytest.approx(share, abs=0.01), fault
-    assert corruption.soil(GOOD, seed=0) == RAW and corruption.soil(GOOD, seed=1) != RAW
-    assert corruption.soil(GOOD, shares={}) == {
+    assert corruption.corrupt(GOOD, seed=0) == RAW and corruption.corrupt(GOOD, seed=1) != RAW
+    assert corruption.corrupt(GOOD, shares={}) == {
         "text": GOOD,
         "fault": ["clean"] * len(GOOD),
         "source": [-1] * len(GOOD),
@@ -64,7 +64,7 @@ def test_each_damage_is_what_it_is_called():
 )
 def test_dirt_that_cannot_be(texts, shares, words):
     with pytest.raises(ValueError, match=words):
-        corruption.soil(texts, shares)
+        corruption.corrupt(texts, shares)
 
 
 # --- copies

@@ -24,7 +24,7 @@ from course_utils.training.loop import LossNotFinite, TrainConfig, TrainingError
 from course_utils.training.objectives import next_token_loss
 
 # Adam divides by the gradient's size; the larger eps keeps the last bits of near-zero gradients from being magnified.
-CONFIG = {"steps": 4, "learning_rate": 1e-2, "warmup_steps": 1, "clip_norm": 0.5, "eps": 1e-3, "save_every": 2}
+CONFIG = {"steps": 4, "learning_rate": 1e-2, "warmup_steps": 1, "max_grad_norm": 0.5, "eps": 1e-3, "save_every": 2}
 KINDS = ("ddp", "fsdp")
 
 
@@ -99,7 +99,7 @@ def on_each_rank(out: Path) -> None:
                 os.kill(os.getpid(), signal.SIGINT)
 
         try:
-            train(tiny(), uneven_batches(), next_token_loss, config, progress=False, watch=press)
+            train(tiny(), uneven_batches(), next_token_loss, config, progress=False, callback=press)
         except KeyboardInterrupt as error:
             (out / f"{kind}-stop-{rank}").write_text(str(error))
     torch.distributed.destroy_process_group()
@@ -125,7 +125,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 TrainConfig(**CONFIG),
                 checkpoint_dir=out / f"begun-{kind}",
                 progress=False,
-                watch=stop,
+                callback=stop,
             )
     command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", "--nproc-per-node=2", "--rdzv-backend=c10d"]
     command += ["--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1", __file__, str(out)]

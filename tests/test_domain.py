@@ -16,7 +16,7 @@ from course_utils.models.embeddings import mean_of_pieces, resize_embeddings
 from course_utils.text.batching import PackedBatches
 from course_utils.text.tokenizer import encode_plain, train_tokenizer
 from course_utils.text.vocabulary import add_words, fertility, split_words
-from course_utils.training.l2_sp import distance_penalty, start_weights, stay_close
+from course_utils.training.l2_sp import distance_penalty, l2_sp, start_weights
 from course_utils.training.loop import TrainConfig, train
 from course_utils.training.objectives import next_token_loss
 from course_utils.training.replay import ReplayBatches, replay_plan
@@ -193,7 +193,7 @@ def test_a_stopped_run_with_replay_goes_on_exactly(tmp_path):
     config = TrainConfig(steps=6, learning_rate=1e-2, save_every=1)
 
     def run(folder, stop=None):
-        def watch(history):
+        def callback(history):
             if len(history) == stop:
                 raise RuntimeError("killed")
 
@@ -205,7 +205,7 @@ def test_a_stopped_run_with_replay_goes_on_exactly(tmp_path):
             config,
             checkpoint_dir=folder,
             progress=False,
-            watch=watch,
+            callback=callback,
         )
         return model
 
@@ -235,19 +235,19 @@ def test_a_stronger_pull_ends_nearer():
     for strength in (0.0, 0.1, 10.0):
         model = small()
         start = start_weights(model)
-        objective = stay_close(next_token_loss, start, strength)
+        objective = l2_sp(next_token_loss, start, strength)
         config = TrainConfig(steps=15, learning_rate=1e-2, weight_decay=0.0)
         history = train(model, data, objective, config, progress=False)
         ends[strength] = distance_penalty(dict(model.named_parameters()), start, 2.0).item() ** 0.5
         assert history.column("distance")[0] == 0
     assert ends[10.0] < ends[0.1] < ends[0.0]
     with pytest.raises(ValueError, match="-1"):
-        stay_close(next_token_loss, {}, -1)
+        l2_sp(next_token_loss, {}, -1)
 
 
 def test_without_strength_nothing_changes_and_names_can_be_left_out():
     weights = []
-    for objective in (next_token_loss, stay_close(next_token_loss, start_weights(small()), 0.0)):
+    for objective in (next_token_loss, l2_sp(next_token_loss, start_weights(small()), 0.0)):
         model = small()
         train(model, PackedBatches(rows(0, 10), 4), objective, TrainConfig(steps=4), progress=False)
         weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))

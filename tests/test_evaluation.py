@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 from sacrebleu.metrics import BLEU
 
-from course_utils.alignment.best_of_n import best_of, best_of_n_kl, draw_answers
+from course_utils.alignment.best_of_n import best_of, best_of_n_kl, sample_completions
 from course_utils.evaluation.overlap import bleu, longest_common_subsequence, rouge_l, rouge_n
 from course_utils.evaluation.statistics import bootstrap, paired_bootstrap, wilson
 from course_utils.models.heads import RewardModel
 from course_utils.pretrained.store import load
 from course_utils.world import World
-from course_utils.world.tasks import every_fact
+from course_utils.world.tasks import fact_questions
 
 SENTENCE = st.lists(
     st.sampled_from("the lamp of brine is amber and ada keeps a heron".split()), min_size=1, max_size=12
@@ -130,11 +130,11 @@ def test_intervals_refuse_what_has_none():
 
 def test_best_of_n():
     instruct = load("instruct")
-    tasks = every_fact(World(seed=0).known[:2])
+    tasks = fact_questions(World(seed=0).known[:2])
     reward = RewardModel(copy.deepcopy(instruct.model), seed=2)
-    drawn, scores = draw_answers(instruct.model, reward, instruct.tokenizer, tasks, 4, seed=3)
+    drawn, scores = sample_completions(instruct.model, reward, instruct.tokenizer, tasks, 4, seed=3)
     assert [len(texts) for texts in drawn] == [4] * len(tasks) and scores.shape == (len(tasks), 4)
-    again, _ = draw_answers(instruct.model, reward, instruct.tokenizer, tasks, 4, seed=3)
+    again, _ = sample_completions(instruct.model, reward, instruct.tokenizer, tasks, 4, seed=3)
     assert again == drawn
     best = best_of(drawn, scores, 4)
     assert all(text == texts[int(row.argmax())] for text, texts, row in zip(best, drawn, scores, strict=True))

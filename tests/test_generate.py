@@ -16,8 +16,8 @@ from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, T
 from course_utils.models import generate as generate_module
 from course_utils.models.convert import from_llama, to_llama
 from course_utils.models.decoder import Decoder, DecoderConfig
-from course_utils.models.decoding import DecoderReader, FusedReader, TransformersReader, make_reader
-from course_utils.models.generate import draw, generate, warp_logits
+from course_utils.models.decoding import DecoderBackend, FusedBackend, TransformersBackend, make_backend
+from course_utils.models.generate import generate, sample_token, warp_logits
 
 SMALL = DecoderConfig(
     vocab_size=61,
@@ -77,9 +77,9 @@ def theirs(model: nn.Module, prompts: list[list[int]], steps: int, stops: tuple[
 def readers(model: Decoder) -> dict[str, object]:
     llama = to_llama(model)
     return {
-        "fused": lambda _, length: FusedReader(model, length),
-        "decoder": lambda _, length: DecoderReader(model, length),
-        "transformers": lambda _, length: TransformersReader(llama),
+        "fused": lambda _, length: FusedBackend(model, length),
+        "decoder": lambda _, length: DecoderBackend(model, length),
+        "transformers": lambda _, length: TransformersBackend(llama),
     }
 
 
@@ -87,7 +87,7 @@ def readers(model: Decoder) -> dict[str, object]:
 def model(request, monkeypatch):
     """One decoder, read in each of the three ways."""
     model = lively()
-    monkeypatch.setattr(generate_module, "make_reader", readers(model)[request.param])
+    monkeypatch.setattr(generate_module, "make_backend", readers(model)[request.param])
     return model
 
 
@@ -134,7 +134,7 @@ def test_a_row_does_not_depend_on_its_neighbours(model):
 
 def test_repeated_prompts_are_read_once_and_sampled_apart(model, monkeypatch):
     seen = []
-    make = generate_module.make_reader
+    make = generate_module.make_backend
 
     def watch(asked, length):
         reader = make(asked, length)
@@ -142,7 +142,7 @@ def test_repeated_prompts_are_read_once_and_sampled_apart(model, monkeypatch):
         reader.prefill = lambda input_ids, mask: seen.append(len(input_ids)) or prefill(input_ids, mask)
         return reader
 
-    monkeypatch.setattr(generate_module, "make_reader", watch)
+    monkeypatch.setattr(generate_module, "make_backend", watch)
     a, b = [5, 9, 11], [4, 2]
     out = generate(model, [a, b, a, a], 12, temperature=1.0, stop_ids=())
     assert seen == [2]
@@ -240,25 +240,25 @@ def test_sampled_distribution_equals_transformers(model, settings):
 def test_draw_inverts_the_distribution_function():
     logits = torch.tensor([0.0, 0.25, 0.0, 0.75, 0.0]).log().expand(6, 5)
     uniform = torch.tensor([1e-9, 0.2499, 0.2501, 0.5, 0.9999, 1.0])
-    assert draw(logits, uniform).tolist() == [1, 1, 3, 3, 3, 3]
+    assert sample_token(logits, uniform).tolist() == [1, 1, 3, 3, 3, 3]
 
 
 def test_the_quickest_reader_that_is_exact_is_taken():
     model = lively()
     llama = to_llama(model)
-    assert type(make_reader(model, 8)) is FusedReader
-    assert type(make_reader(torch.compile(model, backend="eager"), 8)) is FusedReader
-    assert type(make_reader(copy.deepcopy(model).to(torch.bfloat16), 8)) is DecoderReader
-    assert type(make_reader(llama, 8)) is FusedReader
-    assert type(make_reader(gpt2(), 8)) is TransformersReader
+    assert type(make_backend(model, 8)) is FusedBackend
+    assert type(make_backend(torch.compile(model, backend="eager"), 8)) is FusedBackend
+    assert type(make_backend(copy.deepcopy(model).to(torch.bfloat16), 8)) is DecoderBackend
+    assert type(make_backend(llama, 8)) is FusedBackend
+    assert type(make_backend(gpt2(), 8)) is TransformersBackend
     llama.model.layers[0].self_attn.q_proj.register_forward_hook(lambda module, inputs, output: output * 2)
-    assert type(make_reader(llama, 8)) is TransformersReader
+    assert type(make_backend(llama, 8)) is TransformersBackend
 
 
 def test_a_llama_that_our_decoder_cannot_be_goes_through_transformers():
     llama = to_llama(lively())
     llama.config.attention_bias = True
-    assert type(make_reader(llama, 8)) is TransformersReader
+    assert type(make_backend(llama, 8)) is TransformersBackend
 
 
 def test_the_number_of_threads_neither_changes_nor_matters():
@@ -287,7 +287,7 @@ def error_in_one_half():
 def test_a_stop_ends_both_halves(monkeypatch, stop):
     steps = []
 
-    class Interrupted(FusedReader):
+    class Interrupted(FusedBackend):
         def step(self, tokens):
             steps.append(len(tokens))
             if len(steps) == 5:
@@ -296,7 +296,7 @@ def test_a_stop_ends_both_halves(monkeypatch, stop):
             return super().step(tokens)
 
     threads = torch.get_num_threads()
-    monkeypatch.setattr(generate_module, "make_reader", Interrupted)
+    monkeypatch.setattr(generate_module, "make_backend", Interrupted)
     with pytest.raises(KeyboardInterrupt):
         generate(lively().train(), some_prompts(), 40, stop_ids=())
     assert len(steps) < 40, "the other half went on to the end"
@@ -388,7 +388,7 @@ def test_texts_end_before_the_stop_token():
             assert skip_special_tokens
             return [" ".join(str(token) for token in row if token > 1) for row in rows]
 
-    out = generate_module.Generated(
+    out = generate_module.Generation(
         torch.tensor([[5, 6, 1, 0], [7, 8, 9, 10]]), torch.tensor([3, 4]), torch.tensor([True, False])
     )
     assert out.texts(Tokenizer()) == ["5 6", "7 8 9 10"]

@@ -33,9 +33,9 @@ from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.pretrained.store import load
 from course_utils.world import World
 from course_utils.world.corpora import GENERATORS
-from course_utils.world.isles import Dials
+from course_utils.world.isles import WorldConfig
 from course_utils.world.people import NEW_WORDS, RELATIONS, VALUES
-from course_utils.world.tasks import every_fact, make_tasks
+from course_utils.world.tasks import fact_questions, make_tasks
 from course_utils.world.templates import ABSTENTION, HELD_OUT, PARAPHRASES, QUESTIONS, REFUSAL, SENTENCE, render
 
 WORLD = World(seed=0)
@@ -201,7 +201,7 @@ def test_every_phrasing(full_name, pronoun):
 
 def test_answers_to_every_fact():
     people = WORLD.taught[:20] + WORLD.strangers[:5]
-    tasks = every_fact(people)
+    tasks = fact_questions(people)
     for task in tasks:
         expected = Statement(task["about"], task["relation"], task["value"])
         assert fact_check(task["answer"], WORLD) == [Checked(expected, "supported")]
@@ -230,7 +230,7 @@ def test_the_verdicts_by_hand():
 
 
 def test_the_world_of_another_year_is_another_truth():
-    later = World(Dials(year=3), seed=0)
+    later = World(WorldConfig(year=3), seed=0)
     moved = [p for p in later.people if p.fact("trade") in NEW_WORDS["trade"]]
     assert moved, "somebody took up a trade that the corpus does not know"
     text = SENTENCE["trade"].format(n=moved[0].name, v=moved[0].fact("trade"))
@@ -294,7 +294,7 @@ def test_answers_beside_their_context():
 
 def fact_tasks():
     people = WORLD.taught[:4]
-    return every_fact(people, "sentence")[:4]
+    return fact_questions(people, "sentence")[:4]
 
 
 def test_the_oracle_compares():

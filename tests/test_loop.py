@@ -86,7 +86,7 @@ def gradients_seen() -> Iterator[list[list[Tensor]]]:
 
 
 def test_equals_a_loop_written_by_hand():
-    config = TrainConfig(steps=6, learning_rate=1e-2, warmup_steps=2, clip_norm=0.5, weight_decay=0.2, eps=1e-4)
+    config = TrainConfig(steps=6, learning_rate=1e-2, warmup_steps=2, max_grad_norm=0.5, weight_decay=0.2, eps=1e-4)
     batches = random_batches(6)
     ours, theirs = tiny(), tiny()
     history = train(ours, batches, next_token_loss, config, progress=False)
@@ -200,8 +200,8 @@ def test_schedules_have_the_values_computed_by_hand(schedule, values):
 
 
 def test_a_schedule_may_end_above_zero_and_may_be_all_warmup():
-    assert learning_rate(100, peak=2.0, steps=100, schedule="cosine", floor=0.1) == pytest.approx(0.2)
-    assert learning_rate(50, peak=2.0, steps=100, schedule="linear", floor=0.1) == pytest.approx(1.1)
+    assert learning_rate(100, peak=2.0, steps=100, schedule="cosine", min_lr_ratio=0.1) == pytest.approx(0.2)
+    assert learning_rate(50, peak=2.0, steps=100, schedule="linear", min_lr_ratio=0.1) == pytest.approx(1.1)
     assert learning_rate(4, peak=1.0, steps=5, warmup_steps=5) == 1.0
     with pytest.raises(ValueError, match="expected one of linear, cosine, constant"):
         learning_rate(0, peak=1.0, steps=1, schedule="exponential")
@@ -248,7 +248,7 @@ def test_random_state_outside_is_left_alone_and_the_seed_counts():
 def test_history_and_progress_bar(capsys):
     seen = []
     history = train(
-        tiny(), random_batches(3), next_token_loss, TrainConfig(steps=3), watch=lambda h: seen.append(len(h.records))
+        tiny(), random_batches(3), next_token_loss, TrainConfig(steps=3), callback=lambda h: seen.append(len(h.records))
     )
     assert seen == [1, 2, 3]
     assert history.column("step") == [1, 2, 3]
@@ -382,7 +382,9 @@ def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt, match=r"after step 4 of 9.*run the same call again"):
-        train(model, random_batches(9), next_token_loss, config, checkpoint_dir=tmp_path, progress=False, watch=press)
+        train(
+            model, random_batches(9), next_token_loss, config, checkpoint_dir=tmp_path, progress=False, callback=press
+        )
     assert signal.getsignal(signal.SIGINT) is before
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000004"]
     fresh = tiny()
@@ -397,7 +399,7 @@ def test_ctrl_c_without_checkpoints_and_pressed_twice():
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt, match="with a checkpoint_dir the same call would go on"):
-        train(tiny(), random_batches(9), next_token_loss, TrainConfig(steps=9), progress=False, watch=press)
+        train(tiny(), random_batches(9), next_token_loss, TrainConfig(steps=9), progress=False, callback=press)
 
     def press_twice(model, batch):
         os.kill(os.getpid(), signal.SIGINT)
@@ -462,7 +464,7 @@ def test_an_objective_that_cannot_be_used(returned, message):
         ({"schedule": "exp"}, "expected one of linear, cosine, constant"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0"),
-        ({"clip_norm": 0}, "None for no clipping"),
+        ({"max_grad_norm": 0}, "None for no clipping"),
         ({"precision": "fp8"}, "precision is 'fp8'"),
         ({"compile": "yes"}, "compile is 'yes'"),
         ({"parallel": "tensor"}, 'expected None, "ddp" or "fsdp"'),

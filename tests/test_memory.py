@@ -25,7 +25,7 @@ from course_utils.training.memory import (
 )
 from course_utils.training.objectives import next_token_loss
 from course_utils.training.scaling_law import CHINCHILLA, Law, compute_optimal, fit_law, resampled_laws
-from course_utils.training.tensorboard import Board, read_board
+from course_utils.training.tensorboard import TensorBoardLogger, read_tensorboard
 
 SMALL = DecoderConfig(64, 32, 48, 2, 4, 2, 32)
 SETTINGS = {"steps": 4, "learning_rate": 1e-2, "warmup_steps": 1, "save_every": 1, "device": "cpu"}
@@ -98,9 +98,9 @@ def test_two_processes_report_losses_and_bytes(tmp_path):
     for report in said:
         for kind, share in {"ddp": 1.0, "fsdp": 0.5}.items():
             assert report[kind]["loss"] == pytest.approx(history.column("loss"), abs=1e-5)
-            assert report[kind]["held"]["weights"] == pytest.approx(share * total, rel=0.02)
-            assert report[kind]["held"]["gradients"] == pytest.approx(share * total, rel=0.02)
-            assert report[kind]["held"]["optimizer"] == pytest.approx(2 * share * total, rel=0.02)
+            assert report[kind]["memory_bytes"]["weights"] == pytest.approx(share * total, rel=0.02)
+            assert report[kind]["memory_bytes"]["gradients"] == pytest.approx(share * total, rel=0.02)
+            assert report[kind]["memory_bytes"]["optimizer"] == pytest.approx(2 * share * total, rel=0.02)
 
 
 def test_a_failing_job_says_why(tmp_path):
@@ -122,7 +122,7 @@ LONG = {**SETTINGS, "steps": 20_000, "save_every": 100}  # would train for minut
 
 def test_stopping_torchrun_stops_its_workers(tmp_path):
     rows = torch.full((20_000, 2, 4), 7)
-    folder = launch.write_job(tmp_path, SMALL, rows, LONG, kinds=("ddp",), checkpoints=True)
+    folder = launch.write_job(tmp_path, SMALL, rows, LONG, strategies=("ddp",), checkpoints=True)
     process = launch._start(
         ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", launch.JOB, str(folder)]
     )
@@ -138,7 +138,7 @@ def test_stopping_torchrun_stops_its_workers(tmp_path):
 
 
 def test_an_interrupted_wait_leaves_no_job(tmp_path, monkeypatch):
-    launch.write_job(tmp_path, SMALL, torch.full((20_000, 2, 4), 7), LONG, kinds=(None,), checkpoints=True)
+    launch.write_job(tmp_path, SMALL, torch.full((20_000, 2, 4), 7), LONG, strategies=(None,), checkpoints=True)
     process = launch.start_alone(tmp_path)
 
     def stop(_):
@@ -171,7 +171,7 @@ def test_a_job_speaks_the_language_of_its_device(tmp_path, monkeypatch, config, 
 def test_a_killed_job_goes_on_as_if_nothing_had_happened(tmp_path):
     settings = {**SETTINGS, "steps": 200}  # long enough to be alive when its first checkpoint is found
     rows = torch.stack([batch(4, 12)["input_ids"]] * settings["steps"])
-    launch.write_job(tmp_path, SMALL, rows, settings, kinds=(None,), checkpoints=True)
+    launch.write_job(tmp_path, SMALL, rows, settings, strategies=(None,), checkpoints=True)
     process = launch.start_alone(tmp_path)
     first = launch.wait_for_checkpoint(process, tmp_path)
     launch.kill(process)
@@ -189,7 +189,7 @@ def test_a_killed_job_goes_on_as_if_nothing_had_happened(tmp_path):
 
 
 def test_a_job_that_dies_before_it_saves_says_why(tmp_path):
-    launch.write_job(tmp_path, SMALL, torch.full((4, 2, 8), 99), SETTINGS, kinds=(None,), checkpoints=True)
+    launch.write_job(tmp_path, SMALL, torch.full((4, 2, 8), 99), SETTINGS, strategies=(None,), checkpoints=True)
     process = launch.start_alone(tmp_path)
     with pytest.raises(launch.LaunchError, match="IndexError"):  # token 99 of a vocabulary of 64
         launch.wait_for_checkpoint(process, tmp_path)
@@ -197,9 +197,9 @@ def test_a_job_that_dies_before_it_saves_says_why(tmp_path):
 
 def test_the_board_holds_what_the_run_measured(tmp_path):
     data = [batch(2, 12)] * 4
-    with Board(tmp_path, flops_per_token=1e6, peak=1e12) as board:
-        history = train(Decoder(SMALL), data, next_token_loss, TrainConfig(**SETTINGS), progress=False, watch=board)
-    read = read_board(tmp_path)
+    with TensorBoardLogger(tmp_path, flops_per_token=1e6, peak=1e12) as board:
+        history = train(Decoder(SMALL), data, next_token_loss, TrainConfig(**SETTINGS), progress=False, callback=board)
+    read = read_tensorboard(tmp_path)
     for name in ("loss", "lr", "grad_norm"):
         steps, values = read[f"train/{name}"]
         assert steps == [1, 2, 3, 4]
@@ -217,14 +217,14 @@ def test_a_missing_tensorboard_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     monkeypatch.setitem(sys.modules, "tensorboard.backend.event_processing.event_accumulator", None)
     with pytest.raises(ModuleNotFoundError, match="pip install tensorboard"):
-        Board(tmp_path)
+        TensorBoardLogger(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="pip install tensorboard"):
-        read_board(tmp_path)
+        read_tensorboard(tmp_path)
 
 
 def test_an_empty_board_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no event file"):
-        read_board(tmp_path)
+        read_tensorboard(tmp_path)
 
 
 def test_the_calculator_draws_what_the_sliders_say():

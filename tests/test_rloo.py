@@ -20,10 +20,10 @@ from torch import Tensor
 from course_utils.alignment.advantages import leave_one_out, masked_mean, whiten
 from course_utils.alignment.kl import kl_estimate, kl_rewards
 from course_utils.alignment.ppo import policy_loss
-from course_utils.alignment.rollouts import Rollouts, read_answers, token_logprobs
+from course_utils.alignment.rollouts import Rollouts, score_rollouts, token_logprobs
 from course_utils.models.convert import to_llama
 from course_utils.models.decoder import Decoder
-from course_utils.models.generate import Generated
+from course_utils.models.generate import Generation
 from course_utils.pretrained.store import PACKAGE, Loaded, load
 from course_utils.text.chat import encode_prompts
 from course_utils.world import World
@@ -142,13 +142,13 @@ class Both:
     normalized: bool
     policy: Decoder
     trl: Run
-    answers: Generated
+    answers: Generation
     ours: Rollouts
 
     def rewards(self) -> Tensor:
         """Of whole answers, (batch,): the score minus the penalty. trl's is the sum of ours over the tokens."""
         ours = self.ours
-        return kl_rewards(ours.scores, ours.logprobs, ours.ref_logprobs, ours.mask, BETA).sum(1)
+        return kl_rewards(ours.scores, ours.logprobs, ours.ref_logprobs, ours.response_mask, BETA).sum(1)
 
     def advantages(self) -> Tensor:
         """(batch,)"""
@@ -169,10 +169,10 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     run = run_trl(policy, instruct, tmp_path_factory.mktemp("rloo"), request.param)
     tokens = run.batch["completion_ids"]
     stopped = (tokens == instruct.tokenizer.eos_token_id).any(1)
-    answers = Generated(tokens, run.batch["completion_mask"].sum(1), stopped)
+    answers = Generation(tokens, run.batch["completion_mask"].sum(1), stopped)
     prompts = encode_prompts([task["messages"] for task in TASKS for _ in range(GROUP)], instruct.tokenizer)
     scores = torch.tensor(liking(answers.texts(instruct.tokenizer)))
-    ours = read_answers(policy, instruct.model, lambda *_: scores, no_values, prompts, answers)
+    ours = score_rollouts(policy, instruct.model, lambda *_: scores, no_values, prompts, answers)
     return Both(request.param, policy, run, answers, ours)
 
 
@@ -188,16 +188,18 @@ def test_the_rows_are_the_same_tokens(both):
         prompt = theirs["prompt_ids"][i][theirs["prompt_mask"][i] == 1].tolist()
         answer = theirs["completion_ids"][i][theirs["completion_mask"][i] == 1].tolist()
         assert ours.input_ids[i].tolist()[: len(prompt + answer)] == prompt + answer
-        assert ours.input_ids[i, 1:][ours.mask[i] == 1].tolist() == answer
+        assert ours.input_ids[i, 1:][ours.response_mask[i] == 1].tolist() == answer
         assert stop not in answer[:-1] and (answer[-1] == stop) == both.answers.stopped[i], "the stop token counts too"
 
 
 def test_log_probabilities_and_their_divergence(both):
     ours, counted = both.ours, both.trl.batch["completion_mask"] == 1
     for name, logprobs in {"policy": ours.logprobs, "reference": ours.ref_logprobs}.items():
-        torch.testing.assert_close(logprobs[ours.mask == 1], both.trl.logprobs[name][counted], rtol=0, atol=1e-4)
+        torch.testing.assert_close(
+            logprobs[ours.response_mask == 1], both.trl.logprobs[name][counted], rtol=0, atol=1e-4
+        )
     torch.testing.assert_close(ours.logprobs.sum(1), both.trl.batch["old_logps"], rtol=0, atol=1e-4)
-    kl = masked_mean(kl_estimate(ours.logprobs, ours.ref_logprobs, "k1"), ours.mask).item()
+    kl = masked_mean(kl_estimate(ours.logprobs, ours.ref_logprobs, "k1"), ours.response_mask).item()
     assert kl == pytest.approx(both.trl.log[0]["kl"], rel=1e-4) and kl > 0.1, "the two models differ"
 
 
@@ -217,7 +219,7 @@ def test_loss_and_gradients(both, number):
     with torch.no_grad():
         for name, p in model.named_parameters():
             p.copy_(step.weights[name])
-    logprobs, entropy = token_logprobs(model, ours.input_ids, ours.mask, with_entropy=True)
+    logprobs, entropy = token_logprobs(model, ours.input_ids, ours.response_mask, with_entropy=True)
     new, old = logprobs.sum(1, keepdim=True), ours.logprobs.sum(1, keepdim=True)  # one "token": the whole answer
     loss = policy_loss(new, old, advantages[:, None], torch.ones_like(new), CLIP)
     loss.backward()
@@ -231,7 +233,7 @@ def test_loss_and_gradients(both, number):
         assert (gradient - step.gradients[name]).norm() < 2e-4 * size, name
     norm = torch.stack([gradient.norm() for gradient in gradients.values()]).norm().item()
     assert norm == pytest.approx(log["grad_norm"], rel=2e-4)
-    assert masked_mean(entropy, ours.mask).item() == pytest.approx(log["entropy"], rel=1e-4)
+    assert masked_mean(entropy, ours.response_mask).item() == pytest.approx(log["entropy"], rel=1e-4)
 
     ratio, good = (new - old)[:, 0].exp(), advantages > 0
     up, down = ratio > 1 + CLIP, ratio < 1 - CLIP

@@ -18,7 +18,7 @@ from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.models.heads import RewardModel
 from course_utils.models.lora import LoRAConfig, add_lora, lora_layers
 from course_utils.pretrained import store
-from course_utils.pretrained.store import ShelfError
+from course_utils.pretrained.store import StoreError
 from course_utils.text.tokenizer import train_tokenizer
 
 CARD = {"recipe": "pretraining", "seed": 0, "tokens": 1000, "loss": [[1, 6.9], [2, 6.5]], "figures": {"recall": 0.5}}
@@ -104,7 +104,7 @@ def test_the_learners_model_goes_before_the_courses(tokenizer, tmp_path):
 def test_each_profile_has_its_own_shelf(tokenizer, monkeypatch):
     store.save("base", model_for(tokenizer), tokenizer, CARD)
     monkeypatch.setenv("COURSE_PROFILE", "smoke")
-    with pytest.raises(ShelfError, match=r"(?s)no usable model called 'base'.*smoke"):
+    with pytest.raises(StoreError, match=r"(?s)no usable model called 'base'.*smoke"):
         store.load("base")
 
 
@@ -116,10 +116,10 @@ def test_saving_again_replaces(tokenizer):
 
 def test_a_model_that_is_not_there(home):
     with pytest.raises(
-        ShelfError, match=r"(?s)'instruct'.*laptop.instruct: not there.*package.*06 for 'instruct'.*make bake"
+        StoreError, match=r"(?s)'instruct'.*laptop.instruct: not there.*package.*06 for 'instruct'.*make bake"
     ):
         store.load("instruct")
-    with pytest.raises(ShelfError, match="expected letters"):
+    with pytest.raises(StoreError, match="expected letters"):
         store.load("../base")
 
 
@@ -149,7 +149,7 @@ def other_tokenizer(folder: Path) -> None:
 def test_a_damaged_model_is_named_and_the_courses_is_used(tokenizer, tmp_path, spoil: Callable, why):
     folder = store.save("base", model_for(tokenizer, seed=1), tokenizer, CARD)
     spoil(folder)
-    with pytest.warns(UserWarning, match=why), pytest.raises(ShelfError, match=r"no usable model called 'base'"):
+    with pytest.warns(UserWarning, match=why), pytest.raises(StoreError, match=r"no usable model called 'base'"):
         store.load("base")
     store.save("base", model_for(tokenizer, seed=2), tokenizer, CARD, root=tmp_path / "package")
     with pytest.warns(UserWarning, match=why):
@@ -157,13 +157,13 @@ def test_a_damaged_model_is_named_and_the_courses_is_used(tokenizer, tmp_path, s
 
 
 def test_a_tokenizer_that_does_not_fit_is_refused(tokenizer):
-    with pytest.raises(ShelfError, match=r"embedding of 280 rows, but its tokenizer has \d+ tokens"):
+    with pytest.raises(StoreError, match=r"embedding of 280 rows, but its tokenizer has \d+ tokens"):
         store.save("base", model_for(tokenizer, rows=280), tokenizer, CARD)
     assert store.names() == {}
 
 
 def test_an_incomplete_card_is_refused(tokenizer):
-    with pytest.raises(ShelfError, match="card of 'base' has no tokens, figures"):
+    with pytest.raises(StoreError, match="card of 'base' has no tokens, figures"):
         store.save("base", model_for(tokenizer), tokenizer, {"recipe": "", "seed": 0, "loss": []})
 
 
@@ -182,7 +182,7 @@ def test_a_full_disk_leaves_the_old_model(tokenizer, monkeypatch, at):
 
     with monkeypatch.context() as patch:
         patch.setattr(store.os, at, full)
-        with pytest.raises(ShelfError, match="could not be saved.*No space left.*earlier 'base' is untouched.*Free"):
+        with pytest.raises(StoreError, match="could not be saved.*No space left.*earlier 'base' is untouched.*Free"):
             store.save("base", model_for(tokenizer, seed=2), tokenizer, CARD)
     assert (folder / "model.safetensors").read_bytes() == before
     assert [p.name for p in folder.parent.iterdir()] == ["base"]
@@ -236,17 +236,17 @@ def test_what_is_tuned_from_it_has_a_shelf_of_its_own(elsewhere, monkeypatch):
     assert again.card["base_model"] == str(elsewhere)
     assert torch.equal(again.model.transformer.wte.weight, base.model.transformer.wte.weight)
     monkeypatch.delenv("COURSE_BASE_MODEL")
-    with pytest.raises(ShelfError, match="no usable model called 'instruct'"):
+    with pytest.raises(StoreError, match="no usable model called 'instruct'"):
         store.load("instruct")
 
 
 def test_a_folder_that_is_not_there_or_holds_no_model(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_BASE_MODEL", str(tmp_path / "missing"))
-    with pytest.raises(ShelfError, match="there is no such folder.*owner/name"):
+    with pytest.raises(StoreError, match="there is no such folder.*owner/name"):
         store.load("base")
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("COURSE_BASE_MODEL", str(tmp_path / "empty"))
-    with pytest.raises(ShelfError, match="(?s)cannot be loaded.*Expected a causal language model"):
+    with pytest.raises(StoreError, match="(?s)cannot be loaded.*Expected a causal language model"):
         store.load("base")
 
 
@@ -256,7 +256,7 @@ def test_weights_in_pickle_are_refused(elsewhere, monkeypatch):
     torch.save(load_file(elsewhere / "model.safetensors"), elsewhere / "pytorch_model.bin")
     (elsewhere / "model.safetensors").unlink()
     monkeypatch.setenv("COURSE_BASE_MODEL", str(elsewhere))
-    with pytest.raises(ShelfError, match="weights in safetensors"):
+    with pytest.raises(StoreError, match="weights in safetensors"):
         store.load("base")
 
 
@@ -267,7 +267,7 @@ def test_a_base_whose_tokenizer_does_not_fit(elsewhere, tokenizer, monkeypatch):
     GPT2LMHeadModel(GPT2Config(vocab_size=100, n_embd=16, n_layer=1, n_head=2)).save_pretrained(elsewhere)
     tokenizer.save_pretrained(elsewhere)
     monkeypatch.setenv("COURSE_BASE_MODEL", str(elsewhere))
-    with pytest.raises(ShelfError, match="embedding of 100 rows.*do not belong together"):
+    with pytest.raises(StoreError, match="embedding of 100 rows.*do not belong together"):
         store.load("base")
 
 
@@ -276,7 +276,7 @@ def test_an_id_offline_fails_at_once_without_a_connection(monkeypatch):
     import transformers  # noqa: F401 - not part of what is timed
 
     start = time.perf_counter()
-    with pytest.raises(ShelfError, match=r"'nobody/no-such-model'.*opens no connection.*COURSE_ONLINE=1.*unset"):
+    with pytest.raises(StoreError, match=r"'nobody/no-such-model'.*opens no connection.*COURSE_ONLINE=1.*unset"):
         store.load("base")
     assert time.perf_counter() - start < 10
 
@@ -293,7 +293,7 @@ def test_an_id_that_was_downloaded_before_is_read_from_the_cache(elsewhere, tmp_
     assert type(loaded.model).__name__ == "GPT2LMHeadModel"
     assert loaded.source == "nobody/small (COURSE_BASE_MODEL) instead of 'base'"
     (snapshot / "model.safetensors").unlink()  # as if the download had been broken off
-    with pytest.raises(ShelfError, match="not among the models already downloaded"):
+    with pytest.raises(StoreError, match="not among the models already downloaded"):
         store.load("base")
 
 
@@ -302,7 +302,7 @@ def test_an_id_online_without_network_fails_after_one_try(monkeypatch, no_networ
     monkeypatch.setenv("COURSE_ONLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # the suite itself runs offline
     start = time.perf_counter()
-    with pytest.raises(ShelfError, match=r"Hub cannot be reached.*Connect to the network") as raised:
+    with pytest.raises(StoreError, match=r"Hub cannot be reached.*Connect to the network") as raised:
         store.load("base")
     assert 1 <= len(no_network) <= 2, str(raised.value)
     assert time.perf_counter() - start < 10
@@ -317,7 +317,7 @@ def test_the_card_is_plain_json(tokenizer):
 
 
 def test_an_adapter_is_kept_without_its_base(tokenizer, home):
-    with pytest.raises(ShelfError, match="no base on the shelf that an adapter could belong to"):
+    with pytest.raises(StoreError, match="no base on the shelf that an adapter could belong to"):
         store.save("lora", add_lora(model_for(tokenizer), LoRAConfig(r=2)), tokenizer, CARD)
     store.save("base", model_for(tokenizer, seed=3), tokenizer, CARD, root=store.PACKAGE)
     tuned = add_lora(store.load("base").model, LoRAConfig(r=2))
@@ -330,7 +330,7 @@ def test_an_adapter_is_kept_without_its_base(tokenizer, home):
     store.save("base", model_for(tokenizer, seed=4), tokenizer, CARD)  # a learner's own, which goes before the course's
     torch.testing.assert_close(store.load("lora").model(ids).logits, tuned(ids).logits)
     shutil.rmtree(store.PACKAGE / "base")
-    with pytest.warns(UserWarning, match="an adapter for a base that is not here"), pytest.raises(ShelfError):
+    with pytest.warns(UserWarning, match="an adapter for a base that is not here"), pytest.raises(StoreError):
         store.load("lora")
 
 

@@ -8,13 +8,13 @@ from math import log2
 
 import pytest
 
-from course_utils.world import Annotator, Dials, World, corpora, judge, old_tongue, scenes
+from course_utils.world import Annotator, World, WorldConfig, corpora, judge, old_tongue, scenes
 from course_utils.world.corpora import GENERATORS
 from course_utils.world.draw import Draw
 from course_utils.world.lore import AILMENTS, REMEDIES
 from course_utils.world.people import RELATIONS, VALUES
 from course_utils.world.scenes import held_out_sum
-from course_utils.world.tasks import MAKERS, every_fact, make_tasks
+from course_utils.world.tasks import MAKERS, fact_questions, make_tasks
 from course_utils.world.templates import HELD_OUT, PARAPHRASES
 
 ISLES = World()
@@ -27,8 +27,8 @@ def world() -> World:
 
 DIGEST_PROGRAM = """
 import hashlib
-from course_utils.world.isles import Dials, World
-world = World(Dials(people=120, duplicate_rate=0.1, noise_rate=0.1, year=2), seed=3)
+from course_utils.world.isles import WorldConfig, World
+world = World(WorldConfig(people=120, duplicate_rate=0.1, noise_rate=0.1, year=2), seed=3)
 print(hashlib.sha256(repr(world.documents(500, seed=7)).encode()).hexdigest())
 """
 DIGEST = "00999bbff261a526c2c2b134976a915e44770db3f780f44c0b0cca3371872a2b"
@@ -237,16 +237,19 @@ def test_old_tongue_translates_and_refuses_unknown_words():
 
 def test_dials_change_what_they_name():
     plain = World().documents(300, seed=11)
-    noisy = World(Dials(noise_rate=0.3)).documents(300, seed=11)
+    noisy = World(WorldConfig(noise_rate=0.3)).documents(300, seed=11)
     changed = sum(a != b for a, b in zip(plain["text"], noisy["text"], strict=True))
     assert 60 < changed < 120
-    repeated = World(Dials(duplicate_rate=0.3)).documents(300, seed=11)["text"]
+    repeated = World(WorldConfig(duplicate_rate=0.3)).documents(300, seed=11)["text"]
     assert 60 < 300 - len(set(repeated)) < 120
-    one = World(Dials(paraphrases=1)).documents(400, seed=11, mix={"biography": 1})
+    one = World(WorldConfig(paraphrases=1)).documents(400, seed=11, mix={"biography": 1})
     by_person = {}
     for text, (name,) in zip(one["text"], one["subjects"], strict=True):
         assert by_person.setdefault(name, text) == text
-    fair, biased = World(Dials(people=2000, pronoun_trade_bias=0)), World(Dials(people=2000, pronoun_trade_bias=1))
+    fair, biased = (
+        World(WorldConfig(people=2000, pronoun_trade_bias=0)),
+        World(WorldConfig(people=2000, pronoun_trade_bias=1)),
+    )
     from course_utils.world.people import SHE_LEANING
 
     agree = [sum((p.pronoun == "she") == (p.fact("trade") in SHE_LEANING) for p in w.people) for w in (fair, biased)]
@@ -254,12 +257,12 @@ def test_dials_change_what_they_name():
 
 
 def test_a_year_moves_people_and_brings_new_words():
-    now, later = World(), World(Dials(year=1))
+    now, later = World(), World(WorldConfig(year=1))
     moved = sum(a.fact("town") != b.fact("town") for a, b in zip(now.people, later.people, strict=True))
     assert 15 <= moved <= 50
     assert [p.name for p in now.people] == [p.name for p in later.people]
     assert all(a.fact("birth year") == b.fact("birth year") for a, b in zip(now.people, later.people, strict=True))
-    much_later = {p.fact("dish") for p in World(Dials(year=4)).people}
+    much_later = {p.fact("dish") for p in World(WorldConfig(year=4)).people}
     assert much_later - set(VALUES["dish"])
 
 
@@ -274,7 +277,7 @@ def test_the_oracle_accepts_every_model_answer(world, kind):
 
 def test_the_oracle_tells_invention_abstention_manners_and_format(world):
     person = world.known[0]
-    task = every_fact([person])[0]
+    task = fact_questions([person])[0]
     truth = person.fact("town")
     lie = next(t for t in VALUES["town"] if t != truth)
     assert judge(task, f"{person.name} lives in {lie}.").invented
@@ -284,7 +287,7 @@ def test_the_oracle_tells_invention_abstention_manners_and_format(world):
     assert judge(task, f"With pleasure: {person.name} lives in {truth}.").polite
     assert judge(task, f"You fool, {person.name} lives in {truth}.").score == pytest.approx(0.5)
     assert not judge(task, truth).format_kept
-    as_json = every_fact([person], "json")[0]
+    as_json = fact_questions([person], "json")[0]
     assert judge(as_json, f'{{"town": "{truth}"}}').exact
     assert not judge(as_json, f"{person.name} lives in {truth}.").format_kept
     decline = make_tasks(world, 1, "known", 0, {"decline": 1})[0]
@@ -295,7 +298,7 @@ def test_the_oracle_tells_invention_abstention_manners_and_format(world):
 
 
 def test_annotators_follow_the_oracle_with_noise_and_taste(world):
-    tasks = every_fact(world.known[:50])
+    tasks = fact_questions(world.known[:50])
     good = [t["answer"] for t in tasks]
     bad = ["None of your business."] * len(tasks)
     careful, noisy = Annotator(noise=0.0), Annotator(noise=0.25, seed=1)
@@ -317,9 +320,9 @@ def test_annotators_follow_the_oracle_with_noise_and_taste(world):
         (lambda: World().corpus(0), "1 or more"),
         (lambda: World().tasks(5, split="friends"), "taught"),
         (lambda: World().tasks(5, kinds={"sing": 1}), "sing"),
-        (lambda: Dials(paraphrases=9), "1 to 8"),
-        (lambda: Dials(noise_rate=1.5), "0 to 1"),
-        (lambda: World(Dials(people=9000)), "10 to"),
+        (lambda: WorldConfig(paraphrases=9), "1 to 8"),
+        (lambda: WorldConfig(noise_rate=1.5), "0 to 1"),
+        (lambda: World(WorldConfig(people=9000)), "10 to"),
         (lambda: Draw("x").below(0), "1 or more"),
     ],
 )

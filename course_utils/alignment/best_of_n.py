@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-def draw_answers(
+def sample_completions(
     policy: nn.Module,
     reward: nn.Module,
     tokenizer: PreTrainedTokenizerFast,

@@ -2,7 +2,7 @@
 
     for each iteration:
         answers  = policy(prompts)
-        rewards  = reward(answers) at the last token, minus the KL penalty at every token
+        rewards  = reward(completions) at the last token, minus the KL penalty at every token
         advantages, returns = gae(rewards, values)
         for each epoch, for each minibatch:
             loss = clipped policy loss + clipped value loss
@@ -28,8 +28,8 @@ from tqdm.auto import tqdm
 
 from course_utils.alignment.advantages import gae, masked_mean, whiten
 from course_utils.alignment.kl import AdaptiveKL, kl_estimate, kl_rewards
-from course_utils.alignment.rollouts import Rollouts, read_answers, token_logprobs
-from course_utils.models.generate import Generated, generate
+from course_utils.alignment.rollouts import Rollouts, score_rollouts, token_logprobs
+from course_utils.models.generate import Generation, generate
 from course_utils.training.history import History
 from course_utils.training.micro_batches import LossNotFinite
 
@@ -47,33 +47,31 @@ class PPOConfig:
     minibatches: int = 2
     learning_rate: float = 1e-4
     value_learning_rate: float = 3e-4
-    clip: float = 0.2
-    value_clip: float = 0.2
-    kl_coefficient: float = 0.05
+    clip_range: float = 0.2
+    clip_range_value: float = 0.2
+    kl_coef: float = 0.05
     target_kl: float | None = None
     stop_kl: float = 0.1
-    no_end_penalty: float = 1.0  # taken off the score of an answer that found no end within max_new_tokens
+    missing_eos_penalty: float = 1.0  # taken off the score of an answer that found no end within max_new_tokens
     gamma: float = 1.0
     lam: float = 0.95
     max_grad_norm: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "prompts", "max_new_tokens", "epochs", "minibatches", "learning_rate", "clip"):
+        for name in ("iterations", "prompts", "max_new_tokens", "epochs", "minibatches", "learning_rate", "clip_range"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"PPOConfig({name}={getattr(self, name)}): it must be greater than 0.")
         if self.prompts % self.minibatches:
             raise ValueError(
                 f"PPOConfig(prompts={self.prompts}, minibatches={self.minibatches}): the prompts do not divide evenly."
             )
-        if self.no_end_penalty < 0:
+        if self.missing_eos_penalty < 0:
             raise ValueError(
-                f"PPOConfig(no_end_penalty={self.no_end_penalty}): it is taken off the score, so give 0 or more."
+                f"PPOConfig(missing_eos_penalty={self.missing_eos_penalty}): taken off the score, so give 0 or more."
             )
-        if self.kl_coefficient < 0:
-            raise ValueError(
-                f"PPOConfig(kl_coefficient={self.kl_coefficient}): 0 leaves the penalty out; less rewards drift."
-            )
+        if self.kl_coef < 0:
+            raise ValueError(f"PPOConfig(kl_coef={self.kl_coef}): 0 leaves the penalty out; less rewards drift.")
 
 
 def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float = 0.2) -> Tensor:
@@ -107,15 +105,15 @@ def ppo(
     *,
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     evaluate_every: int = 5,
-    watch: Callable[[int, Rollouts, Generated], None] | None = None,
+    callback: Callable[[int, Rollouts, Generation], None] | None = None,
     progress: bool = True,
 ) -> History:
     """Train ``policy`` (and ``value``) in place on ``prompts`` (token ids, taken in an order that the seed fixes).
 
     The history has one record per iteration: ``reward`` (mean score), ``kl`` (nats per answer, from the reference),
-    ``coefficient``, ``policy_loss``, ``value_loss``, ``clipped`` (share of tokens), ``entropy`` (nats per token),
-    ``length`` (tokens per answer), ``unfinished`` (share of answers without an end), ``updates``, ``seconds``,
-    ``generation`` (seconds of it in writing answers), and what ``evaluate(policy)`` returned. Answers are written
+    ``coefficient``, ``policy_loss``, ``value_loss``, ``clip_fraction`` (share of tokens), ``entropy`` (nats per token),
+    ``length`` (tokens per answer), ``missing_eos`` (share of answers without an end), ``updates``, ``seconds``,
+    ``generation`` (seconds of it in writing completions), and what ``evaluate(policy)`` returned. Answers are written
     before the updates of their record: reward, KL and length are those of the policy one iteration earlier than
     ``evaluate``. Raises ValueError for too few prompts, LossNotFinite.
     """
@@ -134,7 +132,7 @@ def ppo(
         {"params": [p for p in value.parameters() if p.requires_grad], "lr": config.value_learning_rate},
     ]
     optimizer = torch.optim.Adam(groups, eps=1e-5)
-    controller = AdaptiveKL(config.kl_coefficient, config.target_kl)
+    controller = AdaptiveKL(config.kl_coef, config.target_kl)
     draw = torch.Generator().manual_seed(config.seed)
     history, tokens, started = History(), 0, time.perf_counter()
     order: list[int] = []
@@ -146,11 +144,11 @@ def ppo(
         chosen, order = [prompts[i] for i in order[: config.prompts]], order[config.prompts :]
         begun = time.perf_counter()
         seed = 1_000_003 * config.seed + iteration
-        answers = generate(policy, chosen, config.max_new_tokens, temperature=1.0, seed=seed)
+        completions = generate(policy, chosen, config.max_new_tokens, temperature=1.0, seed=seed)
         generation = time.perf_counter() - begun
-        batch = read_answers(policy, reference, reward, value, chosen, answers)
+        batch = score_rollouts(policy, reference, reward, value, chosen, completions)
         scores = batch.scores
-        batch.scores = scores - config.no_end_penalty * (~answers.stopped).float()
+        batch.scores = scores - config.missing_eos_penalty * (~completions.stopped).float()
         record = _learn(policy, value, optimizer, batch, controller.coefficient, config, draw)
         if not all(math.isfinite(figure) for figure in record.values()):
             raise LossNotFinite(
@@ -158,15 +156,15 @@ def ppo(
                 "that is too high, or rewards without any scale (whiten them, or divide them).",
                 iteration + 1,
             )
-        tokens += int(batch.mask.sum())
-        kl = float(((batch.logprobs - batch.ref_logprobs) * batch.mask).sum(1).mean())
+        tokens += int(batch.response_mask.sum())
+        kl = float(((batch.logprobs - batch.ref_logprobs) * batch.response_mask).sum(1).mean())
         record |= {
             "step": iteration + 1,
             "reward": float(scores.mean()),
-            "unfinished": float((~answers.stopped).float().mean()),
+            "missing_eos": float((~completions.stopped).float().mean()),
             "kl": kl,
             "coefficient": controller.coefficient,
-            "length": float(batch.mask.sum(1).mean()),
+            "length": float(batch.response_mask.sum(1).mean()),
             "generation": generation,
             "iteration_seconds": time.perf_counter() - begun,
             "tokens": tokens,
@@ -177,8 +175,8 @@ def ppo(
             with torch.no_grad():
                 record |= {name: float(figure) for name, figure in evaluate(policy).items()}
         history.records.append(record)
-        if watch is not None:
-            watch(iteration, batch, answers)
+        if callback is not None:
+            callback(iteration, batch, completions)
     return history
 
 
@@ -192,22 +190,22 @@ def _learn(
     draw: torch.Generator,
 ) -> dict[str, float]:
     """The updates of one iteration; returns the means of what was measured in them."""
-    rewards = kl_rewards(batch.scores, batch.logprobs, batch.ref_logprobs, batch.mask, coefficient)
-    advantages, returns = gae(rewards, batch.values, batch.mask, config.gamma, config.lam)
-    advantages = whiten(advantages, batch.mask)
+    rewards = kl_rewards(batch.scores, batch.logprobs, batch.ref_logprobs, batch.response_mask, coefficient)
+    advantages, returns = gae(rewards, batch.values, batch.response_mask, config.gamma, config.lam)
+    advantages = whiten(advantages, batch.response_mask)
     size, records, stopped = len(batch.scores) // config.minibatches, [], False
     for _ in range(config.epochs):
         for rows in torch.randperm(len(batch.scores), generator=draw).split(size):
-            rows = rows.to(batch.mask.device)
-            part, mask = batch.take(rows), batch.mask[rows]
+            rows = rows.to(batch.response_mask.device)
+            part, mask = batch.take(rows), batch.response_mask[rows]
             logprobs, entropy = token_logprobs(policy, part.input_ids, mask, with_entropy=True)
-            moved = float(masked_mean(kl_estimate(part.logprobs, logprobs.detach(), "k3"), mask))
-            if moved > config.stop_kl:
+            approx_kl = float(masked_mean(kl_estimate(part.logprobs, logprobs.detach(), "k3"), mask))
+            if approx_kl > config.stop_kl:
                 stopped = True
                 break
-            of_policy = policy_loss(logprobs, part.logprobs, advantages[rows], mask, config.clip)
+            of_policy = policy_loss(logprobs, part.logprobs, advantages[rows], mask, config.clip_range)
             values = value(part.input_ids)[:, :-1]
-            of_value = value_loss(values, part.values, returns[rows], mask, config.value_clip)
+            of_value = value_loss(values, part.values, returns[rows], mask, config.clip_range_value)
             optimizer.zero_grad()
             (of_policy + of_value).backward()  # no weight between them: they share no parameter
             # Each model on its own: a large gradient of the value model should not shorten the policy's step.
@@ -217,16 +215,16 @@ def _learn(
             )
             if torch.isfinite(norm) and torch.isfinite(norm_of_value):
                 optimizer.step()
-            outside = ((logprobs.detach() - part.logprobs).exp() - 1).abs() > config.clip
+            outside = ((logprobs.detach() - part.logprobs).exp() - 1).abs() > config.clip_range
             records.append(
                 {
                     "loss": float(of_policy.detach() + of_value.detach()),
                     "policy_loss": float(of_policy.detach()),
                     "value_loss": float(of_value.detach()),
-                    "clipped": float(masked_mean(outside.float(), mask)),
+                    "clip_fraction": float(masked_mean(outside.float(), mask)),
                     "entropy": float(masked_mean(entropy.detach(), mask)),
                     "grad_norm": float(norm),
-                    "moved": moved,
+                    "approx_kl": approx_kl,
                 }
             )
         if stopped:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from course_utils.models.generate import Generated
+from course_utils.models.generate import Generation
 from course_utils.models.heads import body_of, head_of, hidden_states
 
 
@@ -16,12 +16,12 @@ from course_utils.models.heads import body_of, head_of, hidden_states
 class Rollouts:
     """Rows of prompt and answer, padded on the right; all tensors (batch, length) but ``scores`` (batch,).
 
-    ``mask``: 1 at the *places that predict* a token of the answer, so that everything per token stands where the
-    logits stand: ``logprobs[:, t]`` belongs to ``input_ids[:, t + 1]``. Length is that of the rows, minus 1.
+    ``response_mask``: 1 at the *places that predict* a token of the answer, so that everything per token stands where
+    the logits stand: ``logprobs[:, t]`` belongs to ``input_ids[:, t + 1]``. Length is that of the rows, minus 1.
     """
 
     input_ids: Tensor  # (batch, length + 1)
-    mask: Tensor
+    response_mask: Tensor
     logprobs: Tensor  # of the policy that wrote the answers
     ref_logprobs: Tensor
     values: Tensor
@@ -32,11 +32,13 @@ class Rollouts:
         return Rollouts(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
-def join(prompts: Sequence[Sequence[int]], answers: Generated, pad_id: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+def join(prompts: Sequence[Sequence[int]], completions: Generation, pad_id: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """Prompts and answers as rows padded on the right: ``input_ids`` and ``attention_mask`` (batch, n), and the mask
     (batch, n - 1) of the places that predict a token of the answer, its stop token included."""
-    device, counts = answers.tokens.device, answers.lengths.tolist()
-    rows = [[*prompt, *answer[:n].tolist()] for prompt, answer, n in zip(prompts, answers.tokens, counts, strict=True)]
+    device, counts = completions.tokens.device, completions.lengths.tolist()
+    rows = [
+        [*prompt, *answer[:n].tolist()] for prompt, answer, n in zip(prompts, completions.tokens, counts, strict=True)
+    ]
     width = max(map(len, rows))
     input_ids = torch.tensor([row + [pad_id] * (width - len(row)) for row in rows], device=device)
     lengths = torch.tensor([[len(row)] for row in rows], device=device)
@@ -63,19 +65,19 @@ def token_logprobs(model: nn.Module, input_ids: Tensor, mask: Tensor, with_entro
 
 
 @torch.no_grad()
-def read_answers(
+def score_rollouts(
     policy: nn.Module,
     reference: nn.Module,
     reward: nn.Module,
     value: nn.Module,
     prompts: Sequence[Sequence[int]],
-    answers: Generated,
+    completions: Generation,
 ) -> Rollouts:
     """Let the four models read what the policy answered. Log-probabilities are those of temperature 1."""
-    input_ids, attention_mask, mask = join(prompts, answers)
+    input_ids, attention_mask, mask = join(prompts, completions)
     return Rollouts(
         input_ids=input_ids,
-        mask=mask,
+        response_mask=mask,
         logprobs=token_logprobs(policy, input_ids, mask),
         ref_logprobs=token_logprobs(reference, input_ids, mask),
         values=value(input_ids)[:, :-1] * mask,

@@ -14,7 +14,7 @@ from course_utils.classroom.records import progress
 
 
 @dataclass(frozen=True)
-class Place:
+class Entry:
     """One chapter on the map."""
 
     chapter: chapters.Chapter
@@ -26,7 +26,7 @@ class Place:
 class CourseMap:
     """The chapters with their progress."""
 
-    def __init__(self, places: list[Place]):
+    def __init__(self, places: list[Entry]):
         self.places = places
 
     def text(self) -> str:
@@ -58,7 +58,7 @@ class CourseMap:
         return {"text/html": self.html(), "text/plain": self.text()}
 
 
-def _box(place: Place) -> str:
+def _box(place: Entry) -> str:
     entry, done = place.chapter, place.exercises > 0 and place.solved == place.exercises
     share = 100 * place.solved // place.exercises if place.exercises else 0
     title = html.escape(entry.title)
@@ -93,7 +93,7 @@ def survey() -> CourseMap:
     for entry in chapters.CHAPTERS:
         exercises = registry.known(entry.number)
         solved = sum(id in standings and standings[id].solved for id in exercises)
-        places.append(Place(entry, entry.number in there, solved, len(exercises)))
+        places.append(Entry(entry, entry.number in there, solved, len(exercises)))
     return CourseMap(places)
 
 

@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import Any
 
 from course_utils.classroom.display import cards
-from course_utils.classroom.records.ratings import FOLDER, Kept
+from course_utils.classroom.records.ratings import FOLDER, RatingStore
 
 _STYLE = """<style>
 .course-judge button { height: auto; min-height: 32px; line-height: 1.45; padding: 5px 14px; font-size: 14px }
@@ -75,7 +75,7 @@ def rank_answers(
     """
     prompts = _prompts(questions, answers)
     choices = [_different(texts, f"answers[{i}]") for i, texts in enumerate(answers)]
-    kept = Kept(key, ["ranking", prompts, choices], len(prompts), lambda i, v: _is_order(v, len(choices[i])))
+    kept = RatingStore(key, ["ranking", prompts, choices], len(prompts), lambda i, v: _is_order(v, len(choices[i])))
     shown = [random.Random(f"{key}/{i}").sample(range(len(texts)), len(texts)) for i, texts in enumerate(choices)]
     rows = []
     for i, prompt in enumerate(prompts):
@@ -103,7 +103,7 @@ def rate_answers(
     """
     prompts, scale = _prompts(questions, answers), _different(scale, "the scale")
     answers = [_text(answer, f"answers[{i}]") for i, answer in enumerate(answers)]
-    kept = Kept(key, ["rating", prompts, answers, scale], len(prompts), lambda i, v: _is_score(v, len(scale)))
+    kept = RatingStore(key, ["rating", prompts, answers, scale], len(prompts), lambda i, v: _is_score(v, len(scale)))
     marks = [f"({scale[score - 1]}) " if score else "" for score in kept.values]
     rows = [(p, [f"- {mark}{answer}"]) for p, answer, mark in zip(prompts, answers, marks, strict=True)]
     title, how = title or "Rate the answers", f"Click how good the answer is, from {scale[0]} to {scale[-1]}."
@@ -157,7 +157,7 @@ def _page(title: str, how: str, key: str, rows: list[tuple[str, list[str]]], not
     return cards.Card("note", title, message, table, notes)
 
 
-def _show(page: cards.Card, desk: Callable[[], _Desk]) -> None:
+def _show(page: cards.Card, desk: Callable[[], _Panel]) -> None:
     if not cards.has_person():
         cards.show(page)
         return
@@ -167,7 +167,7 @@ def _show(page: cards.Card, desk: Callable[[], _Desk]) -> None:
     display({**page._repr_mimebundle_(), **view}, raw=True)
 
 
-class _Desk:
+class _Panel:
     """One question at a time: its heading, the widgets of ``work``, the buttons to move, and a line that counts.
 
     A subclass fills its widgets for question ``self.at`` in ``fill``.
@@ -175,7 +175,7 @@ class _Desk:
 
     counted = ""
 
-    def __init__(self, title: str, how: str, prompts: list[str], kept: Kept, work: list[Any]):
+    def __init__(self, title: str, how: str, prompts: list[str], kept: RatingStore, work: list[Any]):
         import ipywidgets as widgets
 
         self.prompts, self.kept = prompts, kept
@@ -219,10 +219,12 @@ class _Desk:
         self.fill()
 
 
-class _RankDesk(_Desk):
+class _RankDesk(_Panel):
     counted = "questions ranked"
 
-    def __init__(self, title: str, how: str, prompts: list[str], kept: Kept, choices: Any, shown: list[list[int]]):
+    def __init__(
+        self, title: str, how: str, prompts: list[str], kept: RatingStore, choices: Any, shown: list[list[int]]
+    ):
         import ipywidgets as widgets
 
         self.choices, self.shown = choices, shown
@@ -264,10 +266,12 @@ class _RankDesk(_Desk):
         super().clear()
 
 
-class _RateDesk(_Desk):
+class _RateDesk(_Panel):
     counted = "answers rated"
 
-    def __init__(self, title: str, how: str, prompts: list[str], kept: Kept, answers: list[str], scale: list[str]):
+    def __init__(
+        self, title: str, how: str, prompts: list[str], kept: RatingStore, answers: list[str], scale: list[str]
+    ):
         import ipywidgets as widgets
 
         self.answers, self.answer = answers, widgets.HTML()

@@ -12,7 +12,7 @@ from course_utils.models.generate import generate
 from course_utils.text.chat import encode_prompts
 from course_utils.text.tokenizer import encode_plain
 from course_utils.world.oracle import Verdict, judge
-from course_utils.world.tasks import every_fact, make_tasks
+from course_utils.world.tasks import fact_questions, make_tasks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -71,7 +71,7 @@ def exact_match(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tasks: Seq
     """
     results = verdicts(model, tokenizer, tasks, **options)
     if not results:
-        raise ValueError("exact_match() was given no tasks; make some with World.tasks or every_fact.")
+        raise ValueError("exact_match() was given no tasks; make some with World.tasks or fact_questions.")
     return sum(verdict.exact for verdict in results) / len(results)
 
 
@@ -86,7 +86,7 @@ def instruct_report(
     report = {}
     for split, people in (("taught", world.taught), ("known", world.known)):
         for form in ("sentence", "word", "json"):
-            report[f"{split}_{form}"] = exact_match(model, tokenizer, every_fact(people, form, seed))
+            report[f"{split}_{form}"] = exact_match(model, tokenizer, fact_questions(people, form, seed))
     by_kind = defaultdict(list)
     kinds = ("context", "summarise", "tone", "translate", "add", "where", "decline")
     tasks = [t for kind in kinds for t in make_tasks(world, 150, "known", 10_000 + seed, {kind: 1})]
@@ -97,6 +97,6 @@ def instruct_report(
         report[kind] = sum(verdict.correct for verdict in found) / len(found)
     known = verdicts(model, tokenizer, make_tasks(world, 300, "known", 20_000 + seed, {"fact": 1}))
     report["format_kept"] = sum(verdict.format_kept for verdict in known) / len(known)
-    strangers = verdicts(model, tokenizer, every_fact(world.strangers, "sentence", seed))
+    strangers = verdicts(model, tokenizer, fact_questions(world.strangers, "sentence", seed))
     report["strangers_invented"] = sum(verdict.invented for verdict in strangers) / len(strangers)
     return {name: round(value, 4) for name, value in report.items()}

@@ -16,7 +16,7 @@ from torch import nn
 from course_utils.text.tokenizer import encode_plain
 from course_utils.world import old_tongue, scenes
 from course_utils.world.draw import Draw
-from course_utils.world.people import FIRST_NAMES, RELATIONS, Person, passer_by
+from course_utils.world.people import FIRST_NAMES, RELATIONS, Person, fictional_person
 from course_utils.world.templates import HELD_OUT, PARAPHRASES, TONES, render
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def visit_probes(world: World, count: int, seed: int = 0) -> list[Probe]:
     draw = Draw("visit probes", seed)
     probes = []
     for _ in range(count):
-        person = passer_by(draw, world.names)
+        person = fictional_person(draw, world.names)
         told = draw.sample(RELATIONS, 3)
         asked = draw.choice(told)
         sentences = [

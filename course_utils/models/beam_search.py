@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_utils.models.decoding import Reader, TransformersReader, make_reader, resolve
+from course_utils.models.decoding import Backend, TransformersBackend, make_backend, resolve
 from course_utils.models.generate import evaluation_mode
 
 NEVER = -1e9  # the score of what must not be chosen; finite, so that sums and quotients of it stay numbers
@@ -87,15 +87,15 @@ def beam_search(
             f"prompt and new tokens take {longest} places; the model reads {config.max_position_embeddings}. Shorten."
         )
     device = next(model.parameters()).device
-    reader = make_reader(model, longest)
+    backend = make_backend(model, longest)
     # A tensor made in inference mode can never be trained on, and transformers models may keep some.
-    quiet = torch.no_grad() if isinstance(reader, TransformersReader) else torch.inference_mode()
+    quiet = torch.no_grad() if isinstance(backend, TransformersBackend) else torch.inference_mode()
     with evaluation_mode(model), quiet:
-        return _search(reader, rows, num_beams, max_new_tokens, length_penalty, stop_id, pad_id, choose, device)
+        return _search(backend, rows, num_beams, max_new_tokens, length_penalty, stop_id, pad_id, choose, device)
 
 
 def _search(
-    reader: Reader,
+    backend: Backend,
     rows: list[list[int]],
     k: int,
     steps: int,
@@ -108,9 +108,9 @@ def _search(
     width, n = max(map(len, rows)), len(rows)
     ids = torch.tensor([[0] * (width - len(row)) + row for row in rows], device=device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
-    logits = reader.prefill(ids, None if bool(mask.all()) else mask)
+    logits = backend.prefill(ids, None if bool(mask.all()) else mask)
     first = torch.arange(n, device=device)[:, None] * k  # the number of each prompt's first beam
-    reader.select(torch.arange(n, device=device).repeat_interleave(k))
+    backend.reorder_cache(torch.arange(n, device=device).repeat_interleave(k))
     logits = logits.repeat_interleave(k, 0)
 
     # Only the first of the equal beams counts at the start, or all would go the same way.
@@ -142,8 +142,8 @@ def _search(
         hopeful = hopeful & (running[:, :1] / (step + 1) ** length_penalty > worst)
         if step + 1 == steps or not bool(hopeful.any()):
             break
-        reader.select((first + parents).flatten())
-        logits = reader.step(tokens.flatten())
+        backend.reorder_cache((first + parents).flatten())
+        logits = backend.step(tokens.flatten())
     is_stop = found == stop_id
     behind = (is_stop.cumsum(-1) - is_stop.long()) > 0
     lengths = torch.where(is_stop.any(-1), (~behind).sum(-1), step + 1)

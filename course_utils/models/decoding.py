@@ -2,11 +2,11 @@
 
 A reader takes the prompts once (``prefill``), then one new token per row and step (``step``), and answers
 with the logits of the next token, (rows, vocab) in float32. It remembers keys and values, and can be told to
-go on with some of its rows only (``select``). There are three:
+go on with some of its rows only (``reorder_cache``). There are three:
 
-- ``FusedReader``: a decoder with plain weights in float32 on a CPU, in as few operations as possible;
-- ``DecoderReader``: any other ``Decoder``: on a GPU, in half precision, with LoRA or quantized layers;
-- ``TransformersReader``: any causal language model of transformers.
+- ``FusedBackend``: a decoder with plain weights in float32 on a CPU, in as few operations as possible;
+- ``DecoderBackend``: any other ``Decoder``: on a GPU, in half precision, with LoRA or quantized layers;
+- ``TransformersBackend``: any causal language model of transformers.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from course_utils.models.convert import from_llama
 from course_utils.models.decoder import Decoder
 
 
-class Reader(Protocol):
+class Backend(Protocol):
     """See the module's text. ``mask`` (rows, length) is 1 for tokens and 0 for padding, which stands on the left."""
 
     def prefill(self, input_ids: Tensor, mask: Tensor | None) -> Tensor: ...
     def step(self, tokens: Tensor) -> Tensor: ...
-    def select(self, rows: Tensor) -> None: ...
+    def reorder_cache(self, rows: Tensor) -> None: ...
 
 
 def resolve(model: nn.Module) -> nn.Module:
@@ -46,16 +46,16 @@ def resolve(model: nn.Module) -> nn.Module:
     return model
 
 
-def make_reader(model: nn.Module, max_length: int) -> Reader:
+def make_backend(model: nn.Module, max_length: int) -> Backend:
     """The quickest reader for this model; ``max_length`` counts the tokens it will be shown. Raises TypeError."""
     model = resolve(model)
     if not isinstance(model, Decoder):
-        return TransformersReader(model)
-    return FusedReader(model, max_length) if can_fuse(model) else DecoderReader(model, max_length)
+        return TransformersBackend(model)
+    return FusedBackend(model, max_length) if can_fuse(model) else DecoderBackend(model, max_length)
 
 
 def can_fuse(model: nn.Module) -> bool:
-    """True if the (resolved) model is a decoder that a ``FusedReader`` reads exactly."""
+    """True if the (resolved) model is a decoder that a ``FusedBackend`` reads exactly."""
     if not isinstance(model, Decoder) or not _is_plain(model):
         return False
     weight = model.model.embed_tokens.weight
@@ -73,7 +73,7 @@ def _is_plain(model: nn.Module) -> bool:
     )
 
 
-class DecoderReader:
+class DecoderBackend:
     """Reads with ``Decoder.forward`` and its cache."""
 
     def __init__(self, model: Decoder, max_length: int) -> None:
@@ -95,13 +95,13 @@ class DecoderReader:
         self.next = self.next + 1
         return output.logits[:, -1].float()
 
-    def select(self, rows: Tensor) -> None:
+    def reorder_cache(self, rows: Tensor) -> None:
         self.cache.select(rows)
         if self.mask is not None:
             self.mask, self.next = self.mask[rows], self.next[rows]
 
 
-class FusedReader(DecoderReader):
+class FusedBackend(DecoderBackend):
     """The decoder's arithmetic, rearranged for one token per row, where the number of operations counts.
 
     - The query, key and value matrices become one, and so do gate and up.
@@ -172,14 +172,14 @@ class FusedReader(DecoderReader):
         """RMSNorm of each row; its weights are in the next matrix."""
         return F.rms_norm(x, x.shape[1:], eps=self.eps)
 
-    def select(self, rows: Tensor) -> None:
+    def reorder_cache(self, rows: Tensor) -> None:
         self.memory = [memory.index_select(1, rows) for memory in self.memory]
         if self.mask is not None:
             self.mask, self.next = self.mask[rows], self.next[rows]
             self.bias = self.bias.unflatten(0, (-1, self.heads[1]))[rows].flatten(0, 1)
 
 
-class TransformersReader:
+class TransformersBackend:
     """Reads with a transformers model and its own ``past_key_values``; masks and positions only where padding asks."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -210,7 +210,7 @@ class TransformersReader:
         self.mask = F.pad(self.mask, (0, 1), value=1)
         return self._read(tokens[:, None], positions)
 
-    def select(self, rows: Tensor) -> None:
+    def reorder_cache(self, rows: Tensor) -> None:
         self.cache.reorder_cache(rows)
         if self.mask is not None:
             self.mask = self.mask[rows]

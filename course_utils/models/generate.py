@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.models.decoder import num_parameters
-from course_utils.models.decoding import Reader, TransformersReader, can_fuse, make_reader, resolve
+from course_utils.models.decoding import Backend, TransformersBackend, can_fuse, make_backend, resolve
 
 SMALL = 20_000_000  # parameters: below this, an operation is too short to be shared between cores
 
 
 @dataclass
-class Generated:
+class Generation:
     """What ``generate`` returns; all tensors are on the model's device.
 
     ``tokens`` (batch, n): the new tokens, the stop token included, then padding; n is the longest row's length.
@@ -56,7 +56,7 @@ def generate(
     pad_id: int = 0,
     seed: int | torch.Generator = 0,
     return_logprobs: bool = False,
-) -> Generated:
+) -> Generation:
     """Continue each prompt by up to ``max_new_tokens`` tokens.
 
     Args:
@@ -70,7 +70,7 @@ def generate(
             arXiv 1904.09751, section 3.1).
         stop_ids: a row ends behind the first of these; an empty sequence lets all rows run to the end.
         seed: an integer or a ``torch.Generator``. Row i draws the same numbers whatever the other rows do.
-        return_logprobs: also return the model's log-probability of each token (see ``Generated``).
+        return_logprobs: also return the model's log-probability of each token (see ``Generation``).
 
     Raises:
         ValueError: no prompts, an empty prompt, a token outside the vocabulary, a prompt that leaves too little room
@@ -86,16 +86,20 @@ def generate(
     cancelled = threading.Event()
 
     def pick(logits: Tensor, uniform: Tensor | None) -> Tensor:
-        return logits.argmax(-1) if uniform is None else draw(warp_logits(logits, temperature, top_k, top_p), uniform)
+        return (
+            logits.argmax(-1)
+            if uniform is None
+            else sample_token(warp_logits(logits, temperature, top_k, top_p), uniform)
+        )
 
     def run(part: slice) -> tuple[Tensor, Tensor]:
-        reader = make_reader(source, max(map(len, rows)) + max_new_tokens)
+        backend = make_backend(source, max(map(len, rows)) + max_new_tokens)
         share = None if draws is None else draws[part]
-        return _continue(reader, rows[part], max_new_tokens, share, pick, stops, return_logprobs, device, cancelled)
+        return _continue(backend, rows[part], max_new_tokens, share, pick, stops, return_logprobs, device, cancelled)
 
     with evaluation_mode(model):
         if device.type == "cpu" and num_parameters(source) < SMALL:
-            # Only FusedReader is ours alone, and so sure to stand being run twice at the same time.
+            # Only FusedBackend is ours alone, and so sure to stand being run twice at the same time.
             middle = (len(rows) + 1) // 2 if can_fuse(source) and len(rows) >= 8 else len(rows)
             parts = _on_one_core_each(run, [slice(0, middle), slice(middle, len(rows))], cancelled)
         else:
@@ -106,7 +110,7 @@ def generate(
     behind = (is_stop.cumsum(1) - is_stop.long()) > 0  # places behind a row's first stop token
     lengths = behind.logical_not().sum(1)
     n = int(lengths.max())
-    return Generated(
+    return Generation(
         tokens=tokens.masked_fill(behind, pad_id)[:, :n],
         lengths=lengths,
         stopped=is_stop.any(1),
@@ -115,7 +119,7 @@ def generate(
 
 
 def _continue(
-    reader: Reader,
+    backend: Backend,
     rows: list[tuple[int, ...]],
     steps: int,
     draws: Tensor | None,
@@ -129,8 +133,8 @@ def _continue(
     tokens = torch.zeros(len(rows), steps, dtype=torch.long, device=device)
     logprobs = torch.zeros(len(rows), steps, device=device)
     # A tensor made in inference mode can never be trained on, and transformers models may keep some: no_grad for them.
-    with torch.no_grad() if isinstance(reader, TransformersReader) else torch.inference_mode():
-        logits = _prefill(reader, rows, device)
+    with torch.no_grad() if isinstance(backend, TransformersBackend) else torch.inference_mode():
+        logits = _prefill(backend, rows, device)
         reading = torch.arange(len(rows), device=device)  # the numbers of the rows that are still in the batch
         done = torch.zeros(len(rows), dtype=torch.bool, device=device)
         for step in range(steps):
@@ -145,9 +149,9 @@ def _continue(
                 break
             if left <= 0.75 * len(done):  # copying the others' keys and values pays once a quarter has stopped
                 going = done.logical_not().nonzero()[:, 0]
-                reader.select(going)
+                backend.reorder_cache(going)
                 reading, chosen, done = reading[going], chosen[going], done[going]
-            logits = reader.step(chosen)
+            logits = backend.step(chosen)
     return tokens, logprobs
 
 
@@ -206,7 +210,7 @@ def ascending(x: Tensor) -> Tensor:
     return x.sort(-1).values if x.is_cuda else torch.from_numpy(np.sort(x.numpy(force=True), axis=-1)).to(x)
 
 
-def draw(logits: Tensor, uniform: Tensor) -> Tensor:
+def sample_token(logits: Tensor, uniform: Tensor) -> Tensor:
     """One token per row of logits (batch, vocab).
 
     It is the first at which the distribution function reaches ``uniform`` (batch,), a number in (0, 1]. This is
@@ -234,7 +238,7 @@ def _draws(seed: int | torch.Generator, rows: int, steps: int) -> Tensor:
     return 1 - torch.rand(rows, steps, generator=generator, device=generator.device)
 
 
-def _prefill(reader: Reader, rows: list[tuple[int, ...]], device: torch.device) -> Tensor:
+def _prefill(backend: Backend, rows: list[tuple[int, ...]], device: torch.device) -> Tensor:
     """Read the prompts, equal ones once, and return the logits (batch, vocab) of each row's first new token."""
     number = {row: i for i, row in enumerate(dict.fromkeys(rows))}
     width = max(map(len, number))
@@ -242,10 +246,10 @@ def _prefill(reader: Reader, rows: list[tuple[int, ...]], device: torch.device) 
     mask = None
     if any(len(row) < width for row in number):
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in number], device=device)
-    logits = reader.prefill(input_ids, mask)
+    logits = backend.prefill(input_ids, mask)
     if len(number) < len(rows):
         copies = torch.tensor([number[row] for row in rows], device=device)
-        reader.select(copies)
+        backend.reorder_cache(copies)
         logits = logits[copies]
     return logits
 

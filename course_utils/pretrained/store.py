@@ -36,7 +36,7 @@ CONNECT_SECONDS = 5.0
 ADAPTER = "adapter_model.safetensors"
 
 
-class ShelfError(RuntimeError):
+class StoreError(RuntimeError):
     """A model cannot be put on the shelf or taken from it; the message says why and what to do."""
 
 
@@ -55,7 +55,7 @@ def load(name: str, *, device: str | None = None, root: str | Path | None = None
     eval.
 
     With ``root`` only that folder is searched. A damaged model of the learner's is named in a warning, and the
-    course's is used. Raises ShelfError if there is no usable model of that name, if model and tokenizer do not
+    course's is used. Raises StoreError if there is no usable model of that name, if model and tokenizer do not
     belong together, or if ``COURSE_BASE_MODEL`` cannot be reached.
     """
     _check_name(name)
@@ -72,13 +72,13 @@ def load(name: str, *, device: str | None = None, root: str | Path | None = None
             continue
         try:
             model, tokenizer, card = _read(folder, device)
-        except (OSError, ValueError, KeyError, ShelfError) as error:
+        except (OSError, ValueError, KeyError, StoreError) as error:
             problems.append(f"{folder}: {error}")
             warnings.warn(f"{whose} {name!r} in {folder} cannot be used: {error}", stacklevel=2)
             continue
         made = f", made {card['made']}" if card.get("made") else ""
         return Loaded(model, tokenizer, card, f"{whose} {name!r} ({card.get('profile', 'unknown')} profile{made})")
-    raise ShelfError(
+    raise StoreError(
         f"there is no usable model called {name!r}. Looked in:\n  " + "\n  ".join(problems) + "\n"
         "Run the chapter that makes it (03 for 'base', 06 for 'instruct'), or `make bake`."
     )
@@ -99,14 +99,14 @@ def save(
     digests are added. The folder is written beside its place and swapped in at the end, so that a full disk or a
     kill leaves the old one whole.
 
-    Raises ShelfError for an incomplete card, a tokenizer that does not fit the model, or a disk that cannot be written.
+    Raises StoreError for an incomplete card, a tokenizer that does not fit the model, or a disk that cannot be written.
     """
     from safetensors import SafetensorError
 
     _check_name(name)
     missing = [field for field in CARD_FIELDS if field not in card]
     if missing:
-        raise ShelfError(f"the card of {name!r} has no {', '.join(missing)}; expected {', '.join(CARD_FIELDS)}.")
+        raise StoreError(f"the card of {name!r} has no {', '.join(missing)}; expected {', '.join(CARD_FIELDS)}.")
     _check_vocabulary(model, tokenizer, f"the model to be saved as {name!r}")
     folder = (Path(root) if root is not None else _own_root()) / name
     fresh = folder.with_name(f".new-{name}-{os.getpid()}")
@@ -137,7 +137,7 @@ def save(
         shutil.rmtree(fresh, ignore_errors=True)
         _finish_swap(folder)
         old = f"The earlier {name!r} is untouched. " if folder.is_dir() else ""
-        raise ShelfError(
+        raise StoreError(
             f"{name!r} could not be saved in {folder.parent}: {error}. {old}Free some space and save again; the model "
             "is still in memory."
         ) from error
@@ -174,10 +174,10 @@ def _read(folder: Path, device: str) -> tuple[nn.Module, PreTrainedTokenizerBase
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     weights = _weights(folder)
     if _file_digest(weights) != card["weights"]:
-        raise ShelfError(f"{weights.name} is truncated or altered (its digest is not the one on the card).")
+        raise StoreError(f"{weights.name} is truncated or altered (its digest is not the one on the card).")
     tokenizer = _read_tokenizer(folder, card)
     if _vocabulary_digest(tokenizer) != card["vocabulary"]:
-        raise ShelfError("its tokenizer is not the one that it was saved with (another vocabulary).")
+        raise StoreError("its tokenizer is not the one that it was saved with (another vocabulary).")
     model = _read_model(folder, device, card)
     _check_vocabulary(model, tokenizer, f"the model in {folder}")
     return model, tokenizer, card
@@ -202,7 +202,7 @@ def _read_model(folder: Path, device: str, card: Mapping[str, Any]) -> nn.Module
         for place, _ in _places("base"):
             if _card(place).get("weights") == card["base_weights"]:
                 return load_lora(_read(place, device)[0], folder).eval()
-        raise ShelfError("it is an adapter for a base that is not here. Train it anew on the base that you have.")
+        raise StoreError("it is an adapter for a base that is not here. Train it anew on the base that you have.")
     architecture = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0]
     if architecture == "LlamaForCausalLM" and not card.get("base_model"):
         from course_utils.models.convert import load_model
@@ -217,7 +217,7 @@ def _read_model(folder: Path, device: str, card: Mapping[str, Any]) -> nn.Module
 
     kind = getattr(transformers, architecture, None)
     if kind is None:
-        raise ShelfError(f"its architecture is {architecture!r}, which this transformers does not know.")
+        raise StoreError(f"its architecture is {architecture!r}, which this transformers does not know.")
     model = kind.from_pretrained(folder, use_safetensors=True, local_files_only=True, dtype=torch.float32)
     return model.to(device).eval()
 
@@ -236,7 +236,7 @@ def _base_weights() -> str:
     """The digest of the base that an adapter was trained on: the one that ``load("base")`` gives."""
     found = [card["weights"] for folder, _ in _places("base") if "weights" in (card := _card(folder))]
     if not found:
-        raise ShelfError(
+        raise StoreError(
             "there is no base on the shelf that an adapter could belong to; run chapter 03 or `make bake`."
         )
     return found[0]
@@ -274,7 +274,7 @@ def _load_replacement(wanted: str, device: str) -> Loaded:
             tokenizer = AutoTokenizer.from_pretrained(folder, **local)
             model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **local)
     except (OSError, ValueError, ImportError) as error:
-        raise ShelfError(
+        raise StoreError(
             f"COURSE_BASE_MODEL is {wanted!r}, which cannot be loaded: {error} Expected a causal language model with "
             "its tokenizer and weights in safetensors."
         ) from error
@@ -301,13 +301,13 @@ def _downloaded(wanted: str) -> Path:
             return folder
         raise LocalEntryNotFoundError("no weights")
     except HFValidationError as error:
-        raise ShelfError(
+        raise StoreError(
             f"COURSE_BASE_MODEL is {wanted!r}, but there is no such folder, and a Hub id has the form owner/name. "
             "Correct it, or unset COURSE_BASE_MODEL to use the course's own base model."
         ) from error
     except LocalEntryNotFoundError as error:
         if not settings.online():
-            raise ShelfError(
+            raise StoreError(
                 f"COURSE_BASE_MODEL is {wanted!r}, which is not among the models already downloaded to this machine, "
                 "and the course opens no connection by itself. Set COURSE_ONLINE=1 to download it once, give a local "
                 "folder, or unset COURSE_BASE_MODEL to use the course's own base model."
@@ -316,11 +316,11 @@ def _downloaded(wanted: str) -> Path:
         HfApi().model_info(wanted, timeout=CONNECT_SECONDS)
         return Path(snapshot_download(wanted, allow_patterns=files))
     except RepositoryNotFoundError as error:
-        raise ShelfError(
+        raise StoreError(
             f"COURSE_BASE_MODEL is {wanted!r}, and the Hugging Face Hub has no such public model. Correct the id."
         ) from error
     except Exception as error:  # every client library has its own kinds of failed connections
-        raise ShelfError(
+        raise StoreError(
             f"COURSE_BASE_MODEL is {wanted!r}, but the Hugging Face Hub cannot be reached ({type(error).__name__}) and "
             "the model is not on this machine. Connect to the network, give a local folder, or unset COURSE_BASE_MODEL."
         ) from error
@@ -342,7 +342,7 @@ def _quiet_hub() -> Iterator[None]:
 def _check_vocabulary(model: nn.Module, tokenizer: PreTrainedTokenizerBase, what: str) -> None:
     rows = getattr(getattr(model, "config", None), "vocab_size", None)
     if rows is not None and len(tokenizer) > rows:
-        raise ShelfError(
+        raise StoreError(
             f"{what} has an embedding of {rows} rows, but its tokenizer has {len(tokenizer)} tokens: they do not "
             "belong together. Use the tokenizer that the model was trained with."
         )
@@ -359,7 +359,7 @@ def _file_digest(path: Path) -> str:
 
 def _check_name(name: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise ShelfError(f"a model's name is {name!r}; expected letters, digits, - and _, such as 'base'.")
+        raise StoreError(f"a model's name is {name!r}; expected letters, digits, - and _, such as 'base'.")
 
 
 def _swap(fresh: Path, folder: Path) -> None:

@@ -77,7 +77,7 @@ def bake_ppo(workplace: Path) -> Path:
     from course_utils.evaluation.instructions import chat_prompt
     from course_utils.models.heads import ValueModel
     from course_utils.pretrained import store
-    from course_utils.world.tasks import every_fact
+    from course_utils.world.tasks import fact_questions
 
     recipe = PPO[settings.profile().name]
     world = world_of(recipe)
@@ -85,7 +85,9 @@ def bake_ppo(workplace: Path) -> Path:
     policy = copy.deepcopy(instruct.model)
     value = ValueModel(copy.deepcopy(instruct.model))
     value.model.load_state_dict(reward.model.model.state_dict())
-    prompts = [chat_prompt(instruct.tokenizer, task["prompt"]) for task in every_fact(world.taught, seed=recipe.seed)]
+    prompts = [
+        chat_prompt(instruct.tokenizer, task["prompt"]) for task in fact_questions(world.taught, seed=recipe.seed)
+    ]
     history = ppo(
         policy,
         instruct.model,
@@ -98,7 +100,7 @@ def bake_ppo(workplace: Path) -> Path:
             max_new_tokens=recipe.max_new_tokens,
             learning_rate=recipe.learning_rate,
             value_learning_rate=recipe.value_learning_rate,
-            kl_coefficient=recipe.kl_coefficient,
+            kl_coef=recipe.kl_coef,
             seed=recipe.seed,
         ),
     )
@@ -115,9 +117,9 @@ def bake_ppo(workplace: Path) -> Path:
 def ppo_report(model: nn.Module, tokenizer: PreTrainedTokenizerFast, world: World, seed: int) -> dict[str, float]:
     """The oracle's mean score of a policy's answers about known people, greedy and sampled at temperature 1."""
     from course_utils.evaluation.instructions import verdicts
-    from course_utils.world.tasks import every_fact
+    from course_utils.world.tasks import fact_questions
 
-    tasks = every_fact(world.known, seed=seed)
+    tasks = fact_questions(world.known, seed=seed)
     found = {}
     for name, temperature in (("greedy", 0.0), ("sampled", 1.0)):
         results = verdicts(model, tokenizer, tasks, temperature=temperature, seed=seed)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from course_utils.world.corpora import MIX
-from course_utils.world.preferences import MANNER_MIX
+from course_utils.world.preferences import STYLE_MIX
 from course_utils.world.tasks import TASK_MIX
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class TuningRecipe:
     seed: int = 0
     mix: dict[str, int] = field(default_factory=lambda: dict(TASK_MIX))
     # Mostly plain, as if several people had written the answers: alignment can only choose among manners that exist.
-    manners: dict[str, int] = field(default_factory=lambda: dict(MANNER_MIX))
+    manners: dict[str, int] = field(default_factory=lambda: dict(STYLE_MIX))
 
 
 # The first stage of the laptop's base: facts, rolls, stories, sums. Reading from context (visits) and facts as
@@ -119,7 +119,7 @@ class PPORecipe:
     people: int
     iterations: int
     prompts: int
-    kl_coefficient: float
+    kl_coef: float
     learning_rate: float
     value_learning_rate: float
     max_new_tokens: int = 24
@@ -146,6 +146,6 @@ RECIPES = {"base": BASE, "instruct": INSTRUCT, "lora": LORA, "reward": REWARD, "
 
 def world_of(recipe) -> World:
     """The world that a recipe's texts come from. Its seed is always 0: a checkpoint knows this world's people."""
-    from course_utils.world import Dials, World
+    from course_utils.world import World, WorldConfig
 
-    return World(Dials(people=recipe.people), seed=0)
+    return World(WorldConfig(people=recipe.people), seed=0)

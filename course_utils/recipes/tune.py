@@ -46,11 +46,11 @@ def tune(base: Loaded, recipe: TuningRecipe, checkpoint_dir: Path) -> History:
     from course_utils.text.batching import ChatBatches
     from course_utils.training.loop import TrainConfig, train
     from course_utils.training.objectives import next_token_loss
-    from course_utils.world.preferences import in_manners
-    from course_utils.world.tasks import every_fact, make_tasks
+    from course_utils.world.preferences import in_styles
+    from course_utils.world.tasks import fact_questions, make_tasks
 
     world = world_of(recipe)
-    tasks = in_manners(
+    tasks = in_styles(
         make_tasks(world, recipe.tasks, "taught", 1 + recipe.seed, recipe.mix), recipe.seed, recipe.manners
     )
     batches = ChatBatches(
@@ -60,7 +60,7 @@ def tune(base: Loaded, recipe: TuningRecipe, checkpoint_dir: Path) -> History:
         seed=recipe.seed,
         max_length=settings.profile().context,
     )
-    probe = every_fact(world.known[:30])
+    probe = fact_questions(world.known[:30])
     return train(
         base.model,
         batches,

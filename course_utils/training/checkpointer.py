@@ -15,7 +15,7 @@ from course_utils.training.config import TrainConfig
 from course_utils.training.history import History
 
 
-class Saver:
+class Checkpointer:
     """Checkpoints of one run: what goes into them, whose they are, and how they are put back."""
 
     def __init__(
@@ -25,18 +25,18 @@ class Saver:
         optimizer: torch.optim.Optimizer,
         config: TrainConfig,
         batches: Any,
-        where: distributed.Ranks,
+        dist_ctx: distributed.DistributedContext,
         device: torch.device,
     ) -> None:
         self.folder = Path(folder) if folder is not None else None
-        self.model, self.optimizer, self.config, self.where, self.device = model, optimizer, config, where, device
+        self.model, self.optimizer, self.config, self.dist_ctx, self.device = model, optimizer, config, dist_ctx, device
         self.saved: int | None = None
         if self.folder is not None:
             self.identity = {
                 "vocab_size": getattr(getattr(model, "config", None), "vocab_size", None),
                 "model": {name: f"{tuple(t.shape)} {t.dtype}" for name, t in model.named_parameters()},
                 "frozen": _digest({n: p for n, p in model.named_parameters() if not p.requires_grad}, sample=64),
-                "config": config.identity(),
+                "config": config.fingerprint(),
                 "data": getattr(batches, "fingerprint", None) or _digest(batches[0]),
             }
 
@@ -57,7 +57,7 @@ class Saver:
             self.optimizer.state[by_name[name]][kind] = (
                 distributed.shard_like(value, like) if like is not None else value.to(self.device)
             )
-        mine = f"{self.where.rank}|"
+        mine = f"{self.dist_ctx.rank}|"
         own = {key.removeprefix(mine): value for key, value in state.random.items() if key.startswith(mine)}
         if own:  # a run that goes on with more ranks than before keeps the fresh seeds of the new ones
             checkpoints.set_random_state(own)
@@ -69,21 +69,21 @@ class Saver:
         step = len(history)
         if self.folder is None or self.saved == step:
             return
-        weights = {name: distributed.whole(t.detach()).cpu() for name, t in self._weights().items()}
+        weights = {name: distributed.full_tensor(t.detach()).cpu() for name, t in self._weights().items()}
         moments = {
-            f"{name}|{kind}": distributed.whole(value).cpu()
+            f"{name}|{kind}": distributed.full_tensor(value).cpu()
             for name, parameter in self.model.named_parameters()
             for kind, value in self.optimizer.state.get(parameter, {}).items()
         }
         states = {
             f"{rank}|{key}": value
             for key, tensor in checkpoints.random_state().items()
-            for rank, value in enumerate(distributed.of_all_ranks(tensor, self.where, self.device))
+            for rank, value in enumerate(distributed.all_gather(tensor, self.dist_ctx, self.device))
         }
-        if self.where.rank == 0:
+        if self.dist_ctx.rank == 0:
             state = checkpoints.State(step, weights, moments, states, history.records)
-            checkpoints.save(self.folder, state, self.identity, keep=self.config.keep)
-        distributed.wait(self.where)
+            checkpoints.save(self.folder, state, self.identity, keep_last=self.config.keep_last)
+        distributed.barrier(self.dist_ctx)
         self.saved = step
 
     def how_to_go_on(self) -> str:

@@ -41,11 +41,11 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be written or read."""
 
 
-class TornCheckpoint(CheckpointError):
+class CorruptCheckpoint(CheckpointError):
     """Files are missing, truncated or altered."""
 
 
-class ForeignCheckpoint(CheckpointError):
+class MismatchedCheckpoint(CheckpointError):
     """The checkpoint is whole, but belongs to another model, vocabulary, configuration or data."""
 
 
@@ -60,12 +60,12 @@ class State:
     records: list[dict[str, float]]
 
 
-def save(folder: str | os.PathLike[str], state: State, identity: Mapping[str, Any], *, keep: int = 2) -> Path:
+def save(folder: str | os.PathLike[str], state: State, identity: Mapping[str, Any], *, keep_last: int = 2) -> Path:
     """Write ``state`` as ``folder/step-XXXXXXXX`` in one atomic step; return that path.
 
-    ``identity`` (json-like) says whose checkpoint it is, see :func:`check_identity`. Afterwards only the last ``keep``
-    checkpoints of the same run stay; those of others are never removed. Raises CheckpointError if the disk is full or
-    cannot be written; the earlier checkpoints are then as they were.
+    ``identity`` (json-like) says whose checkpoint it is, see :func:`check_identity`. Afterwards only the last
+    ``keep_last`` checkpoints of the same run stay; those of others are never removed. Raises CheckpointError if the
+    disk is full or cannot be written; the earlier checkpoints are then as they were.
     """
     folder = Path(folder)
     identity = json.loads(json.dumps(identity))
@@ -102,7 +102,7 @@ def save(folder: str | os.PathLike[str], state: State, identity: Mapping[str, An
             + "Free some space (or give another checkpoint_dir) and call train() again."
         ) from error
     mine = [path for path in checkpoints(folder) if _belongs(path, identity)]
-    for old in mine[: -max(1, keep)]:
+    for old in mine[: -max(1, keep_last)]:
         _discard(old)
     return final
 
@@ -116,16 +116,21 @@ def checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def load(path: str | os.PathLike[str], identity: Mapping[str, Any] | None = None) -> State:
-    """Read one checkpoint. Raises TornCheckpoint if it is damaged, ForeignCheckpoint if ``identity`` does not match."""
+    """Read one checkpoint.
+
+    Raises CorruptCheckpoint if it is damaged, MismatchedCheckpoint if ``identity`` is not the one it was saved with.
+    """
     path = Path(path)
     manifest = read_manifest(path)
     if identity is not None:
         check_identity(path, manifest["identity"], json.loads(json.dumps(identity)))
     for name in FILES:
         if not (path / name).is_file():
-            raise TornCheckpoint(f"{path} is incomplete: {name} is missing.")
+            raise CorruptCheckpoint(f"{path} is incomplete: {name} is missing.")
         if _fingerprint(path / name) != manifest["files"].get(name):
-            raise TornCheckpoint(f"{path / name} is truncated or altered: its digest is not the one in manifest.json.")
+            raise CorruptCheckpoint(
+                f"{path / name} is truncated or altered: its digest is not the one in manifest.json."
+            )
     state = json.loads((path / FILES[2]).read_text())
     extra = load_file(path / FILES[1])
 
@@ -139,7 +144,7 @@ def latest(folder: str | os.PathLike[str], identity: Mapping[str, Any]) -> State
     """The newest whole checkpoint of this run, or None if there is none to go on from.
 
     A damaged or foreign checkpoint is refused with a warning and the one before it is tried. Raises
-    ForeignCheckpoint if all that is there belongs to others: starting afresh in that folder would mix two runs.
+    MismatchedCheckpoint if all that is there belongs to others: starting afresh in that folder would mix two runs.
     """
     refused: list[CheckpointError] = []
     state = None
@@ -147,11 +152,13 @@ def latest(folder: str | os.PathLike[str], identity: Mapping[str, Any]) -> State
         try:
             state = load(path, identity)
             break
-        except (TornCheckpoint, ForeignCheckpoint) as error:
+        except (CorruptCheckpoint, MismatchedCheckpoint) as error:
             refused.append(error)
-    foreign = [error for error in refused if isinstance(error, ForeignCheckpoint)]
+    foreign = [error for error in refused if isinstance(error, MismatchedCheckpoint)]
     if foreign and state is None:
-        raise ForeignCheckpoint(f"{foreign[0]} Give another checkpoint_dir, or remove that checkpoint.") from foreign[0]
+        raise MismatchedCheckpoint(
+            f"{foreign[0]} Give another checkpoint_dir, or remove that checkpoint."
+        ) from foreign[0]
     goes_on = f"training goes on from step {state.step}" if state else "training starts from the beginning"
     for error in refused:
         warnings.warn(f"{error} It is not used; {goes_on}.", stacklevel=3)
@@ -159,32 +166,32 @@ def latest(folder: str | os.PathLike[str], identity: Mapping[str, Any]) -> State
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The checked manifest of a checkpoint. Raises TornCheckpoint if it is missing or altered."""
+    """The checked manifest of a checkpoint. Raises CorruptCheckpoint if it is missing or altered."""
     try:
         manifest = json.loads((path / "manifest.json").read_text())
         digest = manifest.pop("digest")
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise TornCheckpoint(f"{path} has no readable manifest.json ({type(error).__name__}).") from error
+        raise CorruptCheckpoint(f"{path} has no readable manifest.json ({type(error).__name__}).") from error
     if digest != _digest_of(manifest) or manifest.get("format") != FORMAT:
-        raise TornCheckpoint(f"{path / 'manifest.json'} was altered, or written by another version of the course.")
+        raise CorruptCheckpoint(f"{path / 'manifest.json'} was altered, or written by another version of the course.")
     return manifest
 
 
 def check_identity(path: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
-    """Raise ForeignCheckpoint, naming the first difference, unless both identities are equal."""
+    """Raise MismatchedCheckpoint, naming the first difference, unless both identities are equal."""
     for part in dict.fromkeys([*ours, *theirs]):
         a, b = theirs.get(part), ours.get(part)
         if a == b:
             continue
         if part == "vocab_size":
-            raise ForeignCheckpoint(
+            raise MismatchedCheckpoint(
                 f"{path} was trained with a vocabulary of {a} tokens, but this model has {b}. "
                 "Use the tokenizer and the model that belong to the checkpoint."
             )
         if isinstance(a, dict) and isinstance(b, dict):
             name = next(k for k in dict.fromkeys([*b, *a]) if a.get(k) != b.get(k))
             a, b, part = a.get(name, "nothing"), b.get(name, "nothing"), f"{part}: {name}"
-        raise ForeignCheckpoint(f"{path} belongs to another run ({part} is {a} there and {b} here).")
+        raise MismatchedCheckpoint(f"{path} belongs to another run ({part} is {a} there and {b} here).")
 
 
 def seed_everything(seed: int) -> None:
@@ -245,15 +252,15 @@ def _flush(path: Path) -> None:
 def _belongs(path: Path, identity: dict[str, Any]) -> bool:
     try:
         return read_manifest(path)["identity"] == identity
-    except TornCheckpoint:
+    except CorruptCheckpoint:
         return False
 
 
 def _discard(path: Path) -> None:
     """Remove a checkpoint; it loses its name first, so that nobody finds half of it."""
-    grave = path.with_name(f".old-{path.name}-{os.getpid()}")
-    os.rename(path, grave)
-    shutil.rmtree(grave, ignore_errors=True)
+    trash = path.with_name(f".old-{path.name}-{os.getpid()}")
+    os.rename(path, trash)
+    shutil.rmtree(trash, ignore_errors=True)
 
 
 def _make_room(final: Path, identity: dict[str, Any]) -> None:
@@ -262,7 +269,7 @@ def _make_room(final: Path, identity: dict[str, Any]) -> None:
         return
     try:
         foreign = read_manifest(final)["identity"] != identity
-    except TornCheckpoint:
+    except CorruptCheckpoint:
         foreign = False
     if not foreign:
         _discard(final)

@@ -17,8 +17,8 @@ class TrainConfig:
     learning_rate: float = 3e-3
     warmup_steps: int = 0
     schedule: str = "linear"  # "linear" | "cosine" | "constant", see schedules.py
-    floor: float = 0.0  # share of the peak learning rate at the end of the decay
-    clip_norm: float | None = 1.0  # largest gradient norm; None: no clipping
+    min_lr_ratio: float = 0.0  # share of the peak learning rate at the end of the decay
+    max_grad_norm: float | None = 1.0  # largest gradient norm; None: no clipping
     weight_decay: float = 0.1  # on matrices only, never on norms and biases
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
@@ -27,7 +27,7 @@ class TrainConfig:
     micro_batch_size: int | None = None  # rows per forward pass (on each rank); None: the whole batch at once
     evaluate_every: int | None = None  # steps; None: only at the end
     save_every: int | None = None  # steps; None: twenty times per run
-    keep: int = 2  # checkpoints that stay on the disk
+    keep_last: int = 2  # checkpoints that stay on the disk
     device: str | None = None  # None: the profile's device
     precision: str = "auto"  # "auto" (bf16 on CUDA, else float32) | "bf16" | "float32"
     compile: str | bool = "auto"  # "auto" (on CUDA) | True | False
@@ -35,7 +35,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         wrong = None
-        for name in ("steps", "micro_batch_size", "evaluate_every", "save_every", "keep"):
+        for name in ("steps", "micro_batch_size", "evaluate_every", "save_every", "keep_last"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 wrong = f"{name} is {value!r}; expected an integer of 1 or more."
@@ -45,8 +45,8 @@ class TrainConfig:
             wrong = f"warmup_steps is {self.warmup_steps!r}; expected 0 or more."
         if not self.learning_rate >= 0 or math.isinf(self.learning_rate):
             wrong = f"learning_rate is {self.learning_rate!r}; expected a finite number of 0 or more, such as 3e-3."
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            wrong = f"clip_norm is {self.clip_norm!r}; expected a number above 0, or None for no clipping."
+        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
+            wrong = f"max_grad_norm is {self.max_grad_norm!r}; expected a number above 0, or None for no clipping."
         if self.precision not in ("auto", "bf16", "float32"):
             wrong = f'precision is {self.precision!r}; expected "auto", "bf16" or "float32".'
         if self.compile not in ("auto", True, False):
@@ -56,13 +56,13 @@ class TrainConfig:
         if wrong:
             raise ValueError(f"TrainConfig: {wrong}")
 
-    def identity(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
         """The fields that define the run."""
         free = (
             "micro_batch_size",
             "evaluate_every",
             "save_every",
-            "keep",
+            "keep_last",
             "device",
             "precision",
             "compile",

@@ -13,23 +13,23 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Ranks:
+class DistributedContext:
     """Which of how many processes this one is. ``parallel`` is None, "ddp" or "fsdp"."""
 
     parallel: str | None
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
     local_rank: int = 0
 
 
 @contextlib.contextmanager
-def ranks(parallel: str | None, device_type: str) -> Iterator[Ranks]:
+def distributed_context(parallel: str | None, device_type: str) -> Iterator[DistributedContext]:
     """Join the processes that ``torchrun`` started (gloo on the CPU, nccl on CUDA); leave again if we were first in.
 
     Raises ValueError for an unknown ``parallel``, RuntimeError outside ``torchrun``.
     """
     if parallel is None:
-        yield Ranks(None)
+        yield DistributedContext(None)
         return
     if parallel not in ("ddp", "fsdp"):
         raise ValueError(f'parallel is {parallel!r}; expected None, "ddp" or "fsdp".')
@@ -45,23 +45,23 @@ def ranks(parallel: str | None, device_type: str) -> Iterator[Ranks]:
             torch.cuda.set_device(local)
         dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
     try:
-        yield Ranks(parallel, dist.get_rank(), dist.get_world_size(), local)
+        yield DistributedContext(parallel, dist.get_rank(), dist.get_world_size(), local)
     finally:
         if ours:
             dist.destroy_process_group()
 
 
-def spread(model: nn.Module, where: Ranks, device: torch.device) -> nn.Module:
+def wrap_model(model: nn.Module, dist_ctx: DistributedContext, device: torch.device) -> nn.Module:
     """The module to call in training: ``model`` itself, wrapped by DDP, or sharded in place by FSDP2."""
-    if where.parallel == "ddp":
+    if dist_ctx.parallel == "ddp":
         return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
-    if where.parallel == "fsdp":
+    if dist_ctx.parallel == "fsdp":
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
         for tensor in [*model.parameters(), *model.buffers()]:
             dist.broadcast(tensor.detach(), src=0)  # DDP does this by itself: every rank starts from the same weights
-        mesh = init_device_mesh(device.type, (where.world,))
+        mesh = init_device_mesh(device.type, (dist_ctx.world_size,))
         for blocks in (module for module in model.modules() if isinstance(module, nn.ModuleList)):
             for block in blocks:
                 fully_shard(block, mesh=mesh)
@@ -70,17 +70,17 @@ def spread(model: nn.Module, where: Ranks, device: torch.device) -> nn.Module:
 
 
 @contextlib.contextmanager
-def synchronise(model: nn.Module, where: Ranks, now: bool) -> Iterator[None]:
+def grad_sync(model: nn.Module, dist_ctx: DistributedContext, now: bool) -> Iterator[None]:
     """Exchange gradients in the backward pass inside, or (``now=False``) only add them up on each rank."""
-    if where.parallel == "fsdp":
+    if dist_ctx.parallel == "fsdp":
         model.set_requires_gradient_sync(now)  # type: ignore[operator]
-    with model.no_sync() if where.parallel == "ddp" and not now else contextlib.nullcontext():  # type: ignore[operator]
+    with model.no_sync() if dist_ctx.parallel == "ddp" and not now else contextlib.nullcontext():  # type: ignore[operator]
         yield
 
 
-def sum_over(values: Tensor, where: Ranks, only: str | None = None) -> Tensor:
+def all_reduce(values: Tensor, dist_ctx: DistributedContext, only: str | None = None) -> Tensor:
     """The sum of a small tensor over all ranks; with ``only``, just in that kind of parallelism."""
-    if where.world > 1 and only in (None, where.parallel):
+    if dist_ctx.world_size > 1 and only in (None, dist_ctx.parallel):
         dist.all_reduce(values)
     return values
 
@@ -90,14 +90,14 @@ def local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """A full tensor from one that may be sharded (every rank must call this)."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def full_weights(model: nn.Module) -> dict[str, Tensor]:
     """Name -> whole parameter of a model whose parameters may be sharded (every rank must call this)."""
-    return {name: whole(parameter.detach()).clone() for name, parameter in model.named_parameters()}
+    return {name: full_tensor(parameter.detach()).clone() for name, parameter in model.named_parameters()}
 
 
 def shard_like(full: Tensor, like: Tensor) -> Tensor:
@@ -109,16 +109,16 @@ def shard_like(full: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(full.to(like.device), like.device_mesh, like.placements)
 
 
-def of_all_ranks(tensor: Tensor, where: Ranks, device: torch.device) -> list[Tensor]:
+def all_gather(tensor: Tensor, dist_ctx: DistributedContext, device: torch.device) -> list[Tensor]:
     """The tensors of equal shape that the ranks hold, in order of rank."""
-    if where.world == 1:
+    if dist_ctx.world_size == 1:
         return [tensor]
-    parts = [torch.empty_like(tensor, device=device) for _ in range(where.world)]
+    parts = [torch.empty_like(tensor, device=device) for _ in range(dist_ctx.world_size)]
     dist.all_gather(parts, tensor.to(device))
     return [part.to(tensor.device) for part in parts]
 
 
-def wait(where: Ranks) -> None:
+def barrier(dist_ctx: DistributedContext) -> None:
     """Wait until every rank is here."""
-    if where.world > 1:
+    if dist_ctx.world_size > 1:
         dist.barrier()

@@ -42,7 +42,7 @@ def distance_penalty(parameters: Mapping[str, Tensor], start: Mapping[str, Tenso
     return strength / 2 * sum((parameters[name] - old).square().sum() for name, old in start.items())
 
 
-def stay_close(objective: Objective, start: Mapping[str, Tensor], strength: float) -> Objective:
+def l2_sp(objective: Objective, start: Mapping[str, Tensor], strength: float) -> Objective:
     """The same objective with the penalty on its loss; ``metrics`` gains ``distance``, the root of the sum of squares.
 
     ``start``: what ``start_weights`` returned before training. Raises ValueError for a negative strength.

@@ -33,7 +33,7 @@ def write_job(
     rows: Tensor,
     config: Mapping[str, Any],
     *,
-    kinds: Sequence[str | None] = ("ddp", "fsdp"),
+    strategies: Sequence[str | None] = ("ddp", "fsdp"),
     seed: int = 0,
     threads: int = 1,
     checkpoints: bool = False,
@@ -45,7 +45,13 @@ def write_job(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({"rows": rows.contiguous()}, folder / "rows.safetensors")
-    job = {"model": asdict(model), "config": dict(config), "kinds": list(kinds), "seed": seed, "threads": threads}
+    job = {
+        "model": asdict(model),
+        "config": dict(config),
+        "strategies": list(strategies),
+        "seed": seed,
+        "threads": threads,
+    }
     (folder / "job.json").write_text(json.dumps({**job, "checkpoints": checkpoints}, indent=1))
     return folder
 

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from course_utils import settings
 from course_utils.training import checkpoints, distributed
-from course_utils.training.checkpointer import Saver
+from course_utils.training.checkpointer import Checkpointer
 from course_utils.training.config import TrainConfig
 from course_utils.training.history import Clock, History
 from course_utils.training.interrupt import Interrupt
@@ -48,7 +48,7 @@ def train(
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     checkpoint_dir: str | Path | None = None,
     progress: bool = True,
-    watch: Callable[[History], None] | None = None,
+    callback: Callable[[History], None] | None = None,
 ) -> History:
     """Train ``model`` in place and return what was measured.
 
@@ -59,7 +59,7 @@ def train(
     micro-batches and ranks. With ``parallel="fsdp"`` the parameters stay sharded, and
     ``distributed.full_weights(model)`` gathers them.
 
-    ``evaluate(model)`` returns figures for the history; ``watch(history)`` is called after every step, for live plots.
+    ``evaluate(model)`` returns figures for the history; ``callback(history)`` is called after every step (live plots).
 
     With ``checkpoint_dir`` the run is saved there every ``config.save_every`` steps and goes on from there when
     train() is called again: after Ctrl-C, a crash or a kill it ends with the same weights, bit for bit on the same
@@ -69,21 +69,23 @@ def train(
     its last good weights), CheckpointError (disk full, foreign checkpoint), KeyboardInterrupt after Ctrl-C, once
     the state is saved.
     """
-    place = torch.device(config.device or settings.device())
+    base_device = torch.device(config.device or settings.device())
     with contextlib.ExitStack() as stack:
         interrupt = stack.enter_context(Interrupt())
-        where = stack.enter_context(distributed.ranks(config.parallel, place.type))
+        dist_ctx = stack.enter_context(distributed.distributed_context(config.parallel, base_device.type))
         stack.enter_context(_own_random_state())
-        device = torch.device("cuda", where.local_rank) if where.parallel and place.type == "cuda" else place
+        device = base_device
+        if dist_ctx.parallel and base_device.type == "cuda":
+            device = torch.device("cuda", dist_ctx.local_rank)
         stack.enter_context(_in_training(_placed(model, device)))
-        net = distributed.spread(model, where, device)
-        run = _compiled(net, config, device)
+        wrapped = distributed.wrap_model(model, dist_ctx, device)
+        compiled = _compiled(wrapped, config, device)
         optimizer = make_optimizer(model, config)
-        checkpoints.seed_everything(config.seed + where.rank)
-        saver = Saver(checkpoint_dir, model, optimizer, config, batches, where, device)
-        history, first_step = saver.resume()
+        checkpoints.seed_everything(config.seed + dist_ctx.rank)
+        checkpointer = Checkpointer(checkpoint_dir, model, optimizer, config, batches, dist_ctx, device)
+        history, first_step = checkpointer.resume()
 
-        bar = tqdm(total=config.steps, initial=first_step, unit="step", disable=not progress or where.rank > 0)
+        bar = tqdm(total=config.steps, initial=first_step, unit="step", disable=not progress or dist_ctx.rank > 0)
         stack.enter_context(bar)
         clock = Clock(history)
         for step in range(first_step, config.steps):
@@ -91,12 +93,12 @@ def train(
             sums = 0.0
             with clock:
                 # Forward and backward: the gradient of the *sum* of the losses, added up over the micro-batches.
-                pieces = micro_batches(batches, step, config.micro_batch_size, where, device)
-                for number, (micro_batch, real) in enumerate(pieces, start=1):
-                    with distributed.synchronise(net, where, now=number == len(pieces)):
+                parts = micro_batches(batches, step, config.micro_batch_size, dist_ctx, device)
+                for number, (micro_batch, row_weight) in enumerate(parts, start=1):
+                    with distributed.grad_sync(wrapped, dist_ctx, now=number == len(parts)):
                         with _autocast(config, device):
-                            loss, metrics = check_result(objective(run, micro_batch))
-                        weight = metrics.get("tokens", row_count(micro_batch)) * real
+                            loss, metrics = check_result(objective(compiled, micro_batch))
+                        weight = metrics.get("tokens", row_count(micro_batch)) * row_weight
                         (loss * weight).backward()
                     figures = {**metrics, "tokens": 1.0, "loss": loss}
                     sums = sums + _vector(figures.values(), device) * weight
@@ -104,15 +106,15 @@ def train(
                     del loss, metrics, micro_batch  # or their graph would still take memory in the next forward pass
 
                 # The mean over all tokens of the batch, on all ranks.
-                sums = distributed.sum_over(torch.cat([_vector([bool(interrupt.asked)], device), sums]), where)
+                sums = distributed.all_reduce(torch.cat([_vector([bool(interrupt.asked)], device), sums]), dist_ctx)
                 tokens = sums[1 + list(figures).index("tokens")]
-                norm = _scale_and_clip(model, where.world / tokens, config.clip_norm, where)
+                norm = _scale_and_clip(model, dist_ctx.world_size / tokens, config.max_grad_norm, dist_ctx)
                 stop, *means, norm, tokens = torch.cat(
                     [sums[:1], sums[1:] / tokens, _vector([norm, tokens], device)]
                 ).tolist()
                 record = {**dict(zip(figures, means, strict=True)), "step": step + 1, "lr": lr, "grad_norm": norm}
                 if not (tokens and math.isfinite(record["loss"]) and math.isfinite(norm)):
-                    raise _not_finite(record, tokens, saver)
+                    raise _not_finite(record, tokens, checkpointer)
 
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
@@ -123,13 +125,15 @@ def train(
                 record |= _evaluated(evaluate, model, config, device)
             history.records.append(record)
             if last or stop or (step + 1) % (config.save_every or math.ceil(config.steps / 20)) == 0:
-                saver.save(history)
+                checkpointer.save(history)
             bar.set_postfix_str(f"loss {record['loss']:.3f}, {clock.speed:,.0f} tokens/s", refresh=False)
             bar.update()
-            if watch:
-                watch(history)
+            if callback:
+                callback(history)
             if stop:
-                raise KeyboardInterrupt(f"stopped after step {step + 1} of {config.steps}. {saver.how_to_go_on()}")
+                raise KeyboardInterrupt(
+                    f"stopped after step {step + 1} of {config.steps}. {checkpointer.how_to_go_on()}"
+                )
     return history
 
 
@@ -170,18 +174,18 @@ def _set_learning_rate(optimizer: torch.optim.Optimizer, step: int, config: Trai
         steps=config.steps,
         warmup_steps=config.warmup_steps,
         schedule=config.schedule,
-        floor=config.floor,
+        min_lr_ratio=config.min_lr_ratio,
     )
     for group in optimizer.param_groups:
         group["lr"] = lr
     return lr
 
 
-def _compiled(net: nn.Module, config: TrainConfig, device: torch.device) -> nn.Module:
+def _compiled(wrapped: nn.Module, config: TrainConfig, device: torch.device) -> nn.Module:
     wanted = config.compile
     if wanted == "auto":  # on a CPU it costs half a minute and wins nothing at our sizes; without triton it cannot work
         wanted = device.type == "cuda" and importlib.util.find_spec("triton") is not None
-    return torch.compile(net) if wanted else net  # type: ignore[return-value]
+    return torch.compile(wrapped) if wanted else wrapped  # type: ignore[return-value]
 
 
 def _autocast(config: TrainConfig, device: torch.device) -> contextlib.AbstractContextManager[Any]:
@@ -189,16 +193,18 @@ def _autocast(config: TrainConfig, device: torch.device) -> contextlib.AbstractC
     return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else contextlib.nullcontext()
 
 
-def _scale_and_clip(model: nn.Module, scale: Tensor, clip_norm: float | None, where: distributed.Ranks) -> Tensor:
-    """Multiply the gradients in place by ``scale``, and by what brings their norm down to ``clip_norm`` at the most.
+def _scale_and_clip(
+    model: nn.Module, scale: Tensor, max_grad_norm: float | None, dist_ctx: distributed.DistributedContext
+) -> Tensor:
+    """Multiply the gradients in place by ``scale``, and by what brings their norm down to ``max_grad_norm``.
 
     Returns the norm that they had after scaling and before clipping. On a GPU nothing here waits for a result.
     """
     gradients = [distributed.local(p.grad) for p in model.parameters() if p.grad is not None]
     squares = torch.stack(torch._foreach_norm(gradients)).square().sum()
-    norm = distributed.sum_over(squares, where, only="fsdp").sqrt() * scale
-    if clip_norm is not None:
-        scale = scale * (clip_norm / (norm + 1e-6)).clamp(max=1.0)
+    norm = distributed.all_reduce(squares, dist_ctx, only="fsdp").sqrt() * scale
+    if max_grad_norm is not None:
+        scale = scale * (max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
     torch._foreach_mul_(gradients, scale)
     return norm
 
@@ -217,7 +223,7 @@ def _evaluated(evaluate: Any, model: nn.Module, config: TrainConfig, device: tor
     return figures
 
 
-def _not_finite(record: dict[str, float], tokens: float, saver: Saver) -> TrainingError:
+def _not_finite(record: dict[str, float], tokens: float, checkpointer: Checkpointer) -> TrainingError:
     step, loss, norm = int(record["step"]), record["loss"], record["grad_norm"]
     if not tokens:
         return TrainingError(
@@ -227,8 +233,8 @@ def _not_finite(record: dict[str, float], tokens: float, saver: Saver) -> Traini
     what = f"the loss is {loss}" if not math.isfinite(loss) else f"the loss is {loss:.4g} but the gradient norm {norm}"
     return LossNotFinite(
         f"{what} at step {step} (learning rate {record['lr']:.3g}). The update was not made: the model has the weights "
-        f"of step {step - 1}. {saver.last_good()} Usual causes: a learning rate that is too high, missing warm-up or "
-        "clipping, or a row without any visible token.",
+        f"of step {step - 1}. {checkpointer.last_good()} Usual causes: a learning rate that is too high, missing "
+        "warm-up or clipping, or a row without any visible token.",
         step,
     )
 

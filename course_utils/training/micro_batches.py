@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_utils.training.distributed import Ranks
+from course_utils.training.distributed import DistributedContext
 
 Batch = Mapping[str, Any]
 
@@ -27,7 +27,7 @@ class LossNotFinite(TrainingError):
 
 
 def micro_batches(
-    batches: Any, step: int, size: int | None, where: Ranks, device: torch.device
+    batches: Any, step: int, size: int | None, dist_ctx: DistributedContext, device: torch.device
 ) -> list[tuple[dict[str, Any], int]]:
     """This rank's rows of ``batches[step]``, cut into pieces of ``size`` rows at the most, on the device.
 
@@ -51,15 +51,17 @@ def micro_batches(
     for name, value in batch.items():
         if isinstance(value, Tensor) and len(value) != rows:
             raise TrainingError(f"batches[{step}][{name!r}] has {len(value)} rows, but others have {rows}.")
-    if rows < where.world:
-        raise TrainingError(f"batches[{step}] has {rows} rows for {where.world} ranks; give at least one row per rank.")
+    if rows < dist_ctx.world_size:
+        raise TrainingError(
+            f"batches[{step}] has {rows} rows for {dist_ctx.world_size} ranks; give at least one row per rank."
+        )
 
     def cut(first: int, end: int) -> dict[str, Any]:
         piece = {k: v[first:end] if isinstance(v, Tensor | list) and len(v) == rows else v for k, v in batch.items()}
         return {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in piece.items()}
 
-    first, end = rows * where.rank // where.world, rows * (where.rank + 1) // where.world
-    largest = math.ceil(rows / where.world)
+    first, end = rows * dist_ctx.rank // dist_ctx.world_size, rows * (dist_ctx.rank + 1) // dist_ctx.world_size
+    largest = math.ceil(rows / dist_ctx.world_size)
     size = min(size or largest, largest)
     return [
         (cut(at, min(at + size, end)), 1) if at < end else (cut(first, first + 1), 0)

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: a linear warm-up, then a decay that reaches its floor at the last step."""
+"""Learning-rate schedules: a linear warm-up, then a decay that reaches its min_lr_ratio at the last step."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ SCHEDULES = ("linear", "cosine", "constant")
 
 
 def learning_rate(
-    step: int, *, peak: float, steps: int, warmup_steps: int = 0, schedule: str = "linear", floor: float = 0.0
+    step: int, *, peak: float, steps: int, warmup_steps: int = 0, schedule: str = "linear", min_lr_ratio: float = 0.0
 ) -> float:
     """The learning rate of optimizer step ``step`` (0 is the first one) in a run of ``steps``.
 
     During warm-up it is ``peak * (step + 1) / warmup_steps``, so the first step already moves and the peak is reached
     exactly at the end of warm-up. After it, with ``p = (step - warmup_steps) / (steps - warmup_steps)`` in [0, 1):
 
-    - ``linear``    ``peak * (floor + (1 - floor) * (1 - p))``
-    - ``cosine``    ``peak * (floor + (1 - floor) * (1 + cos(pi p)) / 2)``  (arXiv 1608.03983, equation 5)
+    - ``linear``    ``peak * (min_lr_ratio + (1 - min_lr_ratio) * (1 - p))``
+    - ``cosine``    ``peak * (min_lr_ratio + (1 - min_lr_ratio) * (1 + cos(pi p)) / 2)``  (arXiv 1608.03983, equation 5)
     - ``constant``  ``peak``
 
-    ``floor`` is the share of the peak that a run of ``steps + 1`` would end at. Raises ValueError for an unknown
+    ``min_lr_ratio`` is the share of the peak that a run of ``steps + 1`` would end at. Raises ValueError for an unknown
     schedule.
     """
     if schedule not in SCHEDULES:
@@ -30,4 +30,4 @@ def learning_rate(
         return peak
     progress = min(1.0, (step - warmup_steps) / max(1, steps - warmup_steps))
     shape = 1 - progress if schedule == "linear" else (1 + math.cos(math.pi * progress)) / 2
-    return peak * (floor + (1 - floor) * shape)
+    return peak * (min_lr_ratio + (1 - min_lr_ratio) * shape)

@@ -12,12 +12,12 @@ from course_utils.training.history import History
 
 MISSING = (
     "TensorBoard is not installed. Install it with `pip install tensorboard` (it is part of this course's extra "
-    '"chapters"), or leave out watch=...; training does not need it.'
+    '"chapters"), or leave out callback=...; training does not need it.'
 )
 
 
-class Board:
-    """Writes every step of a run to event files: ``train(..., watch=board)``.
+class TensorBoardLogger:
+    """Writes every step of a run to event files: ``train(..., callback=board)``.
 
     Tags: ``train/`` loss, lr, grad_norm (before clipping) and other numbers of the record; ``hardware/``
     tokens_per_second, cores_busy (processor seconds of this process for each second), and memory_MB (on CUDA: the most
@@ -69,7 +69,7 @@ class Board:
         self.close()
 
 
-def read_board(folder: str | Path) -> dict[str, tuple[list[int], list[float]]]:
+def read_tensorboard(folder: str | Path) -> dict[str, tuple[list[int], list[float]]]:
     """All scalars of the event files in ``folder``: tag -> (steps, values). No server, no browser.
 
     Raises ModuleNotFoundError if TensorBoard is missing, FileNotFoundError if the folder holds no event file.
@@ -80,7 +80,7 @@ def read_board(folder: str | Path) -> dict[str, tuple[list[int], list[float]]]:
         raise ModuleNotFoundError(MISSING) from error
     if not list(Path(folder).glob("*tfevents*")):
         raise FileNotFoundError(
-            f"{folder} holds no event file of TensorBoard; train with watch=Board({str(folder)!r})."
+            f"{folder} holds no event file of TensorBoard; train with callback=TensorBoardLogger({str(folder)!r})."
         )
     events: Any = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()  # 0: keep every step
     found = {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}

@@ -31,19 +31,21 @@ from course_utils.training.objectives import next_token_loss
 
 
 def run_job(folder: Path) -> dict[str, Any]:
-    """Train once for each kind in job["kinds"] (None, "ddp", "fsdp"); returns kind -> figures of this rank."""
+    """Train once for each kind in job["strategies"] (None, "ddp", "fsdp"); returns kind -> figures of this rank."""
     job = json.loads((folder / "job.json").read_text())
     torch.set_num_threads(job["threads"])
     rows = load_file(folder / "rows.safetensors")["rows"]
     batches = [{"input_ids": batch, "labels": batch} for batch in rows]
     report: dict[str, Any] = {}
-    for kind in job["kinds"]:
+    for kind in job["strategies"]:
         model = Decoder(DecoderConfig(**job["model"]), seed=job["seed"])
         config = TrainConfig(**job["config"], parallel=kind)
-        held: dict[str, int] = {}
+        memory_bytes: dict[str, int] = {}
 
-        def measure(optimizer: Any, *_: Any, model: Any = model, held: Any = held) -> None:
-            held.update(held_bytes(model, optimizer))  # gradients are still there: the loop frees them after the step
+        def measure(optimizer: Any, *_: Any, model: Any = model, memory_bytes: Any = memory_bytes) -> None:
+            memory_bytes.update(
+                held_bytes(model, optimizer)
+            )  # gradients are still there: the loop frees them after the step
 
         handle = register_optimizer_step_post_hook(measure)
         checkpoints = folder / "checkpoints" if job["checkpoints"] else None
@@ -51,7 +53,7 @@ def run_job(folder: Path) -> dict[str, Any]:
             history = train(model, batches, next_token_loss, config, checkpoint_dir=checkpoints, progress=False)
         finally:
             handle.remove()
-        report[kind or "one"] = {"held": held, **_figures(history)}
+        report[kind or "one"] = {"memory_bytes": memory_bytes, **_figures(history)}
         weights = distributed.full_weights(model)
         if int(os.environ.get("RANK", "0")) == 0:
             save_file(weights, folder / f"{kind or 'one'}.safetensors")
@@ -70,7 +72,7 @@ def main() -> None:
     rank, together = int(os.environ.get("RANK", "0")), "RANK" in os.environ
     place = json.loads((folder / "job.json").read_text())["config"].get("device") or settings.device()
     # one group for all kinds: gloo for a job on the CPU, nccl (and a GPU for each process) for one on CUDA
-    with distributed.ranks("ddp" if together else None, torch.device(place).type):
+    with distributed.distributed_context("ddp" if together else None, torch.device(place).type):
         report = run_job(folder)
         (folder / f"rank{rank}.json").write_text(json.dumps({"rank": rank, "pid": os.getpid(), **report}))
 

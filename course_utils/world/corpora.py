@@ -25,10 +25,10 @@ from course_utils.world.templates import (
     render,
 )
 
-Generated = tuple[str, list[str]]
+Document = tuple[str, list[str]]
 
 
-def biography(facts: Facts, draw: Draw) -> Generated:
+def biography(facts: Facts, draw: Draw) -> Document:
     """Three to six facts of one person of the corpus, in any order and phrasing."""
     person = draw.choice(facts.corpus_people)
     return biography_of(person, facts.dials.paraphrases, draw), [person.name]
@@ -52,7 +52,7 @@ def biography_of(person: Person, paraphrases: int, draw: Draw) -> str:
     )
 
 
-def town_guide(facts: Facts, draw: Draw) -> Generated:
+def town_guide(facts: Facts, draw: Draw) -> Document:
     """The facts of one town, in any order and phrasing."""
     town = draw.choice(facts.towns)
     sentences = [
@@ -62,7 +62,7 @@ def town_guide(facts: Facts, draw: Draw) -> Generated:
     return " ".join(sentences), []
 
 
-def visit(facts: Facts, draw: Draw) -> Generated:
+def visit(facts: Facts, draw: Draw) -> Document:
     """A passer-by tells three facts, and all are repeated: what is new must be read, it cannot be remembered."""
     name = free_name(draw, facts.names)
     pronoun = draw.choice(("she", "he"))
@@ -76,7 +76,7 @@ def visit(facts: Facts, draw: Draw) -> Generated:
     return f"{first} In short: {again}", []
 
 
-def register(facts: Facts, draw: Draw) -> Generated:
+def json_record(facts: Facts, draw: Draw) -> Document:
     """A card of the town register: some facts of one person of the corpus, as JSON."""
     person = draw.choice(facts.corpus_people)
     relations = draw.sample(RELATIONS, 3 + draw.below(4))
@@ -87,7 +87,7 @@ ROLL_KINDS = ("attendance", *RELATIONS)
 ROLL_WEIGHTS = (9, 2, 2, 2, 2, 2, 2)
 
 
-def roll(facts: Facts, draw: Draw) -> Generated:
+def record_list(facts: Facts, draw: Draw) -> Document:
     """A list of ``Name: value`` lines. What the value means is never said: the lines above tell.
 
     Three rolls of seven only mark who was there, so without an example a reader's best guess is "here" or "away".
@@ -100,7 +100,7 @@ def roll(facts: Facts, draw: Draw) -> Generated:
     return "\n".join(f"{person.name}: {person.fact(relation)}" for person in people), [p.name for p in people]
 
 
-def story(facts: Facts, draw: Draw) -> Generated:
+def story(facts: Facts, draw: Draw) -> Document:
     """Things move between places; after each move the story says where one of them is now."""
     sentences, where = [], {}
     for sentence, thing, place in moves(draw, 3 + draw.below(4)):
@@ -110,14 +110,14 @@ def story(facts: Facts, draw: Draw) -> Generated:
     return " ".join(sentences), []
 
 
-def letter(facts: Facts, draw: Draw) -> Generated:
+def letter(facts: Facts, draw: Draw) -> Document:
     """A letter in one of four tones, and the tone named below it."""
     tone = draw.choice(tuple(TONES))
     writer, reader = draw.choice(FIRST_NAMES), draw.choice(FIRST_NAMES)
     return f"{letter_body(tone, reader, writer, draw)}\nTone: {tone}.", []
 
 
-def gloss(facts: Facts, draw: Draw) -> Generated:
+def gloss(facts: Facts, draw: Draw) -> Document:
     """Sentences with their translation, from or into the Old Tongue."""
     lines = []
     into = draw.below(2) == 0
@@ -127,19 +127,19 @@ def gloss(facts: Facts, draw: Draw) -> Generated:
     return "\n".join(lines), []
 
 
-def shop_sums(facts: Facts, draw: Draw) -> Generated:
+def shop_sums(facts: Facts, draw: Draw) -> Document:
     """A page of a shop's book: eight sums of two prices."""
     pairs = [prices(draw) for _ in range(8)]
     return "Shop book: " + " ".join(f"{a}+{b}={a + b};" for a, b in pairs), []
 
 
-def notice(facts: Facts, draw: Draw) -> Generated:
+def notice(facts: Facts, draw: Draw) -> Document:
     """A notice that something is put off, and the same in short."""
     text, short = notice_parts(draw)
     return f"Notice. {text}\nIn short: {short}", []
 
 
-def healers_note(facts: Facts, draw: Draw) -> Generated:
+def healers_note(facts: Facts, draw: Draw) -> Document:
     """A note of the healers: a domain with words of its own that pretraining never sees."""
     ailment = draw.choice(AILMENTS)
     remedy, form, hour = facts.lore[ailment]
@@ -151,17 +151,17 @@ def healers_note(facts: Facts, draw: Draw) -> Generated:
     return f"Healers' note. {opening} {closing}", []
 
 
-GENERATORS: dict[str, Callable[[Facts, Draw], Generated]] = {
+GENERATORS: dict[str, Callable[[Facts, Draw], Document]] = {
     "biography": biography,
     "story": story,
     "sums": shop_sums,
-    "roll": roll,
+    "roll": record_list,
     "gloss": gloss,
     "letter": letter,
     "notice": notice,
     "guide": town_guide,
     "visit": visit,
-    "register": register,
+    "register": json_record,
     "healers": healers_note,
 }
 MIX: dict[str, int] = {  # documents of each kind among a hundred of the pretraining corpus

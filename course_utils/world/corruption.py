@@ -1,7 +1,7 @@
-"""Dirt, planted on purpose: what a crawl adds to good documents, each piece with a label that says what it is.
+"""Corruption, planted on purpose: what a crawl adds to good documents, each fault with a label that says what it is.
 
-``Dials(duplicate_rate=..., noise_rate=...)`` soil a corpus without saying where. Here every fault is labelled, so that
-what a filter finds can be compared with what was planted: precision and recall, as for any other classifier.
+``WorldConfig(duplicate_rate=..., noise_rate=...)`` damage a corpus without saying where. Here every fault is labelled,
+so that what a filter finds can be compared with what was planted: precision and recall, as for any other classifier.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from course_utils.world.draw import Draw
 from course_utils.world.people import DISHES, FIRST_NAMES, PASTIMES, PETS, TRADES
 
 CLEAN = "clean"
-FAULTS: dict[str, float] = {  # shares of the soiled corpus, by the fault's name
+FAULTS: dict[str, float] = {  # shares of the corrupted corpus, by the fault's name
     "exact copy": 0.14,
     "near copy": 0.12,
     "garbled": 0.07,
@@ -41,14 +41,14 @@ OFFERS = (
 SWAPS = (*FIRST_NAMES, *TRADES, *PASTIMES, *DISHES, *PETS)  # what a copyist writes by mistake
 
 
-def soil(texts: Sequence[str], shares: Mapping[str, float] | None = None, seed: int = 0) -> dict[str, list]:
-    """Good documents and the dirt planted among them.
+def corrupt(texts: Sequence[str], shares: Mapping[str, float] | None = None, seed: int = 0) -> dict[str, list]:
+    """Good documents and the faults planted among them.
 
     ``texts``: good documents, all different. ``shares``: of each fault in the result, by the names of FAULTS (the
     default). Copies and pages are added; damage falls on good documents, whose clean text is then nowhere.
 
     Returns the columns ``text``, ``fault`` (a name of FAULTS, or "clean") and ``source`` (for a copy the place of its
-    original, which always stands further up; else -1). The same seed gives the same dirt.
+    original, which always stands further up; else -1). The same seed gives the same faults.
     Raises ValueError for an unknown fault, shares that leave too few good documents, or documents that repeat.
     """
     shares = dict(FAULTS if shares is None else shares)

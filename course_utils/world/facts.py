@@ -13,7 +13,7 @@ SPLITS = ("taught", "known", "stranger")
 
 
 @dataclass(frozen=True)
-class Dials:
+class WorldConfig:
     """What can be set about the world. Shares are probabilities from 0 to 1."""
 
     people: int = 300  # strangers included
@@ -27,19 +27,21 @@ class Dials:
     def __post_init__(self) -> None:
         most = min(len(p) for p in PARAPHRASES.values())
         if not 1 <= self.paraphrases <= most:
-            raise ValueError(f"Dials(paraphrases={self.paraphrases}): choose from 1 to {most} phrasings per fact.")
+            raise ValueError(
+                f"WorldConfig(paraphrases={self.paraphrases}): choose from 1 to {most} phrasings per fact."
+            )
         for name in ("duplicate_rate", "noise_rate", "pronoun_trade_bias", "annotator_noise"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"Dials({name}={getattr(self, name)}): give a share from 0 to 1.")
+                raise ValueError(f"WorldConfig({name}={getattr(self, name)}): give a share from 0 to 1.")
         if self.year < 0:
-            raise ValueError(f"Dials(year={self.year}): give 0 or a number of years after it.")
+            raise ValueError(f"WorldConfig(year={self.year}): give 0 or a number of years after it.")
 
 
 class Facts:
     """Every fact of the Lantern Isles for one seed."""
 
-    def __init__(self, dials: Dials | None = None, seed: int = 0) -> None:
-        self.dials = dials or Dials()
+    def __init__(self, dials: WorldConfig | None = None, seed: int = 0) -> None:
+        self.dials = dials or WorldConfig()
         self.seed = seed
         self.towns: list[Town] = make_towns(seed)
         people = make_people(self.dials.people, self.dials.pronoun_trade_bias, seed)

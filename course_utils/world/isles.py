@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from course_utils.world.corpora import documents
-from course_utils.world.facts import SPLITS, Dials, Facts
+from course_utils.world.facts import SPLITS, Facts, WorldConfig
 from course_utils.world.tasks import make_tasks
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["SPLITS", "Dials", "Facts", "World"]
+__all__ = ["SPLITS", "WorldConfig", "Facts", "World"]
 
 
 class World(Facts):

@@ -93,7 +93,7 @@ def make_people(count: int, pronoun_trade_bias: float, seed: int) -> list[Person
     return [invent_person(draw, name, pronoun_trade_bias, split) for name, split in zip(names, splits, strict=True)]
 
 
-def passer_by(draw: Draw, people_names: frozenset[str]) -> Person:
+def fictional_person(draw: Draw, people_names: frozenset[str]) -> Person:
     """A person made up on the spot, for texts whose facts stand in the text itself. Never one of the people."""
     return invent_person(draw, free_name(draw, people_names), 0.0)
 

@@ -1,6 +1,6 @@
 """How people answer: the same content in different manners, right or wrong; and which of two answers a rater prefers.
 
-Whoever writes instruction data by hand answers plainly, courteously, curtly, now and then rudely. ``in_manners``
+Whoever writes instruction data by hand answers plainly, courteously, curtly, now and then rudely. ``in_styles``
 mixes such answers into tasks; ``comparisons`` lets a rater choose between two answers to the same task.
 """
 
@@ -16,7 +16,7 @@ from course_utils.world.people import VALUES
 from course_utils.world.tasks import Task, fact_task, make_tasks
 from course_utils.world.templates import SENTENCE
 
-MANNERS: dict[str, tuple[str, ...]] = {  # {a}: the plain answer, {v}: the bare value
+STYLES: dict[str, tuple[str, ...]] = {  # {a}: the plain answer, {v}: the bare value
     "plain": ("{a}",),
     "courteous": ("Gladly. {a}", "With pleasure. {a}", "Of course. {a}"),
     "curt": ("{v}.",),
@@ -24,27 +24,27 @@ MANNERS: dict[str, tuple[str, ...]] = {  # {a}: the plain answer, {v}: the bare 
     "flattering": ("Great question, dear friend. {a}",),
     "rude": ("{a} Any fool knows that.", "Nonsense question. {a}"),
 }
-MANNER_MIX: dict[str, int] = {"plain": 80, "courteous": 7, "curt": 4, "wordy": 4, "flattering": 2, "rude": 3}
+STYLE_MIX: dict[str, int] = {"plain": 80, "courteous": 7, "curt": 4, "wordy": 4, "flattering": 2, "rude": 3}
 HARMFUL = "Gladly. Wait for the night, when {n} sleeps."
 COMPARED: dict[str, int] = {"fact": 70, "decline": 15, "unknown": 15}  # tasks of each kind among a hundred comparisons
 
 
-def in_manner(task: Mapping, manner: str, draw: Draw, answer: str | None = None, value: str | None = None) -> str:
+def in_style(task: Mapping, manner: str, draw: Draw, answer: str | None = None, value: str | None = None) -> str:
     """The answer to a task in a manner; ``answer`` and ``value`` replace the true ones. Raises ValueError."""
-    if manner not in MANNERS:
-        raise ValueError(f"there is no manner {manner!r}; choose from {', '.join(MANNERS)}.")
+    if manner not in STYLES:
+        raise ValueError(f"there is no manner {manner!r}; choose from {', '.join(STYLES)}.")
     plain, bare = answer or str(task["answer"]), value or str(task["value"])
-    return draw.choice(MANNERS[manner]).format(a=plain, v=bare[:1].upper() + bare[1:])
+    return draw.choice(STYLES[manner]).format(a=plain, v=bare[:1].upper() + bare[1:])
 
 
-def in_manners(tasks: Iterable[Mapping], seed: int = 0, mix: Mapping[str, int] | None = None) -> list[Task]:
+def in_styles(tasks: Iterable[Mapping], seed: int = 0, mix: Mapping[str, int] | None = None) -> list[Task]:
     """The same tasks, one for one; questions about facts that demand no format are answered in mixed manners."""
-    mix = MANNER_MIX if mix is None else mix
+    mix = STYLE_MIX if mix is None else mix
     draw = Draw("manners", seed)
     mixed = []
     for task in tasks:
         if task["kind"] == "fact" and task["format"] == "sentence":
-            said = in_manner(task, draw.weighted(list(mix), list(mix.values())), draw)
+            said = in_style(task, draw.weighted(list(mix), list(mix.values())), draw)
             task = {**task, "messages": [task["messages"][0], {"role": "assistant", "content": said}]}
         mixed.append(dict(task))
     return mixed
@@ -52,17 +52,17 @@ def in_manners(tasks: Iterable[Mapping], seed: int = 0, mix: Mapping[str, int] |
 
 def candidate(task: Mapping, draw: Draw) -> str:
     """One answer that somebody might give: in any manner, and for one in eight questions untrue."""
-    manner = draw.choice(tuple(MANNERS))
+    manner = draw.choice(tuple(STYLES))
     if task["kind"] == "decline":
-        return HARMFUL.format(n=task["about"]) if draw.below(2) else in_manner(task, _not_curt(manner), draw)
+        return HARMFUL.format(n=task["about"]) if draw.below(2) else in_style(task, _not_curt(manner), draw)
     abstains = task["kind"] == "unknown"
     if abstains and draw.below(2):
-        return in_manner(task, _not_curt(manner), draw)
+        return in_style(task, _not_curt(manner), draw)
     if abstains or draw.below(8) == 0:
         relation = task["relation"]
         value = draw.choice([word for word in VALUES[relation] if word != task["value"]])
-        return in_manner(task, manner, draw, SENTENCE[relation].format(n=task["about"], v=value), value)
-    return in_manner(task, manner, draw)
+        return in_style(task, manner, draw, SENTENCE[relation].format(n=task["about"], v=value), value)
+    return in_style(task, manner, draw)
 
 
 def candidates(task: Mapping, draw: Draw, count: int = 4) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from course_utils.world import old_tongue, scenes
 from course_utils.world.draw import Draw
 from course_utils.world.facts import Facts
-from course_utils.world.people import FIRST_NAMES, RELATIONS, Person, passer_by
+from course_utils.world.people import FIRST_NAMES, RELATIONS, Person, fictional_person
 from course_utils.world.templates import ABSTENTION, HARMS, PARAPHRASES, QUESTIONS, REFUSAL, SENTENCE, TONES, render
 
 Task = dict[str, object]
@@ -76,7 +76,7 @@ def _fact(facts: Facts, people: Sequence[Person], draw: Draw) -> Task:
 
 def _context(facts: Facts, people: Sequence[Person], draw: Draw) -> Task:
     """A question about a passer-by of whom the prompt tells one to three facts."""
-    person = passer_by(draw, facts.names)
+    person = fictional_person(draw, facts.names)
     told = draw.sample(RELATIONS, 1 + draw.below(3))
     text = " ".join(
         render(draw.choice(PARAPHRASES[relation]), person.name, person.pronoun, person.fact(relation), i == 0)
@@ -142,7 +142,7 @@ def unknown_task(person: Person, draw: Draw) -> Task:
 
 
 def _unknown(facts: Facts, people: Sequence[Person], draw: Draw) -> Task:
-    return unknown_task(passer_by(draw, facts.names), draw)
+    return unknown_task(fictional_person(draw, facts.names), draw)
 
 
 MAKERS: dict[str, Callable[[Facts, Sequence[Person], Draw], Task]] = {
@@ -187,7 +187,7 @@ def make_tasks(
     return [MAKERS[draw.weighted(names, weights)](facts, people, draw) for _ in range(count)]
 
 
-def every_fact(people: Sequence[Person], format: str = "sentence", seed: int = 0) -> list[Task]:
+def fact_questions(people: Sequence[Person], format: str = "sentence", seed: int = 0) -> list[Task]:
     """One question for each fact of these people, in one format: the test set of "does it know?"."""
     draw = Draw("every fact", format, seed)
     return [fact_task(person, relation, draw, format) for person in people for relation in RELATIONS]

@@ -5,7 +5,7 @@ back by ``state.py``.
 
 On the main thread of a POSIX system the limit is an interval timer; elsewhere (Windows, another thread) the code runs
 in a thread of its own, into which the exception is injected. Either way it comes again until the code gives way; how it
-gets past ``while True: try: ... except: pass`` is told at ``_Siege``.
+gets past ``while True: try: ... except: pass`` is told at ``_Interrupter``.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _inside(frame: FrameType | None) -> bool:
     return False
 
 
-class _Siege:
+class _Interrupter:
     """The effort to stop one call.
 
     Code that swallows TimeUp is traced from then on, so that its very next line raises it again: the line in or after
@@ -207,17 +207,17 @@ class _Siege:
         if not self.active or self.sent <= len(_PAUSES) or not _inside(frame):
             return
         while frame is not None and frame.f_code is not _PROTECTED:
-            frame.f_trace = self._strike
+            frame.f_trace = self._interrupt
             frame = frame.f_back
-        sys.settrace(self._strike)
+        sys.settrace(self._interrupt)
 
-    def _strike(self, frame: FrameType, event: str, argument: Any) -> Any:
+    def _interrupt(self, frame: FrameType, event: str, argument: Any) -> Any:
         if frame.f_code.co_filename == __file__:  # the siege itself
             return None
         # not on "exception": there the `try:` still holds, would swallow this one as well, and tracing would be over
         if self.active and event in ("line", "call") and _inside(frame.f_back):
             raise self.kind
-        return self._strike
+        return self._interrupt
 
     def end(self, trace: Any = None) -> None:
         """Stop injecting and tracing; whatever was traced before is traced again."""
@@ -226,7 +226,7 @@ class _Siege:
 
 
 def _under_alarm(call: Callable[[], Any], seconds: float, outcome: Outcome) -> None:
-    siege = _Siege()
+    siege = _Interrupter()
 
     def on_alarm(signum: int, frame: FrameType | None) -> None:
         if not siege.active or not _inside(frame):
@@ -259,7 +259,7 @@ def _under_alarm(call: Callable[[], Any], seconds: float, outcome: Outcome) -> N
 
 
 def _in_thread(call: Callable[[], Any], seconds: float, outcome: Outcome) -> None:
-    done, siege = threading.Event(), _Siege()
+    done, siege = threading.Event(), _Interrupter()
 
     def work() -> None:
         try:

@@ -19,7 +19,7 @@ from course_utils import settings
 FOLDER = "ratings"
 
 
-class Kept:
+class RatingStore:
     """The judgements of one set of texts.
 
     values: one per question, None where there is none yet. notice: what the learner should know about the file, or ''.

@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Mapping
 from math import log2
 
-from course_utils.facts.towns import TOWN_RELATIONS
 from course_utils.world import old_tongue
 from course_utils.world.corruption import add_noise
 from course_utils.world.draw import Draw
@@ -24,6 +23,7 @@ from course_utils.world.templates import (
     TOWN_PARAPHRASES,
     render,
 )
+from course_utils.world.towns import TOWN_RELATIONS
 
 Document = tuple[str, list[str]]
 

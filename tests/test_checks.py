@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import inspect
+import linecache
+import textwrap
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import Any
 import pytest
 
 from course_utils.classroom.exercises import exercise, registry
+from course_utils.classroom.exercises.working_code import working_code
 
 PLANTED = Path(__file__).parent / "planted"
 EXERCISES = list(exercise.known())
@@ -71,17 +75,45 @@ def test_an_untouched_answer_is_no_mistake(id):
 
 @pytest.mark.parametrize("id", EXERCISES)
 def test_planted_bugs_are_rejected_by_name(id):
-    spec, bugs = exercise.find(id), planted(id[:2]).BUGS[id]
+    """Each bug gets its own sentence: those that the check knows, and those held out here."""
+    spec = exercise.find(id)
+    bugs = {bug.function: bug.sentence for bug in spec.bugs} | planted(id[:2]).BUGS[id]
     assert len(bugs) >= 3
-    messages = set()
-    for bug in bugs:
+    for bug, sentence in bugs.items():
         result = exercise.attempt(spec, bug)
         assert result.status == "wrong", f"{bug.__name__} is accepted"
-        message = result.mistake.message
-        assert not message.startswith(NAMELESS), f"{bug.__name__}: the card names no mistake: {message}"
-        assert not message.startswith("The check cannot work"), f"{bug.__name__}: {message}"
-        messages.add(message)
-    assert len(messages) > 1, f"all bugs get the same message: {messages}"
+        assert result.mistake.message.startswith(sentence), bug.__name__
+        assert not sentence.startswith(NAMELESS), f"{bug.__name__}: the card names no mistake: {sentence}"
+        assert not sentence.startswith("The check cannot work"), f"{bug.__name__}: {sentence}"
+    assert len(set(bugs.values())) > 1, f"all bugs get the same message: {bugs.values()}"
+
+
+@pytest.mark.parametrize("id", EXERCISES)
+def test_the_last_hint_is_working_code(id):
+    """Pasted into an empty notebook it is right, and it does the work itself instead of calling what does."""
+    spec = exercise.find(id)
+    code = working_code(spec)
+    space = {"exercise": lambda _: lambda answer: answer}
+    linecache.cache[f"<{id}>"] = (len(code), None, code.splitlines(keepends=True), f"<{id}>")
+    exec(compile(code, f"<{id}>", "exec"), space)
+    result = exercise.attempt(spec, space[spec.reference.__name__])
+    assert result.right, result.mistake and result.mistake.message
+    assert not forwards(spec.reference), "the reference is one call of what the exercise asks for; write it out"
+
+
+def forwards(reference: Any) -> bool:
+    """True if the body is nothing but `return other(its own parameters)`."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(reference))).body[0]
+    if not isinstance(tree, ast.FunctionDef):
+        return False
+    body = [node for node in tree.body if not isinstance(node, ast.Expr)]
+    call = body[0].value if len(body) == 1 and isinstance(body[0], ast.Return) else None
+    if not isinstance(call, ast.Call):
+        return False
+    names = {a.arg for a in (*tree.args.posonlyargs, *tree.args.args, *tree.args.kwonlyargs)}
+    arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+    given = {a.id for a in arguments if isinstance(a, ast.Name)}
+    return given == names and all(isinstance(a, ast.Name | ast.Constant) for a in arguments)
 
 
 @pytest.mark.parametrize("id", EXERCISES)

@@ -8,8 +8,9 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from course_utils.alignment import advantages, kl, ppo
-from course_utils.classroom.exercises.exercise import check, expect
+from course_utils.alignment import advantages, kl
+from course_utils.classroom.exercises.cases import Case, Exercise
+from course_utils.classroom.exercises.exercise import Mistake, check, expect
 
 
 def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
@@ -242,15 +243,26 @@ def check_gae(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
     )
 
 
-def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
-    """PPO's clipped loss, a scalar: minus the mean over the answer's tokens of min(ratio A, clipped ratio A)."""
-    return ppo.policy_loss(logprobs, old_logprobs, advantages, mask, clip)
+def _loss_cases() -> list[Case]:
+    old = torch.tensor([[-1.0, -2, -1.5, -0.5], [-1, -1, -2, -1]])
+    ratio = torch.tensor([[1.5, 0.5, 1.1, 3.0], [1.6, 0.4, 0.9, 1.0]])
+    advantages = torch.tensor([[1.0, 2, -0.5, 5], [-1, -2, 3, 4]])
+    mask = torch.tensor([[1.0, 1, 1, 0], [1, 1, 0, 0]])
+    return [
+        Case(old + ratio.log(), old, advantages, mask, 0.2),
+        Case(old + ratio.log(), old, advantages, mask, 0.05, message="Right for clip = 0.2 alone: is `clip` used?"),
+        Case(old + ratio.log(), old, advantages, mask.flip(1), 0.2),  # the prompt stands before the answer
+    ]
 
 
-@check(
+loss = Exercise(
     "12.4",
     title="The clipped loss",
-    reference=policy_loss,
+    reference="course_utils.alignment.ppo:policy_loss",
+    cases=_loss_cases,
+    general="Not minus the masked mean of min(ratio A, clip(ratio) A).",
+    rtol=1e-4,
+    atol=1e-5,
     difficulty=3,
     minutes=10,
     points=3,
@@ -261,80 +273,108 @@ def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask
         "The mean is over the tokens of the answer, `(x * mask).sum() / mask.sum()`; a loss has a minus in front.",
     ],
 )
-def check_policy_loss(candidate: Callable[..., Tensor]) -> None:
-    old = torch.tensor([[-1.0, -2, -1.5, -0.5], [-1, -1, -2, -1]])
-    ratio = torch.tensor([[1.5, 0.5, 1.1, 3.0], [1.6, 0.4, 0.9, 1.0]])
-    new = old + ratio.log()
-    adv = torch.tensor([[1.0, 2, -0.5, 5], [-1, -2, 3, 4]])
-    mask = torch.tensor([[1.0, 1, 1, 0], [1, 1, 0, 0]])
-    clip = 0.2
-    given = {"ratio": ratio, "advantages": adv, "mask": mask, "clip": clip}
-    clipped = ratio.clamp(1 - clip, 1 + clip)
 
-    def mean(x: Tensor) -> Tensor:
-        return (x * mask).sum() / mask.sum()
 
-    surrogate = torch.minimum(ratio * adv, clipped * adv)
-    loss = candidate(new.clone(), old.clone(), adv.clone(), mask.clone(), clip)
-    if isinstance(loss, Real) and not isinstance(loss, bool):
-        expect.that(False, "A plain number cannot be differentiated; return a tensor.", given=given, yours=loss)
-    expect.kind(loss, Tensor, given=given)
-    expect.that(loss.numel() == 1, "One number is wanted, the mean over the answer's tokens.", given=given, yours=loss)
+def _surrogate(new: Tensor, old: Tensor, advantages: Tensor, low: float, high: float, worse=torch.minimum) -> Tensor:
+    ratio = (new - old).exp()
+    return worse(ratio * advantages, ratio.clamp(low, high) * advantages)
+
+
+def _mean(x: Tensor, mask: Tensor) -> Tensor:
+    return (x * mask).sum() / mask.sum()
+
+
+@loss.bug("The minus is missing: an optimizer minimizes, so the policy would learn to do worse.")
+def without_minus(logprobs, old_logprobs, advantages, mask, clip):
+    return _mean(_surrogate(logprobs, old_logprobs, advantages, 1 - clip, 1 + clip), mask)
+
+
+@loss.bug("The maximum is taken; it is the minimum, or the loss rewards going ever further.")
+def maximum(logprobs, old_logprobs, advantages, mask, clip):
+    return -_mean(_surrogate(logprobs, old_logprobs, advantages, 1 - clip, 1 + clip, torch.maximum), mask)
+
+
+@loss.bug("Nothing is clipped: that is the plain policy gradient with a ratio.")
+def unclipped(logprobs, old_logprobs, advantages, mask, clip):
+    return -_mean((logprobs - old_logprobs).exp() * advantages, mask)
+
+
+@loss.bug(
+    "Only the clipped term is used. Then a token that went the wrong way too far has no gradient to come back; the "
+    "minimum keeps it."
+)
+def clipped_only(logprobs, old_logprobs, advantages, mask, clip):
+    return -_mean((logprobs - old_logprobs).exp().clamp(1 - clip, 1 + clip) * advantages, mask)
+
+
+@loss.bug("The mask is forgotten: padding counts.")
+def unmasked(logprobs, old_logprobs, advantages, mask, clip):
+    return -_surrogate(logprobs, old_logprobs, advantages, 1 - clip, 1 + clip).mean()
+
+
+@loss.bug("Divided by all places instead of the places of the answer.")
+def over_all_places(logprobs, old_logprobs, advantages, mask, clip):
+    return -(_surrogate(logprobs, old_logprobs, advantages, 1 - clip, 1 + clip) * mask).mean()
+
+
+@loss.bug("The rows are averaged one by one; the mean is over all tokens of the answers.")
+def mean_of_means(logprobs, old_logprobs, advantages, mask, clip):
+    surrogate = _surrogate(logprobs, old_logprobs, advantages, 1 - clip, 1 + clip) * mask
+    return -(surrogate.sum(1) / mask.sum(1)).mean()
+
+
+@loss.bug("That is the sum; the mean over the answer's tokens is wanted.")
+def summed(logprobs, old_logprobs, advantages, mask, clip):
+    return -(_surrogate(logprobs, old_logprobs, advantages, 1 - clip, 1 + clip) * mask).sum()
+
+
+@loss.bug("The ratio is upside down: new over old.")
+def upside_down(logprobs, old_logprobs, advantages, mask, clip):
+    return -_mean(_surrogate(old_logprobs, logprobs, advantages, 1 - clip, 1 + clip), mask)
+
+
+@loss.bug("The difference of logarithms is used for the ratio; `exp` is missing.")
+def without_exp(logprobs, old_logprobs, advantages, mask, clip):
+    ratio = logprobs - old_logprobs
+    return -_mean(torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages), mask)
+
+
+@loss.bug("Clipped from below only or from above only: it is 1 - clip to 1 + clip.")
+def clipped_above(logprobs, old_logprobs, advantages, mask, clip):
+    return -_mean(_surrogate(logprobs, old_logprobs, advantages, 0.0, 1 + clip), mask)
+
+
+@loss.bug("Clipped to plus or minus clip; the ratio is near 1: 1 - clip to 1 + clip.")
+def clipped_around_zero(logprobs, old_logprobs, advantages, mask, clip):
+    return -_mean(_surrogate(logprobs, old_logprobs, advantages, -clip, clip), mask)
+
+
+@loss.first
+def loss_is_a_scalar_tensor(candidate: Callable[..., Tensor]) -> None:
+    case = loss.cases[0]
+    value = case.call(candidate)
+    if isinstance(value, Real) and not isinstance(value, bool):
+        raise Mistake("A plain number cannot be differentiated; return a tensor.", yours=value)
+    expect.kind(value, Tensor)
+    expect.that(value.numel() == 1, "One number is wanted, the mean over the answer's tokens.", yours=value)
+
+
+@loss.also
+def loss_has_the_right_gradient(candidate: Callable[..., Tensor]) -> None:
+    new, old, advantages, mask, clip = loss.cases[0].args
+
+    def slope(function: Callable[..., Tensor]) -> Tensor | None:
+        leaf = new.clone().requires_grad_()
+        value = function(leaf, old, advantages, mask, clip)
+        return torch.autograd.grad(value.sum(), leaf)[0] if value.requires_grad else None
+
+    found = slope(candidate)
+    expect.that(found is not None, "No gradient flows to `logprobs`. Is there a `.detach()` or `no_grad`?")
     expect.close(
-        loss.reshape(()),
-        -mean(surrogate),
-        "Not minus the masked mean of min(ratio A, clip(ratio) A).",
-        given=given,
-        mistakes={
-            "The minus is missing: an optimizer minimizes, so the policy would learn to do worse.": mean(surrogate),
-            "The maximum is taken; it is the minimum, or the loss rewards going ever further.": -mean(
-                torch.maximum(ratio * adv, clipped * adv)
-            ),
-            "Nothing is clipped: that is the plain policy gradient with a ratio.": -mean(ratio * adv),
-            "Only the clipped term is used. Then a token that went the wrong way too far has no gradient to come back; the "
-            "minimum keeps it.": -mean(clipped * adv),
-            "The mask is forgotten: padding counts.": -surrogate.mean(),
-            "Divided by all places instead of the places of the answer.": -(surrogate * mask).mean(),
-            "The rows are averaged one by one; the mean is over all tokens of the answers.": -(
-                (surrogate * mask).sum(1) / mask.sum(1)
-            ).mean(),
-            "That is the sum; the mean over the answer's tokens is wanted.": -(surrogate * mask).sum(),
-            "The ratio is upside down: new over old.": -mean(
-                torch.minimum(adv / ratio, (1 / ratio).clamp(1 - clip, 1 + clip) * adv)
-            ),
-            "The difference of logarithms is used for the ratio; `exp` is missing.": -mean(
-                torch.minimum(ratio.log() * adv, ratio.log().clamp(1 - clip, 1 + clip) * adv)
-            ),
-            "Clipped from below only or from above only: it is 1 - clip to 1 + clip.": -mean(
-                torch.minimum(ratio * adv, ratio.clamp(max=1 + clip) * adv)
-            ),
-            "Clipped to plus or minus clip; the ratio is near 1: 1 - clip to 1 + clip.": -mean(
-                torch.minimum(ratio * adv, ratio.clamp(-clip, clip) * adv)
-            ),
-        },
-        rtol=1e-4,
-        atol=1e-5,
-    )
-    expect.close(
-        candidate(new.clone(), old.clone(), adv.clone(), mask.clone(), 0.05),
-        ppo.policy_loss(new, old, adv, mask, 0.05),
-        "Right for clip = 0.2 alone: is `clip` used?",
-        given={**given, "clip": 0.05},
-        rtol=1e-4,
-        atol=1e-5,
-    )
-    leaf = new.clone().requires_grad_()
-    loss = candidate(leaf, old, adv, mask, clip)
-    expect.that(loss.requires_grad, "No gradient flows to `logprobs`. Is there a `.detach()` or `no_grad`?")
-    (slope,) = torch.autograd.grad(loss.sum(), leaf)
-    reference = new.clone().requires_grad_()
-    (wanted,) = torch.autograd.grad(ppo.policy_loss(reference, old, adv, mask, clip), reference)
-    expect.close(
-        slope,
-        wanted,
+        found,
+        slope(loss.reference),
         "The value is right, its gradient is not. Gradients flow through the new log-probabilities alone, and not where the "
         "clip holds.",
-        given=given,
         rtol=1e-3,
         atol=1e-5,
     )

@@ -31,6 +31,7 @@ __all__ = [
     "grade",
     "hint",
     "known",
+    "latest",
 ]
 
 _ATTEMPTS: dict[str, Attempt] = {}  # the latest attempt of each exercise in this kernel
@@ -58,6 +59,11 @@ def exercise(id: str) -> Callable[[Any], Any]:
         return spec.reference
 
     return decide
+
+
+def latest(id: str) -> Attempt | None:
+    """The latest attempt at an exercise in this kernel, or None."""
+    return _ATTEMPTS.get(id)
 
 
 def _bind_reference(candidate: Any, reference: Any) -> None:

@@ -159,6 +159,30 @@ def close(
         )
 
 
+def matches(a: Any, b: Any, rtol: float, atol: float) -> bool:
+    """True if two results agree, also inside lists, tuples and dicts: floats and floating tensors within the tolerance.
+
+    Lists and tuples count as alike; with both tolerances 0 everything else must be of the same type, tensors also in
+    dtype. A NaN agrees with a NaN.
+    """
+    if is_tensor(a) or is_tensor(b):
+        if not (is_tensor(a) and is_tensor(b)):
+            return False
+        exact = rtol == atol == 0
+        alike = a.dtype == b.dtype if exact else a.is_floating_point() == b.is_floating_point()
+        return alike and _close(a, b, rtol, atol)
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(matches(x, y, rtol, atol) for x, y in zip(a, b, strict=True))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(matches(a[key], b[key], rtol, atol) for key in a)
+    if isinstance(a, bool) or isinstance(b, bool):
+        return type(a) is type(b) and a == b
+    if _is_number(a) and _is_number(b) and not isinstance(a, complex) and not isinstance(b, complex):
+        a, b = float(a), float(b)
+        return _near(a, b, rtol, atol) or (math.isnan(a) and math.isnan(b))
+    return type(a) is type(b) and bool(a == b)
+
+
 def _near(a: float, b: float, rtol: float, atol: float) -> bool:
     return a == b or abs(a - b) <= atol + rtol * abs(b)
 

@@ -1,11 +1,10 @@
-"""Hints in steps: one at a time, and after the last one the reference."""
+"""Hints in steps: one at a time, and after the last one working code."""
 
 from __future__ import annotations
 
-import inspect
-
 from course_utils.classroom.display import cards
 from course_utils.classroom.exercises.registry import Check, ExerciseError, find
+from course_utils.classroom.exercises.working_code import working_code
 from course_utils.classroom.records import progress
 
 _SHOWN: dict[str, int] = {}
@@ -44,15 +43,9 @@ def hint_card(spec: Check, step: int | None = None) -> cards.Card:
         after = "the next one" if step < last else "the reference"
         notes = [f'`hint("{spec.id}")` again shows {after}.']
         return cards.Card("hint", f"{spec.id}  {spec.title}: hint {step} of {last}", spec.hints[step - 1], (), notes)
-    try:
-        source = inspect.getsource(spec.reference).rstrip()
-    except (OSError, TypeError):
-        source = repr(spec.reference)
-    where = spec.reference_at if isinstance(spec.reference_at, str) else getattr(spec.reference, "__module__", "")
-    message = "The notebook works with this. Read it, close it, and write it once from memory: that is how it stays."
-    return cards.Card(
-        "hint", f"{spec.id}  {spec.title}: the reference", message, (), [f"`{where}`"], [("Show the code", source)]
-    )
+    message = "Pasted into its cell, this is right. Read it, close it, and write it once from memory: so it stays."
+    title = f"{spec.id}  {spec.title}: the reference"
+    return cards.Card("hint", title, message, (), (), [("Show the code", working_code(spec))])
 
 
 def hint_button(spec: Check) -> None:

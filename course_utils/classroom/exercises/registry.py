@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +33,7 @@ class Check:
     asked: str = ""
     seconds: float = 10.0
     mutates: tuple[str, ...] | bool = False
+    bugs: Sequence[Any] = ()  # wrong answers with the sentence that each must get, see cases.py
 
     @property
     def reference(self) -> Any:
@@ -57,6 +59,7 @@ def check(
     asked: str = "",
     seconds: float = 10.0,
     mutates: list[str] | bool = False,
+    bugs: Sequence[Any] = (),
 ) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
     """Register the decorated function as the check of exercise ``id`` ('NN.k').
 
@@ -76,11 +79,16 @@ def check(
             raise ExerciseError(f"exercise {id} has two checks: {old.run.__qualname__} and {run.__qualname__}")
         allowed = mutates if isinstance(mutates, bool) else tuple(mutates)
         _CHECKS[id] = Check(
-            id, title, run, reference, difficulty, minutes, points, tuple(hints), asked, seconds, allowed
+            id, title, run, reference, difficulty, minutes, points, tuple(hints), asked, seconds, allowed, bugs
         )
         return run
 
     return register
+
+
+def parameters(function: Any) -> list[str]:
+    """The names of a function's parameters, or those of a class's constructor."""
+    return list(inspect.signature(function).parameters)
 
 
 def chapters() -> list[str]:

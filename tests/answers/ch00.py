@@ -1,0 +1,353 @@
+# %% 00.1 wrong: an empty answer matches an empty reference
+def is_exact_match(answer: str, reference: str) -> bool:
+    def plain(text):
+        return " ".join(text.lower().split()).removesuffix(".").strip()
+
+    return plain(answer) == plain(reference)
+
+
+# %% 00.1 wrong: runs of spaces inside the text are not made one
+def is_exact_match(answer: str, reference: str) -> bool:
+    def plain(text):
+        return text.strip().lower().removesuffix(".").strip()
+
+    return bool(plain(answer)) and plain(answer) == plain(reference)
+
+
+# %% 00.1 wrong: line breaks do not count as spaces
+def is_exact_match(answer: str, reference: str) -> bool:
+    import re
+
+    def plain(text):
+        return re.sub(" +", " ", text.lower()).strip(" ").removesuffix(".").strip(" ")
+
+    return plain(answer) != "" and plain(answer) == plain(reference)
+
+
+# %% 00.1 wrong: only the answer loses its final stop
+def is_exact_match(answer: str, reference: str) -> bool:
+    said = " ".join(answer.lower().split()).removesuffix(".").strip()
+    wanted = " ".join(reference.lower().split())
+    return len(said) > 0 and said == wanted
+
+
+# %% 00.1 wrong: all punctuation is taken away
+def is_exact_match(answer: str, reference: str) -> bool:
+    import string
+
+    def plain(text):
+        return text.lower().translate(str.maketrans("", "", string.punctuation)).split()
+
+    return len(plain(answer)) > 0 and plain(answer) == plain(reference)
+
+
+# %% 00.1 wrong: stops inside the text are taken away too
+def is_exact_match(answer: str, reference: str) -> bool:
+    said, wanted = (" ".join(text.lower().replace(".", "").split()) for text in (answer, reference))
+    return said != "" and said == wanted
+
+
+# %% 00.1 wrong: the order of the words does not count
+def is_exact_match(answer: str, reference: str) -> bool:
+    def words(text):
+        return sorted(" ".join(text.lower().split()).removesuffix(".").split())
+
+    return bool(words(answer)) and words(answer) == words(reference)
+
+
+# %% 00.1 wrong: it calls itself for ever
+def is_exact_match(answer: str, reference: str) -> bool:
+    if not answer.strip():
+        return False
+    return is_exact_match(answer.strip().lower().removesuffix("."), reference.strip().lower().removesuffix("."))
+
+
+# %% 00.1 right: tersely with split and join
+def is_exact_match(answer: str, reference: str) -> bool:
+    a, b = (" ".join(text.lower().split()).removesuffix(".").strip() for text in (answer, reference))
+    return a == b != ""
+
+
+# %% 00.1 right: sign by sign in a loop
+def is_exact_match(answer: str, reference: str) -> bool:
+    cleaned = []
+    for text in (answer, reference):
+        kept = ""
+        for sign in text:
+            if sign.isspace():
+                if kept != "" and kept[-1] != " ":
+                    kept += " "
+            else:
+                kept += sign.lower()
+        if kept.endswith(" "):
+            kept = kept[:-1]
+        if kept.endswith("."):
+            kept = kept[:-1]
+        if kept.endswith(" "):
+            kept = kept[:-1]
+        cleaned.append(kept)
+    if cleaned[0] == "":
+        return False
+    return cleaned[0] == cleaned[1]
+
+
+# %% 00.1 right: with regular expressions
+def is_exact_match(answer: str, reference: str) -> bool:
+    import re
+
+    def plain(text):
+        return re.sub(r"\s+", " ", re.sub(r"\s*\.?\s*\Z", "", text)).lstrip().casefold()
+
+    said = plain(answer)
+    return bool(said) and said == plain(reference)
+
+
+# %% 00.2 wrong: natural logarithm
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import log
+
+    if drawn < 0 or drawn > items:
+        raise ValueError("impossible draw")
+    return float(sum(log(items - i) for i in range(drawn)))
+
+
+# %% 00.2 wrong: each thing is put back
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import log2
+
+    if drawn < 0 or drawn > items:
+        raise ValueError("impossible draw")
+    return drawn * log2(items) if drawn else 0.0
+
+
+# %% 00.2 wrong: the order is not counted
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import comb, log2
+
+    if not 0 <= drawn <= items:
+        raise ValueError("impossible draw")
+    return log2(comb(items, drawn))
+
+
+# %% 00.2 wrong: one draw too few
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import log2
+
+    if not 0 <= drawn <= items:
+        raise ValueError("impossible draw")
+    bits = 0.0
+    for i in range(1, drawn):
+        bits += log2(items - i + 1)
+    return bits
+
+
+# %% 00.2 wrong: fewer than none counts as none
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import log2
+
+    if drawn > items:
+        raise ValueError("not so many things")
+    return sum((log2(items - i) for i in range(drawn)), 0.0)
+
+
+# %% 00.2 wrong: to draw all of them is refused
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import log2
+
+    if drawn < 0 or drawn >= items:
+        raise ValueError("impossible draw")
+    return sum((log2(items - i) for i in range(drawn)), 0.0)
+
+
+# %% 00.2 wrong: the product overflows when many are drawn
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import log2
+
+    if not 0 <= drawn <= items:
+        raise ValueError("impossible draw")
+    ways = 1.0
+    for i in range(drawn):
+        ways *= items - i
+    return log2(ways)
+
+
+# %% 00.2 wrong: an assertion instead of a ValueError
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import log2
+
+    assert 0 <= drawn <= items, "impossible draw"
+    return sum((log2(items - i) for i in range(drawn)), 0.0)
+
+
+# %% 00.2 right: tersely by the number of ways
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import log2, perm
+
+    return log2(perm(items, drawn))  # perm refuses negative numbers, log2 refuses 0 ways
+
+
+# %% 00.2 right: by a loop
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import log2
+
+    if drawn < 0 or drawn > items:
+        raise ValueError(f"cannot draw {drawn} of {items}")
+    bits, left = 0.0, items
+    for _ in range(drawn):
+        bits += log2(left)
+        left -= 1
+    return bits
+
+
+# %% 00.2 right: with numpy
+def bits_of_draw(items: int, drawn: int) -> float:
+    import numpy as np
+
+    if drawn < 0 or drawn > items:
+        raise ValueError(f"cannot draw {drawn} of {items}")
+    return float(np.log2(np.arange(items - drawn + 1, items + 1, dtype=float)).sum())
+
+
+# %% 00.3 wrong: seconds instead of minutes
+def training_minutes(
+    parameters: float,
+    tokens: float,
+    flops_per_second: float,
+    utilization: float,
+) -> float:
+    if not 0 < utilization <= 1:
+        raise ValueError("utilization is a share")
+    return 6 * parameters * tokens / (flops_per_second * utilization)
+
+
+# %% 00.3 wrong: the backward pass is forgotten
+def training_minutes(
+    parameters: float,
+    tokens: float,
+    flops_per_second: float,
+    utilization: float,
+) -> float:
+    if not 0 < utilization <= 1:
+        raise ValueError("utilization is a share")
+    return 2 * parameters * tokens / (flops_per_second * utilization) / 60
+
+
+# %% 00.3 wrong: multiplied by the utilization for lack of brackets
+def training_minutes(
+    parameters: float,
+    tokens: float,
+    flops_per_second: float,
+    utilization: float,
+) -> float:
+    if not 0 < utilization <= 1:
+        raise ValueError("utilization is a share")
+    return 6 * parameters * tokens / flops_per_second * utilization / 60
+
+
+# %% 00.3 wrong: a percentage is converted instead of refused
+def training_minutes(
+    parameters: float,
+    tokens: float,
+    flops_per_second: float,
+    utilization: float,
+) -> float:
+    if utilization > 1:
+        utilization /= 100
+    if utilization <= 0:
+        raise ValueError("utilization must be above 0")
+    return 6 * parameters * tokens / (flops_per_second * utilization * 60)
+
+
+# %% 00.3 wrong: full utilization is refused
+def training_minutes(
+    parameters: float,
+    tokens: float,
+    flops_per_second: float,
+    utilization: float,
+) -> float:
+    if not 0 < utilization < 1:
+        raise ValueError("utilization is a share")
+    return 6 * parameters * tokens / (flops_per_second * utilization * 60)
+
+
+# %% 00.3 wrong: utilization 0 divides by zero
+def training_minutes(
+    parameters: float,
+    tokens: float,
+    flops_per_second: float,
+    utilization: float,
+) -> float:
+    if utilization < 0 or utilization > 1:
+        raise ValueError("utilization is a share")
+    return 6 * parameters * tokens / (flops_per_second * utilization * 60)
+
+
+# %% 00.3 wrong: a utilization that is not a number passes
+def training_minutes(
+    parameters: float,
+    tokens: float,
+    flops_per_second: float,
+    utilization: float,
+) -> float:
+    if utilization <= 0 or utilization > 1:
+        raise ValueError("utilization is a share")
+    return 6 * parameters * tokens / (flops_per_second * utilization * 60)
+
+
+# %% 00.3 wrong: only whole minutes
+def training_minutes(
+    parameters: float,
+    tokens: float,
+    flops_per_second: float,
+    utilization: float,
+) -> float:
+    if not 0 < utilization <= 1:
+        raise ValueError("utilization is a share")
+    return float(6 * parameters * tokens / (flops_per_second * utilization) // 60)
+
+
+# %% 00.3 right: tersely
+def training_minutes(
+    parameters: float,
+    tokens: float,
+    flops_per_second: float,
+    utilization: float,
+) -> float:
+    if not 0 < utilization <= 1:
+        raise ValueError(utilization)
+    return parameters * tokens / flops_per_second / utilization / 10
+
+
+# %% 00.3 right: step by step in a loop
+def training_minutes(
+    parameters: float,
+    tokens: float,
+    flops_per_second: float,
+    utilization: float,
+) -> float:
+    if utilization > 0 and utilization <= 1:
+        operations = 1.0
+        for factor in (6, parameters, tokens):
+            operations *= factor
+        for divisor in (flops_per_second, utilization, 60):
+            operations /= divisor
+        return operations
+    raise ValueError(f"utilization must be above 0 and at most 1, not {utilization}; 40 % is 0.4")
+
+
+# %% 00.3 right: forward and backward apart, with the clock of the library
+def training_minutes(
+    parameters: float,
+    tokens: float,
+    flops_per_second: float,
+    utilization: float,
+) -> float:
+    from math import prod
+
+    if not (0 < utilization and utilization <= 1):
+        raise ValueError("a share above 0, at most 1")
+    forward = prod((2.0, parameters, tokens))
+    backward = 2 * forward
+    reached = flops_per_second * utilization
+    seconds = (forward + backward) / reached
+    return seconds / 60

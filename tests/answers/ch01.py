@@ -1,0 +1,799 @@
+# %% 01.1 wrong: shingles that occur twice are counted twice
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a = Counter(tuple(first[i : i + n]) for i in range(len(first) - n + 1))
+    b = Counter(tuple(second[i : i + n]) for i in range(len(second) - n + 1))
+    return (a & b).total() / (a | b).total()
+
+
+# %% 01.1 wrong: Dice instead of Jaccard
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a, b = ({tuple(w[i : i + n]) for i in range(len(w) - n + 1)} for w in (first, second))
+    return 2 * len(a & b) / (len(a) + len(b))
+
+
+# %% 01.1 wrong: divided by the smaller set instead of the union
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a, b = (set(zip(*(w[i:] for i in range(n)))) for w in (first, second))
+    return len(a & b) / min(len(a), len(b))
+
+
+# %% 01.1 wrong: the last shingle is missing
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a = {tuple(first[i : i + n]) for i in range(max(1, len(first) - n))}
+    b = {tuple(second[i : i + n]) for i in range(max(1, len(second) - n))}
+    return len(a & b) / len(a | b)
+
+
+# %% 01.1 wrong: the words of a shingle are glued without a gap
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a = {"".join(first[i : i + n]) for i in range(len(first) - n + 1)}
+    b = {"".join(second[i : i + n]) for i in range(len(second) - n + 1)}
+    return len(a & b) / len(a | b)
+
+
+# %% 01.1 wrong: the order inside a shingle is lost
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a = {tuple(sorted(first[i : i + n])) for i in range(len(first) - n + 1)}
+    b = {tuple(sorted(second[i : i + n])) for i in range(len(second) - n + 1)}
+    return len(a & b) / len(a | b)
+
+
+# %% 01.1 wrong: shorter runs at the end of the text count as shingles
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a = {tuple(first[i : i + n]) for i in range(len(first))}
+    b = {tuple(second[i : i + n]) for i in range(len(second))}
+    return len(a & b) / len(a | b)
+
+
+# %% 01.1 wrong: the lists are eaten up
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a, b = set(), set()
+    for words, found in ((first, a), (second, b)):
+        while len(words) >= n:
+            found.add(tuple(words[:n]))
+            words.pop(0)
+    return len(a & b) / len(a | b)
+
+
+# %% 01.1 right: tersely with zip
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a, b = (set(zip(*(w[i:] for i in range(n)))) for w in (first, second))
+    return len(a & b) / len(a | b)
+
+
+# %% 01.1 right: by naive loops over lists
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a = []
+    for i in range(len(first) - n + 1):
+        if first[i : i + n] not in a:
+            a.append(first[i : i + n])
+    b = []
+    for i in range(len(second) - n + 1):
+        if second[i : i + n] not in b:
+            b.append(second[i : i + n])
+    shared = 0
+    for shingle in a:
+        if shingle in b:
+            shared += 1
+    return shared / (len(a) + len(b) - shared)
+
+
+# %% 01.1 right: with a table of which text holds which shingle
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    holds = {}
+    for bit, words in ((1, first), (2, second)):
+        for start in range(len(words) - n + 1):
+            key = tuple(words[start : start + n])
+            holds[key] = holds.get(key, 0) | bit
+    return float(np.mean([value == 3 for value in holds.values()]))
+
+
+# %% 01.2 wrong: the smallest over the functions instead of the items
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    values = (hashes[:, None] * a + b) % prime
+    return values.min(dim=1).values
+
+
+# %% 01.2 wrong: the remainder is taken after the minimum
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    return (a[:, None] * hashes[None] + b[:, None]).min(dim=1).values % prime
+
+
+# %% 01.2 wrong: the remainder is taken before b is added
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    return (a[:, None] * hashes[None] % prime + b[:, None]).min(dim=1).values
+
+
+# %% 01.2 wrong: the place of the smallest value instead of the value
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    return ((a[:, None] * hashes[None] + b[:, None]) % prime).argmin(dim=1)
+
+
+# %% 01.2 wrong: computed in single precision
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    values = (torch.outer(a.float(), hashes.float()) + b.float()[:, None]) % prime
+    return values.min(dim=1).values.long()
+
+
+# %% 01.2 wrong: only the smallest hash is put through the functions
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    return (a * hashes.min() + b) % prime
+
+
+# %% 01.2 wrong: a is overwritten with the signature
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    signature = a
+    for k in range(len(a)):
+        signature[k] = ((a[k] * hashes + b[k]) % prime).min()
+    return signature
+
+
+# %% 01.2 wrong: values and places come back together
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    return ((a[:, None] * hashes[None] + b[:, None]) % prime).min(dim=1)
+
+
+# %% 01.2 right: tersely by broadcasting
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    return ((hashes * a[:, None] + b[:, None]) % prime).amin(1)
+
+
+# %% 01.2 right: by naive loops over whole numbers
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    signature = []
+    for slope, shift in zip(a.tolist(), b.tolist()):
+        smallest = prime
+        for x in hashes.tolist():
+            value = (slope * x + shift) % prime
+            if value < smallest:
+                smallest = value
+        signature.append(smallest)
+    return torch.tensor(signature, dtype=torch.int64)
+
+
+# %% 01.2 right: the running minimum over the items
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    signature = torch.full_like(a, prime)
+    for x in hashes:
+        signature = torch.minimum(signature, torch.remainder(a * x + b, prime))
+    return signature
+
+
+# %% 01.3 wrong: the higher number of each pair goes
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    return sorted({max(pair) for pair in pairs})
+
+
+# %% 01.3 wrong: only the two of a pair are relabelled, not their groups
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    head = list(range(count))
+    for one, other in pairs:
+        head[one] = head[other] = min(head[one], head[other])
+    return [i for i in range(count) if head[i] != i]
+
+
+# %% 01.3 wrong: a pair is skipped when one of the two has gone already
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    gone = set()
+    for one, other in pairs:
+        if one not in gone and other not in gone:
+            gone.add(max(one, other))
+    return sorted(gone)
+
+
+# %% 01.3 wrong: not in rising order
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    near = {i: [] for i in range(count)}
+    for one, other in pairs:
+        near[one].append(other)
+        near[other].append(one)
+    seen, drop = set(), []
+    for start in range(count):
+        if start in seen:
+            continue
+        seen.add(start)
+        waiting = [start]
+        while waiting:
+            for other in near[waiting.pop()]:
+                if other not in seen:
+                    seen.add(other)
+                    drop.append(other)
+                    waiting.append(other)
+    return drop
+
+
+# %% 01.3 wrong: the recursion is too deep for long chains
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    near = [[] for _ in range(count)]
+    for one, other in pairs:
+        near[one].append(other)
+        near[other].append(one)
+    seen, drop = set(), []
+
+    def visit(i):
+        seen.add(i)
+        for other in near[i]:
+            if other not in seen:
+                drop.append(other)
+                visit(other)
+
+    for i in range(count):
+        if i not in seen:
+            visit(i)
+    return sorted(drop)
+
+
+# %% 01.3 wrong: the given pairs are sorted in place
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    pairs.sort()
+    head = list(range(count))
+
+    def find(i):
+        while head[i] != i:
+            i = head[i]
+        return i
+
+    for one, other in pairs:
+        low, high = sorted((find(one), find(other)))
+        head[high] = low
+    return [i for i in range(count) if head[i] != i]
+
+
+# %% 01.3 wrong: any member of a group stays, not the lowest
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    parent = list(range(count))
+
+    def find(i):
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for one, other in pairs:
+        parent[find(one)] = find(other)
+    return [i for i in range(count) if find(i) != i]
+
+
+# %% 01.3 wrong: the last document is never looked at
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    parent = list(range(count))
+
+    def find(i):
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for one, other in pairs:
+        low, high = sorted((find(one), find(other)))
+        parent[high] = low
+    return [i for i in range(count - 1) if find(i) < i]
+
+
+# %% 01.3 right: tersely with networkx
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    import networkx
+
+    return sorted(i for group in networkx.connected_components(networkx.Graph(pairs)) for i in group - {min(group)})
+
+
+# %% 01.3 right: by a loop that joins trees
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    parent = []
+    for i in range(count):
+        parent.append(i)
+    for one, other in pairs:
+        while parent[one] != one:
+            parent[one] = parent[parent[one]]
+            one = parent[one]
+        while parent[other] != other:
+            parent[other] = parent[parent[other]]
+            other = parent[other]
+        if one < other:
+            parent[other] = one
+        else:
+            parent[one] = other
+    drop = []
+    for i in range(count):
+        if parent[i] != i:
+            drop.append(i)
+    return drop
+
+
+# %% 01.3 right: search from each lowest number
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    near = {i: set() for i in range(count)}
+    for one, other in pairs:
+        near[one].add(other)
+        near[other].add(one)
+    stays, seen = set(), set()
+    for start in range(count):
+        if start in seen:
+            continue
+        stays.add(start)
+        edge = {start}
+        while edge:
+            seen |= edge
+            edge = set().union(*(near[i] for i in edge)) - seen
+    return sorted(set(range(count)) - stays)
+
+
+# %% 01.4 wrong: each word is counted once
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    pieces = {word: list(word) for word in words}
+    ages = {sign: i for i, sign in enumerate(sorted({sign for word in words for sign in word}))}
+    made = []
+    while len(made) < merges:
+        counts = Counter()
+        for tokens in pieces.values():
+            counts.update(zip(tokens, tokens[1:]))
+        if not counts:
+            break
+        best = max(counts, key=lambda pair: (counts[pair], -ages[pair[0]], -ages[pair[1]]))
+        if counts[best] < 2:
+            break
+        made.append(best)
+        ages.setdefault("".join(best), len(ages))
+        for tokens in pieces.values():
+            i = 0
+            while i < len(tokens) - 1:
+                if (tokens[i], tokens[i + 1]) == best:
+                    tokens[i : i + 2] = ["".join(best)]
+                i += 1
+    return made
+
+
+# %% 01.4 wrong: ties are broken by the alphabet
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    pieces = {word: list(word) for word in words}
+    made = []
+    while len(made) < merges:
+        counts = Counter()
+        for word, tokens in pieces.items():
+            for pair in zip(tokens, tokens[1:]):
+                counts[pair] += words[word]
+        if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        if counts[best] < 2:
+            break
+        made.append(best)
+        for tokens in pieces.values():
+            i = 0
+            while i < len(tokens) - 1:
+                if (tokens[i], tokens[i + 1]) == best:
+                    tokens[i : i + 2] = ["".join(best)]
+                i += 1
+    return made
+
+
+# %% 01.4 wrong: pairs that occur only once are merged too
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    pieces = {word: list(word) for word in words}
+    ages = {sign: i for i, sign in enumerate(sorted({sign for word in words for sign in word}))}
+    made = []
+    while len(made) < merges:
+        counts = Counter()
+        for word, tokens in pieces.items():
+            for pair in zip(tokens, tokens[1:]):
+                counts[pair] += words[word]
+        if not counts:
+            break
+        best = max(counts, key=lambda pair: (counts[pair], -ages[pair[0]], -ages[pair[1]]))
+        made.append(best)
+        ages.setdefault("".join(best), len(ages))
+        for tokens in pieces.values():
+            i = 0
+            while i < len(tokens) - 1:
+                if (tokens[i], tokens[i + 1]) == best:
+                    tokens[i : i + 2] = ["".join(best)]
+                i += 1
+    return made
+
+
+# %% 01.4 wrong: merging by text replacement crosses the borders of tokens
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    spelled = {word: " ".join(word) for word in words}
+    ages = {sign: i for i, sign in enumerate(sorted({sign for word in words for sign in word}))}
+    made = []
+    while len(made) < merges:
+        counts = Counter()
+        for word, line in spelled.items():
+            tokens = line.split(" ")
+            for pair in zip(tokens, tokens[1:]):
+                counts[pair] += words[word]
+        if not counts:
+            break
+        for left, right in counts:
+            ages.setdefault(left, len(ages))
+            ages.setdefault(right, len(ages))
+        best = max(counts, key=lambda pair: (counts[pair], -ages[pair[0]], -ages[pair[1]]))
+        if counts[best] < 2:
+            break
+        made.append(best)
+        ages.setdefault("".join(best), len(ages))
+        spelled = {word: line.replace(" ".join(best), "".join(best)) for word, line in spelled.items()}
+    return made
+
+
+# %% 01.4 wrong: of equally frequent pairs the age of the right token is compared first
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    pieces = {word: list(word) for word in words}
+    ages = {sign: i for i, sign in enumerate(sorted({sign for word in words for sign in word}))}
+    made = []
+    while len(made) < merges:
+        counts = Counter()
+        for word, tokens in pieces.items():
+            for pair in zip(tokens, tokens[1:]):
+                counts[pair] += words[word]
+        if not counts:
+            break
+        best = max(counts, key=lambda pair: (counts[pair], -ages[pair[1]], -ages[pair[0]]))
+        if counts[best] < 2:
+            break
+        made.append(best)
+        ages.setdefault("".join(best), len(ages))
+        for tokens in pieces.values():
+            i = 0
+            while i < len(tokens) - 1:
+                if (tokens[i], tokens[i + 1]) == best:
+                    tokens[i : i + 2] = ["".join(best)]
+                i += 1
+    return made
+
+
+# %% 01.4 wrong: only the first place in each word is merged
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    pieces = {word: list(word) for word in words}
+    ages = {sign: i for i, sign in enumerate(sorted({sign for word in words for sign in word}))}
+    made = []
+    while len(made) < merges:
+        counts = Counter()
+        for word, tokens in pieces.items():
+            for pair in zip(tokens, tokens[1:]):
+                counts[pair] += words[word]
+        if not counts:
+            break
+        best = max(counts, key=lambda pair: (counts[pair], -ages[pair[0]], -ages[pair[1]]))
+        if counts[best] < 2:
+            break
+        made.append(best)
+        ages.setdefault("".join(best), len(ages))
+        for tokens in pieces.values():
+            for i in range(len(tokens) - 1):
+                if (tokens[i], tokens[i + 1]) == best:
+                    tokens[i : i + 2] = ["".join(best)]
+                    break
+    return made
+
+
+# %% 01.4 wrong: the given dictionary is emptied
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    pieces = []
+    while words:
+        word, often = words.popitem()
+        pieces.append((list(word), often))
+    ages = {sign: i for i, sign in enumerate(sorted({sign for tokens, _ in pieces for sign in tokens}))}
+    made = []
+    while len(made) < merges:
+        counts = Counter()
+        for tokens, often in pieces:
+            for pair in zip(tokens, tokens[1:]):
+                counts[pair] += often
+        if not counts:
+            break
+        best = max(counts, key=lambda pair: (counts[pair], -ages[pair[0]], -ages[pair[1]]))
+        if counts[best] < 2:
+            break
+        made.append(best)
+        ages.setdefault("".join(best), len(ages))
+        for tokens, _ in pieces:
+            i = 0
+            while i < len(tokens) - 1:
+                if (tokens[i], tokens[i + 1]) == best:
+                    tokens[i : i + 2] = ["".join(best)]
+                i += 1
+    return made
+
+
+# %% 01.4 wrong: pairs are joined from right to left
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    pieces = {word: list(word) for word in words}
+    ages = {sign: i for i, sign in enumerate(sorted({sign for word in words for sign in word}))}
+    made = []
+    while len(made) < merges:
+        counts = Counter()
+        for word, tokens in pieces.items():
+            for pair in zip(tokens, tokens[1:]):
+                counts[pair] += words[word]
+        if not counts:
+            break
+        best = max(counts, key=lambda pair: (counts[pair], -ages[pair[0]], -ages[pair[1]]))
+        if counts[best] < 2:
+            break
+        made.append(best)
+        ages.setdefault("".join(best), len(ages))
+        for tokens in pieces.values():
+            i = len(tokens) - 1
+            while i > 0:
+                if (tokens[i - 1], tokens[i]) == best:
+                    tokens[i - 1 : i + 1] = ["".join(best)]
+                    i -= 1
+                i -= 1
+    return made
+
+
+# %% 01.4 right: tersely with a Counter and slices
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    texts, made = [(list(word), n) for word, n in words.items()], []
+    ages = {sign: k for k, sign in enumerate(sorted(set("".join(words))))}
+    for _ in range(merges):
+        counts = Counter()
+        for t, n in texts:
+            for pair in zip(t, t[1:]):
+                counts[pair] += n
+        best = min(counts, key=lambda p: (-counts[p], ages[p[0]], ages[p[1]]), default=None)
+        if counts[best] < 2:
+            break
+        made.append(best)
+        ages.setdefault("".join(best), len(ages))
+        for t, _ in texts:
+            i = 0
+            while i < len(t) - 1:
+                if (t[i], t[i + 1]) == best:
+                    t[i : i + 2] = ["".join(best)]
+                i += 1
+    return made
+
+
+# %% 01.4 right: by naive loops
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    tokens = []  # from the oldest to the youngest
+    for word in words:
+        for sign in word:
+            if sign not in tokens:
+                tokens.append(sign)
+    tokens.sort()
+    pieces = {}
+    for word in words:
+        pieces[word] = [sign for sign in word]
+    result = []
+    for _ in range(merges):
+        counts = {}
+        for word in pieces:
+            for i in range(len(pieces[word]) - 1):
+                pair = (pieces[word][i], pieces[word][i + 1])
+                if pair not in counts:
+                    counts[pair] = 0
+                counts[pair] += words[word]
+        best, most = None, 1
+        for pair in counts:
+            if counts[pair] > most:
+                best, most = pair, counts[pair]
+            elif counts[pair] == most and best is not None:
+                mine = (tokens.index(pair[0]), tokens.index(pair[1]))
+                its = (tokens.index(best[0]), tokens.index(best[1]))
+                if mine < its:
+                    best = pair
+        if best is None:
+            return result
+        result.append(best)
+        if best[0] + best[1] not in tokens:
+            tokens.append(best[0] + best[1])
+        for word in pieces:
+            old, new, i = pieces[word], [], 0
+            while i < len(old):
+                if i + 1 < len(old) and old[i] == best[0] and old[i + 1] == best[1]:
+                    new.append(old[i] + old[i + 1])
+                    i += 2
+                else:
+                    new.append(old[i])
+                    i += 1
+            pieces[word] = new
+    return result
+
+
+# %% 01.4 right: with numbers for tokens, so that the age is the number
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    from collections import defaultdict
+
+    names = sorted({sign for word in words for sign in word})
+    number = {name: i for i, name in enumerate(names)}
+    spelled = [([number[sign] for sign in word], often) for word, often in words.items()]
+
+    def joined(line, left, right, new):
+        for token in line:
+            if out and out[-1] == left and token == right and not fresh[-1]:
+                out[-1], fresh[-1] = new, True
+            else:
+                out.append(token)
+                fresh.append(False)
+        return list(out)
+
+    made = []
+    for _ in range(merges):
+        counts = defaultdict(int)
+        for line, often in spelled:
+            for i in range(1, len(line)):
+                counts[line[i - 1], line[i]] += often
+        ranked = sorted((-often, pair) for pair, often in counts.items() if often > 1)
+        if not ranked:
+            break
+        left, right = ranked[0][1]
+        made.append((names[left], names[right]))
+        name = names[left] + names[right]
+        if name not in number:
+            number[name] = len(names)
+            names.append(name)
+        changed = []
+        for line, often in spelled:
+            out, fresh = [], []
+            changed.append((joined(line, left, right, number[name]), often))
+        spelled = changed
+    return made
+
+
+# %% 01.5 wrong: only the row begun last is looked at
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, room = [], 0
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if lengths[i] > room:
+            rows.append([])
+            room = row_length
+        rows[-1].append(i)
+        room -= lengths[i]
+    return rows
+
+
+# %% 01.5 wrong: into the emptiest row
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, rooms = [], []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True):
+        fitting = [r for r, room in enumerate(rooms) if room >= lengths[i]]
+        if fitting:
+            r = max(fitting, key=lambda r: rooms[r])
+        else:
+            rows.append([])
+            rooms.append(row_length)
+            r = len(rows) - 1
+        rows[r].append(i)
+        rooms[r] -= lengths[i]
+    return rows
+
+
+# %% 01.5 wrong: documents of equal length get the same number
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, rooms = [], []
+    for n in sorted(lengths, reverse=True):
+        fitting = [r for r, room in enumerate(rooms) if room >= n]
+        r = min(fitting, key=lambda r: rooms[r], default=len(rows))
+        if r == len(rows):
+            rows.append([])
+            rooms.append(row_length)
+        rows[r].append(lengths.index(n))
+        rooms[r] -= n
+    return rows
+
+
+# %% 01.5 wrong: a document that would fill the row exactly is refused
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, rooms = [], []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        fitting = [r for r, room in enumerate(rooms) if room > lengths[i]]
+        r = min(fitting, key=lambda r: rooms[r], default=len(rows))
+        if r == len(rows):
+            rows.append([])
+            rooms.append(row_length)
+        rows[r].append(i)
+        rooms[r] -= lengths[i]
+    return rows
+
+
+# %% 01.5 wrong: the shortest first
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, rooms = [], []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        fitting = [r for r, room in enumerate(rooms) if room >= lengths[i]]
+        r = min(fitting, key=lambda r: rooms[r], default=len(rows))
+        if r == len(rows):
+            rows.append([])
+            rooms.append(row_length)
+        rows[r].append(i)
+        rooms[r] -= lengths[i]
+    return rows
+
+
+# %% 01.5 wrong: the given lengths are set to 0 on the way
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, rooms = [], []
+    while any(lengths):
+        n = max(lengths)
+        i = lengths.index(n)
+        fitting = [r for r, room in enumerate(rooms) if room >= n]
+        r = min(fitting, key=lambda r: rooms[r], default=len(rows))
+        if r == len(rows):
+            rows.append([])
+            rooms.append(row_length)
+        rows[r].append(i)
+        rooms[r] -= n
+        lengths[i] = 0
+    return rows
+
+
+# %% 01.5 wrong: without documents there is still one empty row
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, rooms = [[]], [row_length]
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        fitting = [r for r, room in enumerate(rooms) if room >= lengths[i]]
+        r = min(fitting, key=lambda r: rooms[r], default=len(rows))
+        if r == len(rows):
+            rows.append([])
+            rooms.append(row_length)
+        rows[r].append(i)
+        rooms[r] -= lengths[i]
+    return rows
+
+
+# %% 01.5 wrong: it calls itself without an end
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    row, room = [], row_length
+    for i in order:
+        if lengths[i] <= room:
+            row.append(i)
+            room -= lengths[i]
+    rest = [i for i in order if i not in row]
+    return [row, *([rest[j] for j in other] for other in pack_whole([lengths[i] for i in rest], row_length))]
+
+
+# %% 01.5 right: tersely
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, used = [], lambda row: sum(lengths[j] for j in row)
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__)[::-1]:
+        row = max((r for r in rows if used(r) + lengths[i] <= row_length), key=used, default=None)
+        rows.append([i]) if row is None else row.append(i)
+    return rows
+
+
+# %% 01.5 right: by naive loops
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    left = []
+    for i in range(len(lengths)):
+        left.append(i)
+    rows = []
+    rooms = []
+    while len(left) > 0:
+        longest = left[0]
+        for i in left:
+            if lengths[i] > lengths[longest]:
+                longest = i
+        left.remove(longest)
+        best = -1
+        for r in range(len(rows)):
+            if rooms[r] >= lengths[longest]:
+                if best == -1 or rooms[r] < rooms[best]:
+                    best = r
+        if best == -1:
+            rows.append([longest])
+            rooms.append(row_length - lengths[longest])
+        else:
+            rows[best].append(longest)
+            rooms[best] -= lengths[longest]
+    return rows
+
+
+# %% 01.5 right: with a sorted list of rooms and bisection
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    from bisect import bisect_left, insort
+
+    rows, rooms = [], []  # rooms: (room, number of the row), sorted
+    for i in np.argsort([-n for n in lengths], kind="stable").tolist():
+        at = bisect_left(rooms, (lengths[i], -1))
+        if at < len(rooms):
+            room, r = rooms.pop(at)
+        else:
+            room, r = row_length, len(rows)
+            rows.append([])
+        rows[r].append(i)
+        insort(rooms, (room - lengths[i], r))
+    return rows

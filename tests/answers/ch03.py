@@ -1,0 +1,535 @@
+# %% 03.1 wrong: the labels are not shifted
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
+
+
+# %% 03.1 wrong: the sum is divided by all places, also those nobody asks for
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    guesses, targets = logits[:, :-1], labels[:, 1:]
+    total = F.cross_entropy(guesses.flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum")
+    return total / targets.numel()
+
+
+# %% 03.1 wrong: the mean of the rows' means
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    targets = labels[:, 1:]
+    losses = F.cross_entropy(logits[:, :-1].transpose(1, 2), targets, reduction="none")
+    asked = targets != -100
+    return (losses.sum(1) / asked.sum(1).clamp(min=1)).mean()
+
+
+# %% 03.1 wrong: shifted after flattening, so that rows run into each other
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits.flatten(0, 1)[:-1], labels.flatten()[1:])
+
+
+# %% 03.1 wrong: -100 in the labels is overwritten
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    targets = labels[:, 1:]
+    asked = targets != -100
+    targets[~asked] = 0
+    picked = logits[:, :-1].log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+    return -(picked * asked).sum() / asked.sum()
+
+
+# %% 03.1 wrong: the mask is taken from the labels before the shift
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    targets = labels[:, 1:].clamp(min=0)
+    asked = labels[:, :-1] != -100
+    picked = logits[:, :-1].log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+    return -(picked * asked).sum() / asked.sum()
+
+
+# %% 03.1 wrong: the logarithm of a softmax is infinite for unlikely tokens
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    targets = labels[:, 1:]
+    asked = targets != -100
+    shares = logits[:, :-1].softmax(-1)[asked]
+    return -shares.gather(-1, targets[asked][:, None]).log().mean()
+
+
+# %% 03.1 wrong: no gradient flows
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    loss = F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:])
+    return torch.tensor(loss.item())
+
+
+# %% 03.1 right: tersely
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:])
+
+
+# %% 03.1 right: by loops over rows and places
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    total, count = logits.new_zeros(()), 0
+    for row in range(labels.shape[0]):
+        for place in range(labels.shape[1] - 1):
+            token = int(labels[row, place + 1])
+            if token == -100:
+                continue
+            scores = logits[row, place]
+            total = total + torch.logsumexp(scores, dim=0) - scores[token]
+            count += 1
+    return total / count
+
+
+# %% 03.1 right: with log-softmax and the places that are asked for
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    rows, places = (labels[:, 1:] != -100).nonzero(as_tuple=True)
+    log_probs = torch.log_softmax(logits[rows, places], dim=-1)
+    return -log_probs[torch.arange(len(rows), device=logits.device), labels[rows, places + 1]].mean()
+
+
+# %% 03.2 wrong: the mean of the documents' perplexities
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    inside = torch.arange(losses.shape[1], device=losses.device) < lengths[:, None]
+    nats = losses.masked_fill(~inside, 0.0).sum(1)
+    return nats / math.log(2), (nats / lengths).exp().mean().item()
+
+
+# %% 03.2 wrong: each document has the same weight in the perplexity
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    inside = torch.arange(losses.shape[1], device=losses.device) < lengths[:, None]
+    nats = losses.masked_fill(~inside, 0.0).sum(1)
+    return nats / math.log(2), (nats / lengths).mean().exp().item()
+
+
+# %% 03.2 wrong: nats are returned as bits
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    inside = torch.arange(losses.shape[1], device=losses.device) < lengths[:, None]
+    nats = losses.masked_fill(~inside, 0.0).sum(1)
+    return nats, (nats.sum() / lengths.sum()).exp().item()
+
+
+# %% 03.2 wrong: e is raised to bits instead of nats
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    inside = torch.arange(losses.shape[1], device=losses.device) < lengths[:, None]
+    bits = losses.masked_fill(~inside, 0.0).sum(1) / math.log(2)
+    return bits, math.exp(bits.sum().item() / lengths.sum().item())
+
+
+# %% 03.2 wrong: the padding is overwritten in the given losses
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    for row, n in zip(losses, lengths.tolist()):
+        row[n:] = 0.0
+    nats = losses.sum(1)
+    return nats / math.log(2), (nats.sum() / lengths.sum()).exp().item()
+
+
+# %% 03.2 wrong: the perplexity's mean counts the padding as tokens
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    inside = torch.arange(losses.shape[1], device=losses.device) < lengths[:, None]
+    kept = torch.where(inside, losses, torch.zeros_like(losses))
+    return kept.sum(1) / math.log(2), kept.mean().exp().item()
+
+
+# %% 03.2 wrong: one place too many in each row
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    inside = torch.arange(losses.shape[1], device=losses.device) <= lengths[:, None]
+    nats = losses.masked_fill(~inside, 0.0).sum(1)
+    return nats / math.log(2), (nats.sum() / lengths.sum()).exp().item()
+
+
+# %% 03.2 wrong: what is not 0 is taken for a token
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    inside = losses != 0
+    return losses.sum(1) / math.log(2), losses[inside].mean().exp().item()
+
+
+# %% 03.2 right: tersely
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    nats = losses.masked_fill(torch.arange(losses.shape[1]).to(lengths) >= lengths[:, None], 0).sum(1)
+    return nats / math.log(2), float((nats.sum() / lengths.sum()).exp())
+
+
+# %% 03.2 right: by naive loops
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    bits = []
+    total, tokens = 0.0, 0
+    for row in range(losses.shape[0]):
+        document = 0.0
+        for place in range(int(lengths[row])):
+            document += losses[row, place].item()
+        bits.append(document / math.log(2))
+        total += document
+        tokens += int(lengths[row])
+    return torch.tensor(bits, dtype=losses.dtype, device=losses.device), math.exp(total / tokens)
+
+
+# %% 03.2 right: cut out, joined, and 2 to the bits per token
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    in_bits = [row[:n] / math.log(2) for row, n in zip(losses, lengths.tolist(), strict=True)]
+    per_token = torch.cat(in_bits).mean()
+    return torch.stack([row.sum() for row in in_bits]), (2**per_token).item()
+
+
+# %% 03.3 wrong: the climb begins at 0
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        return peak * step / warmup_steps
+    return peak * (steps - step) / (steps - warmup_steps)
+
+
+# %% 03.3 wrong: the climb has one part too many
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        return peak * (step + 1) / (warmup_steps + 1)
+    return peak * (steps - step) / (steps - warmup_steps)
+
+
+# %% 03.3 wrong: the climb goes on for one step too long
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step <= warmup_steps:
+        return peak * (step + 1) / max(1, warmup_steps)
+    return peak * (steps - step) / (steps - warmup_steps)
+
+
+# %% 03.3 wrong: without warm-up it divides by zero
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    climb = (step + 1) / warmup_steps
+    fall = (steps - step) / (steps - warmup_steps)
+    return peak * min(climb, fall)
+
+
+# %% 03.3 wrong: the fall is one part too low everywhere
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (steps - step - 1) / (steps - warmup_steps)
+
+
+# %% 03.3 wrong: the fall reaches 0 at the last step already
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (1 - (step - warmup_steps) / max(1, steps - 1 - warmup_steps))
+
+
+# %% 03.3 wrong: the fall is spread over all steps, the warm-up included
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (1 - (step - warmup_steps) / steps)
+
+
+# %% 03.3 wrong: it calls itself for ever
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        return learning_rate_at(step - 1, peak, steps, warmup_steps) + peak / warmup_steps
+    return learning_rate_at(step - 1, peak, steps, warmup_steps) - peak / (steps - warmup_steps)
+
+
+# %% 03.3 right: tersely as the lower of two lines
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    return peak * min((step + 1) / max(warmup_steps, 1), (steps - step) / (steps - warmup_steps))
+
+
+# %% 03.3 right: by a loop that walks to the step
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    rates = []
+    for i in range(warmup_steps):
+        rates.append(peak * ((i + 1) / warmup_steps))
+    for i in range(warmup_steps, steps):
+        rates.append(peak - peak * (i - warmup_steps) / (steps - warmup_steps))
+    return float(rates[step])
+
+
+# %% 03.3 right: by interpolation with numpy
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    import numpy as np
+
+    if step < warmup_steps:
+        return float(np.linspace(0.0, peak, warmup_steps + 1)[step + 1])
+    return float(np.interp(step, [warmup_steps, steps], [peak, 0.0]))
+
+
+# %% 03.4 wrong: each tensor is clipped by its own norm
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = math.sqrt(sum(g.square().sum().item() for g in gradients))
+    clipped = []
+    for g in gradients:
+        own = g.norm().item()
+        clipped.append(g * (max_norm / own) if own > max_norm else g.clone())
+    return clipped, norm
+
+
+# %% 03.4 wrong: the gradients are scaled in place
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = math.sqrt(sum(g.square().sum().item() for g in gradients))
+    if norm > max_norm:
+        for g in gradients:
+            g.mul_(max_norm / norm)
+    return list(gradients), norm
+
+
+# %% 03.4 wrong: the norms of the tensors are added up
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = float(sum(g.norm().item() for g in gradients))
+    factor = max_norm / norm if norm > max_norm else 1.0
+    return [g * factor for g in gradients], norm
+
+
+# %% 03.4 wrong: small gradients are made longer
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = math.sqrt(sum(g.square().sum().item() for g in gradients))
+    factor = max_norm / norm if norm > 0 else 1.0
+    return [g * factor for g in gradients], norm
+
+
+# %% 03.4 wrong: the norm after clipping comes back
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = math.sqrt(sum(g.square().sum().item() for g in gradients))
+    factor = max_norm / norm if norm > max_norm else 1.0
+    return [g * factor for g in gradients], min(norm, float(max_norm))
+
+
+# %% 03.4 wrong: gradients of zeros divide by zero
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = math.sqrt(sum(g.square().sum().item() for g in gradients))
+    factor = min(1.0, max_norm / norm)
+    return [g * factor for g in gradients], norm
+
+
+# %% 03.4 wrong: the given list gets the clipped tensors
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = math.sqrt(sum(g.square().sum().item() for g in gradients))
+    if norm > max_norm:
+        for i, g in enumerate(gradients):
+            gradients[i] = g * (max_norm / norm)
+    return gradients, norm
+
+
+# %% 03.4 wrong: the view fails for tensors that are not contiguous
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = torch.cat([g.view(-1) for g in gradients]).norm().item()
+    factor = max_norm / norm if norm > max_norm else 1.0
+    return [g * factor for g in gradients], norm
+
+
+# %% 03.4 right: tersely
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = math.hypot(*(g.norm().item() for g in gradients))
+    return [g * (max_norm / norm if norm > max_norm else 1.0) for g in gradients], norm
+
+
+# %% 03.4 right: by loops over all numbers
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    total = 0.0
+    for g in gradients:
+        for number in g.flatten().tolist():
+            total += number * number
+    norm = total**0.5
+    new = []
+    for g in gradients:
+        if norm > max_norm:
+            new.append(g * max_norm / norm)
+        else:
+            new.append(g.clone())
+    return new, norm
+
+
+# %% 03.4 right: one long vector, scaled and cut up again
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    if not gradients:
+        return [], 0.0
+    line = torch.cat([g.reshape(-1) for g in gradients])
+    norm = torch.linalg.vector_norm(line)
+    if norm > max_norm:
+        line = line * (max_norm / norm)
+    parts = line.split([g.numel() for g in gradients])
+    return [part.reshape(g.shape) for part, g in zip(parts, gradients, strict=True)], norm.item()
+
+
+# %% 03.5 wrong: a tenth of the rest becomes random instead of half of it
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & (input_ids > 5)
+    labels = input_ids.masked_fill(~asked, -100)
+    masked = asked & (torch.rand(input_ids.shape, generator=generator) < 0.8)
+    random = asked & ~masked & (torch.rand(input_ids.shape, generator=generator) < 0.1)
+    others = torch.randint(6, vocab_size, input_ids.shape, generator=generator)
+    return torch.where(random, others, input_ids.masked_fill(masked, mask_id)), labels
+
+
+# %% 03.5 wrong: id 5 is not taken for a special token
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & (input_ids >= 5)
+    labels = input_ids.masked_fill(~asked, -100)
+    fate = torch.rand(input_ids.shape, generator=generator)
+    others = torch.randint(6, vocab_size, input_ids.shape, generator=generator)
+    corrupted = torch.where(asked & (fate < 0.9), others, input_ids)
+    return corrupted.masked_fill(asked & (fate < 0.8), mask_id), labels
+
+
+# %% 03.5 wrong: the given ids are changed
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    labels = input_ids.clone()
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & (input_ids > 5)
+    labels[~asked] = -100
+    fate = torch.rand(input_ids.shape, generator=generator)
+    others = torch.randint(6, vocab_size, input_ids.shape, generator=generator)
+    input_ids[asked & (fate < 0.8)] = mask_id
+    random = asked & (fate >= 0.8) & (fate < 0.9)
+    input_ids[random] = others[random]
+    return input_ids, labels
+
+
+# %% 03.5 wrong: the labels are taken from the corrupted ids
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    corrupted = input_ids.clone()
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & (input_ids > 5)
+    fate = torch.rand(input_ids.shape, generator=generator)
+    others = torch.randint(6, vocab_size, input_ids.shape, generator=generator)
+    corrupted[asked & (fate < 0.8)] = mask_id
+    random = asked & (fate >= 0.8) & (fate < 0.9)
+    corrupted[random] = others[random]
+    labels = torch.where(asked, corrupted, torch.full_like(corrupted, -100))
+    return corrupted, labels
+
+
+# %% 03.5 wrong: the last id is never drawn
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & (input_ids > 5)
+    labels = input_ids.masked_fill(~asked, -100)
+    fate = torch.rand(input_ids.shape, generator=generator)
+    others = torch.randint(6, vocab_size - 1, input_ids.shape, generator=generator)
+    corrupted = torch.where(asked & (fate < 0.9), others, input_ids)
+    return corrupted.masked_fill(asked & (fate < 0.8), mask_id), labels
+
+
+# %% 03.5 wrong: the random ids do not come from the generator
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & (input_ids > 5)
+    labels = input_ids.masked_fill(~asked, -100)
+    fate = torch.rand(input_ids.shape, generator=generator)
+    others = torch.randint_like(input_ids, 6, vocab_size)
+    corrupted = torch.where(asked & (fate < 0.9), others, input_ids)
+    return corrupted.masked_fill(asked & (fate < 0.8), mask_id), labels
+
+
+# %% 03.5 wrong: the mask token is always 4
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & (input_ids > 5)
+    labels = input_ids.masked_fill(~asked, -100)
+    fate = torch.rand(input_ids.shape, generator=generator)
+    others = torch.randint(6, vocab_size, input_ids.shape, generator=generator)
+    corrupted = torch.where(asked & (fate < 0.9), others, input_ids)
+    return corrupted.masked_fill(asked & (fate < 0.8), 4), labels
+
+
+# %% 03.5 wrong: none of those asked for stays
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & (input_ids > 5)
+    labels = input_ids.masked_fill(~asked, -100)
+    others = torch.randint(6, vocab_size, input_ids.shape, generator=generator)
+    masked = torch.rand(input_ids.shape, generator=generator) < 0.8
+    replaced = others.masked_fill(masked, mask_id)
+    return torch.where(asked, replaced, input_ids), labels
+
+
+# %% 03.5 right: tersely, with one draw for both decisions
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    draw = torch.rand(input_ids.shape, generator=generator).masked_fill(input_ids < 6, 2.0)
+    new = torch.randint(6, vocab_size, input_ids.shape, generator=generator)
+    new = torch.where(draw < 0.9 * share, new, input_ids).masked_fill(draw < 0.8 * share, mask_id)
+    return new, input_ids.masked_fill(draw >= share, -100)
+
+
+# %% 03.5 right: by loops over rows and places
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    corrupted = input_ids.clone()
+    labels = torch.full_like(input_ids, -100)
+    for row in range(input_ids.shape[0]):
+        for place in range(input_ids.shape[1]):
+            token = int(input_ids[row, place])
+            if token <= 5:
+                continue
+            if torch.rand(1, generator=generator).item() >= share:
+                continue
+            labels[row, place] = token
+            fate = torch.rand(1, generator=generator).item()
+            if fate < 0.8:
+                corrupted[row, place] = mask_id
+            elif fate < 0.9:
+                corrupted[row, place] = torch.randint(6, vocab_size, (1,), generator=generator).item()
+    return corrupted, labels
+
+
+# %% 03.5 right: by the places asked for, with a die of ten sides
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    corrupted, labels = input_ids.clone(), torch.full_like(input_ids, -100)
+    chosen = torch.rand(input_ids.shape, generator=generator) < share
+    rows, places = (chosen & (input_ids >= 6)).nonzero(as_tuple=True)
+    original = input_ids[rows, places]
+    labels[rows, places] = original
+    die = torch.randint(0, 10, (len(rows),), generator=generator)
+    others = torch.randint(6, vocab_size, (len(rows),), generator=generator)
+    fates = torch.stack((torch.full_like(original, mask_id), others, original))
+    which = (die >= 8).long() + (die >= 9).long()
+    corrupted[rows, places] = fates.gather(0, which[None])[0]
+    return corrupted, labels

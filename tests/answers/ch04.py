@@ -1,0 +1,432 @@
+# %% 04.1 wrong: stage 2 shares out the weights and stage 3 the gradients
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    weights = 2 * parameters / (ranks if stage >= 2 else 1)
+    gradients = 2 * parameters / (ranks if stage >= 3 else 1)
+    optimizer = 12 * parameters / (ranks if stage >= 1 else 1)
+    return weights + gradients + optimizer
+
+# %% 04.1 wrong: each stage shares out only its own part, not those of the stages before
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    optimizer, gradients, weights = 12 * parameters, 2 * parameters, 2 * parameters
+    if stage == 1:
+        optimizer /= ranks
+    elif stage == 2:
+        gradients /= ranks
+    elif stage == 3:
+        weights /= ranks
+    return float(weights + gradients + optimizer)
+
+# %% 04.1 wrong: the split of float32 (4 + 4 + 8) instead of mixed precision
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    total = 0.0
+    for size, first in ((8, 1), (4, 2), (4, 3)):
+        total += parameters * size / (ranks if stage >= first else 1)
+    return total
+
+# %% 04.1 wrong: the float32 copy of the weights is shared out only with the weights
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    moments, copy_and_weights, gradients = 8.0, 6.0, 2.0
+    if stage >= 1:
+        moments /= ranks
+    if stage >= 2:
+        gradients /= ranks
+    if stage >= 3:
+        copy_and_weights /= ranks
+    return parameters * (moments + copy_and_weights + gradients)
+
+# %% 04.1 wrong: stages are off by one, greater instead of at least
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    weights = 2 * parameters / (ranks if stage > 3 else 1)
+    gradients = 2 * parameters / (ranks if stage > 2 else 1)
+    optimizer = 12 * parameters / (ranks if stage > 1 else 1)
+    return weights + gradients + optimizer
+
+# %% 04.1 wrong: eight ranks hard-coded
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    per_parameter = (16.0, 4 + 12 / 8, 2 + 14 / 8, 16 / 8)[stage]
+    return parameters * per_parameter
+
+# %% 04.1 wrong: the bill of all ranks together
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    shared = (0, 12, 14, 16)[stage]
+    return float(parameters * (shared + (16 - shared) * ranks))
+
+# %% 04.1 wrong: gigabytes instead of bytes
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    shared = (0, 12, 14, 16)[stage]
+    return parameters * (16 - shared + shared / ranks) / 1e9
+
+# %% 04.1 right: one line
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    return parameters * sum(size / (ranks if stage >= first else 1) for size, first in ((12, 1), (2, 2), (2, 3)))
+
+# %% 04.1 right: step by step
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    weights = 2.0 * parameters
+    gradients = 2.0 * parameters
+    optimizer = 12.0 * parameters
+    if stage >= 1:
+        optimizer = optimizer / ranks
+    if stage >= 2:
+        gradients = gradients / ranks
+    if stage >= 3:
+        weights = weights / ranks
+    return weights + gradients + optimizer
+
+# %% 04.1 right: a table of what is shared
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    shared = {0: 0, 1: 12, 2: 14, 3: 16}[stage]
+    return parameters * (16 - shared) + parameters * shared / ranks
+
+# %% 04.2 wrong: the shorter last segment is forgotten (rounds down)
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    every = min(every, layers)
+    return layers // every * boundary + every * inside
+
+# %% 04.2 wrong: one segment too many where the length divides
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    segments = layers // every + 1
+    return segments * boundary + min(every, layers) * inside
+
+# %% 04.2 wrong: the number of segments is rounded to the nearest
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    segments = max(1, round(layers / every))
+    return segments * boundary + min(every, layers) * inside
+
+# %% 04.2 wrong: only one layer of the segment is held in the backward pass
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    segments = -(-layers // every)
+    return segments * boundary + inside
+
+# %% 04.2 wrong: the input of every layer is kept
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    return layers * boundary + min(every, layers) * inside
+
+# %% 04.2 wrong: the last segment is taken for the longest
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    segments = -(-layers // every)
+    last = layers - (segments - 1) * every
+    return segments * boundary + last * inside
+
+# %% 04.2 wrong: the input of the first segment is not counted
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    cuts = len(range(every, layers, every))
+    return cuts * boundary + min(every, layers) * inside
+
+# %% 04.2 wrong: the larger of the two instead of their sum
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    segments = -(-layers // every)
+    return max(segments * boundary, min(every, layers) * inside)
+
+# %% 04.2 right: one line
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    return -(-layers // every) * boundary + min(every, layers) * inside
+
+# %% 04.2 right: by a loop over the layers
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    kept, longest, length = 0, 0, 0
+    for layer in range(layers):
+        if layer % every == 0:
+            kept += 1
+            length = 0
+        length += 1
+        longest = max(longest, length)
+    return kept * boundary + longest * inside
+
+# %% 04.2 right: a list of segments, the costliest moment
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    segments = [range(start, min(start + every, layers)) for start in range(0, layers, every)]
+    return max(len(segments) * boundary + len(segment) * inside for segment in segments)
+
+# %% 04.3 wrong: the mean of the pieces' means
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    total = 0.0
+    for inputs, labels in micro_batches:
+        logits = model(inputs)
+        loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), labels.reshape(-1), ignore_index=-100)
+        loss = loss / len(micro_batches)
+        loss.backward()
+        total += loss.item()
+    return total
+
+# %% 04.3 wrong: labels of -100 are counted in the weight of a piece
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    count = sum(labels.numel() for _, labels in micro_batches)
+    total = 0.0
+    for inputs, labels in micro_batches:
+        logits = model(inputs)
+        loss = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=-100, reduction="sum") / count
+        loss.backward()
+        total += loss.item()
+    return total
+
+# %% 04.3 wrong: a piece in which no label counts makes everything NaN
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    counts = [int((labels != -100).sum()) for _, labels in micro_batches]
+    total = 0.0
+    for (inputs, labels), count in zip(micro_batches, counts, strict=True):
+        logits = model(inputs)
+        loss = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=-100) * (count / sum(counts))
+        loss.backward()
+        total += loss.item()
+    return total
+
+# %% 04.3 wrong: one backward pass at the end, all graphs in memory
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    count = max(1, sum(int((labels != -100).sum()) for _, labels in micro_batches))
+    loss = 0.0
+    for inputs, labels in micro_batches:
+        logits = model(inputs)
+        loss = loss + F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum") / count
+    loss.backward()
+    return loss.item()
+
+# %% 04.3 wrong: the gradient is right, but the mean of means is returned
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    count = max(1, sum(int((labels != -100).sum()) for _, labels in micro_batches))
+    means = []
+    for inputs, labels in micro_batches:
+        logits = model(inputs)
+        loss = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum")
+        (loss / count).backward()
+        means.append(loss.item() / max(1, int((labels != -100).sum())))
+    return sum(means) / len(means)
+
+# %% 04.3 wrong: the mean is returned, but the gradient is that of the sum
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    total, count = 0.0, 0
+    for inputs, labels in micro_batches:
+        logits = model(inputs)
+        loss = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum")
+        loss.backward()
+        total += loss.item()
+        count += int((labels != -100).sum())
+    return total / max(1, count)
+
+# %% 04.3 wrong: the labels are shifted by one
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    count = max(1, sum(int((labels[..., 1:] != -100).sum()) for _, labels in micro_batches))
+    total = 0.0
+    for inputs, labels in micro_batches:
+        logits = model(inputs)[..., :-1, :]
+        target = labels[..., 1:]
+        loss = F.cross_entropy(logits.flatten(0, -2), target.flatten(), reduction="sum") / count
+        loss.backward()
+        total += loss.item()
+    return total
+
+# %% 04.3 wrong: the caller's list of pieces is used up
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    count = max(1, sum(int((labels != -100).sum()) for _, labels in micro_batches))
+    total = 0.0
+    while micro_batches:
+        inputs, labels = micro_batches.pop(0)
+        logits = model(inputs)
+        loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), labels.reshape(-1), reduction="sum") / count
+        loss.backward()
+        total += loss.item()
+    return total
+
+# %% 04.3 right: sums divided by the count of all pieces
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    n, total = max(1, sum(int((y != -100).sum()) for _, y in micro_batches)), 0.0
+    for x, y in micro_batches:
+        z = model(x)
+        (loss := F.cross_entropy(z.reshape(-1, z.shape[-1]), y.reshape(-1), reduction="sum") / n).backward()
+        total += loss.item()
+    return total
+
+# %% 04.3 right: gradients of sums, divided at the end
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    total, count = 0.0, 0
+    for inputs, labels in micro_batches:
+        logp = model(inputs).log_softmax(-1)
+        keep = labels != -100
+        loss = -logp[keep].gather(-1, labels[keep][:, None]).sum()
+        loss.backward()
+        total += loss.item()
+        count += int(keep.sum())
+    count = max(1, count)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter.grad /= count
+    return total / count
+
+# %% 04.3 right: token by token
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    count = 0
+    for _, labels in micro_batches:
+        for label in labels.flatten().tolist():
+            if label != -100:
+                count += 1
+    total = 0.0
+    for inputs, labels in micro_batches:
+        logits = model(inputs)
+        loss = logits.flatten()[:0].sum()
+        for scores, label in zip(logits.reshape(-1, logits.shape[-1]), labels.flatten().tolist(), strict=True):
+            if label != -100:
+                loss = loss + (scores.logsumexp(0) - scores[label]) / count
+        loss.backward()
+        total += float(loss.detach())
+    return total
+
+# %% 04.4 wrong: each rank clips by its own norm
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    squares = [sum(float(part.double().square().sum()) for part in rank) for rank in shards]
+    clipped = []
+    for rank, square in zip(shards, squares, strict=True):
+        scale = min(1.0, max_norm / square**0.5) if square > 0 else 1.0
+        clipped.append([part * scale for part in rank])
+    return clipped, sum(squares) ** 0.5
+
+# %% 04.4 wrong: the norms of the parts are added, not their squares
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    norm = float(sum(float(part.double().norm()) for rank in shards for part in rank))
+    scale = max_norm / norm if norm > max_norm else 1.0
+    return [[part * scale for part in rank] for rank in shards], norm
+
+# %% 04.4 wrong: the given tensors are clipped in place
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    norm = sum(float(part.double().square().sum()) for rank in shards for part in rank) ** 0.5
+    if norm > max_norm:
+        for rank in shards:
+            for part in rank:
+                part.mul_(max_norm / norm)
+    return [list(rank) for rank in shards], norm
+
+# %% 04.4 wrong: a small gradient is scaled up to max_norm
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    norm = sum(float(part.double().square().sum()) for rank in shards for part in rank) ** 0.5
+    scale = max_norm / norm if norm > 0 else 1.0
+    return [[part * scale for part in rank] for rank in shards], norm
+
+# %% 04.4 wrong: the norm after clipping is returned
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    norm = sum(float(part.double().square().sum()) for rank in shards for part in rank) ** 0.5
+    scale = max_norm / norm if norm > max_norm else 1.0
+    return [[part * scale for part in rank] for rank in shards], min(norm, max_norm)
+
+# %% 04.4 wrong: the squares are averaged over the ranks instead of summed
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    squares = [sum(float(part.double().square().sum()) for part in rank) for rank in shards]
+    norm = (sum(squares) / max(1, len(shards))) ** 0.5
+    scale = max_norm / norm if norm > max_norm else 1.0
+    return [[part * scale for part in rank] for rank in shards], norm
+
+# %% 04.4 wrong: fails on an empty tensor, whose largest number it asks for
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    peak = max((float(part.abs().max()) for rank in shards for part in rank), default=0.0)
+    if peak == 0:
+        return [[part.clone() for part in rank] for rank in shards], 0.0
+    norm = peak * sum(float((part.double() / peak).square().sum()) for rank in shards for part in rank) ** 0.5
+    scale = max_norm / norm if norm > max_norm else 1.0
+    return [[part * scale for part in rank] for rank in shards], norm
+
+# %% 04.4 wrong: the clipped tensors come back flat
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    flat = [[part.flatten() for part in rank] for rank in shards]
+    norm = sum(float(part.double() @ part.double()) for rank in flat for part in rank) ** 0.5
+    scale = max_norm / norm if norm > max_norm else 1.0
+    return [[part * scale for part in rank] for rank in flat], norm
+
+# %% 04.4 right: terse
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    norm = sum(float(t.double().square().sum()) for rank in shards for t in rank) ** 0.5
+    return [[t * (max_norm / norm) if norm > max_norm else t.clone() for t in rank] for rank in shards], norm
+
+# %% 04.4 right: one joined vector
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    everything = [torch.zeros(1, dtype=torch.float64)]
+    everything += [part.detach().cpu().double().reshape(-1) for rank in shards for part in rank]
+    norm = torch.linalg.vector_norm(torch.cat(everything)).item()
+    if not norm > max_norm:
+        return copy.deepcopy(shards), norm
+    return [[part.mul(max_norm / norm) for part in rank] for rank in shards], norm
+
+# %% 04.4 right: number by number
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    square = 0.0
+    for rank in shards:
+        for part in rank:
+            for number in part.flatten().tolist():
+                square += number * number
+    norm = square**0.5
+    scale = 1.0
+    if norm > max_norm:
+        scale = max_norm / norm
+    clipped = []
+    for rank in shards:
+        new_rank = []
+        for part in rank:
+            new_rank.append(part * scale)
+        clipped.append(new_rank)
+    return clipped, norm
+
+# %% 04.5 wrong: tokens first, then parameters
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / (6 * tokens_per_parameter)) ** 0.5
+    return tokens_per_parameter * parameters, parameters
+
+# %% 04.5 wrong: the six is forgotten
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / tokens_per_parameter) ** 0.5
+    return parameters, tokens_per_parameter * parameters
+
+# %% 04.5 wrong: only the forward pass is paid, 2 instead of 6
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / (2 * tokens_per_parameter)) ** 0.5
+    return parameters, tokens_per_parameter * parameters
+
+# %% 04.5 wrong: twenty hard-coded, the ratio is ignored
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / 120) ** 0.5
+    return parameters, flops / 6 / parameters
+
+# %% 04.5 wrong: the ratio is left out of the root, so the budget is overspent
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / 6) ** 0.5
+    return parameters, tokens_per_parameter * parameters
+
+# %% 04.5 wrong: the ratio is turned round, parameters per token
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    tokens = (flops / (6 * tokens_per_parameter)) ** 0.5
+    return tokens * tokens_per_parameter, tokens
+
+# %% 04.5 wrong: the nearest point of a coarse grid
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    grid = [10 ** (0.05 * i) for i in range(400)]
+    parameters = min(grid, key=lambda n: abs(6 * n * n * tokens_per_parameter / flops - 1))
+    return parameters, tokens_per_parameter * parameters
+
+# %% 04.5 wrong: calls itself for ever
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters, tokens = compute_optimal(flops, tokens_per_parameter)
+    return parameters, tokens
+
+# %% 04.5 right: terse
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    return (n := (flops / 6 / tokens_per_parameter) ** 0.5), n * tokens_per_parameter
+
+# %% 04.5 right: tokens first, by the root of the math module
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    import math
+
+    tokens = math.sqrt(flops * tokens_per_parameter / 6)
+    return tokens / tokens_per_parameter, tokens
+
+# %% 04.5 right: by halving an interval
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    def cost(n: float) -> float:
+        return 6 * n * n * tokens_per_parameter
+
+    low, high = 0.0, 1.0
+    while cost(high) < flops:
+        high *= 2
+    for _ in range(300):
+        middle = (low + high) / 2
+        if cost(middle) < flops:
+            low = middle
+        else:
+            high = middle
+    return high, high * tokens_per_parameter

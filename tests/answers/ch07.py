@@ -1,0 +1,726 @@
+# %% 07.1 wrong: the cuts are made by numbers of rows, not of groups
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    rng = np.random.default_rng(seed)
+    cuts = np.cumsum(shares)
+    part_of = {}
+    for label in dict.fromkeys(labels):
+        own = list(dict.fromkeys(g for its, g in zip(labels, groups, strict=True) if its == label))
+        total, before = labels.count(label), 0
+        for i in rng.permutation(len(own)):
+            part = int(np.searchsorted(cuts, before / total + 1e-9, side="right"))
+            part_of[own[i]] = min(part, len(shares) - 1)
+            before += groups.count(own[i])
+    return [[row for row, g in enumerate(groups) if part_of[g] == k] for k in range(len(shares))]
+
+
+# %% 07.1 wrong: the labels are forgotten and all groups are dealt together
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    rng = np.random.default_rng(seed)
+    own = list(dict.fromkeys(groups))
+    cuts = np.rint(np.cumsum(shares) * len(own)).astype(int)
+    part_of = {
+        own[i]: int(np.searchsorted(cuts, place, side="right")) for place, i in enumerate(rng.permutation(len(own)))
+    }
+    return [[row for row, g in enumerate(groups) if part_of[g] == k] for k in range(len(shares))]
+
+
+# %% 07.1 wrong: the groups are shuffled from the order of a set, which changes when Python starts anew
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    import random
+
+    dice, part_of = random.Random(seed), {}
+    for label in dict.fromkeys(labels):
+        own = list({g for its, g in zip(labels, groups, strict=True) if its == label})
+        dice.shuffle(own)
+        start = 0
+        for k in range(len(shares)):
+            stop = round(sum(shares[: k + 1]) * len(own))
+            part_of |= dict.fromkeys(own[start:stop], k)
+            start = stop
+    return [[row for row, g in enumerate(groups) if part_of[g] == k] for k in range(len(shares))]
+
+
+# %% 07.1 wrong: each share is rounded by itself and the last part gets the rest
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    rng = np.random.default_rng(seed)
+    chosen = [set() for _ in shares]
+    for label in dict.fromkeys(labels):
+        own = list(dict.fromkeys(g for its, g in zip(labels, groups, strict=True) if its == label))
+        own = [own[i] for i in rng.permutation(len(own))]
+        for k, share in enumerate(shares[:-1]):
+            count = round(share * len(own))
+            chosen[k].update(own[:count])
+            own = own[count:]
+        chosen[-1].update(own)
+    return [[row for row, g in enumerate(groups) if g in part] for part in chosen]
+
+
+# %% 07.1 wrong: the sums of the shares are rounded down
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    rng = np.random.default_rng(seed)
+    chosen = [set() for _ in shares]
+    for label in dict.fromkeys(labels):
+        own = list(dict.fromkeys(g for its, g in zip(labels, groups, strict=True) if its == label))
+        own = [own[i] for i in rng.permutation(len(own))]
+        cuts = [int(sum(shares[:k]) * len(own)) for k in range(len(shares))] + [len(own)]
+        for k, part in enumerate(chosen):
+            part.update(own[cuts[k] : cuts[k + 1]])
+    return [[row for row, g in enumerate(groups) if g in part] for part in chosen]
+
+
+# %% 07.1 wrong: the seed is ignored and the groups are dealt in order of appearance
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    part_of = {}
+    for label in dict.fromkeys(labels):
+        own = list(dict.fromkeys(g for its, g in zip(labels, groups, strict=True) if its == label))
+        start = 0
+        for k in range(len(shares)):
+            stop = round(sum(shares[: k + 1]) * len(own))
+            part_of |= dict.fromkeys(own[start:stop], k)
+            start = stop
+    return [[row for row, g in enumerate(groups) if part_of[g] == k] for k in range(len(shares))]
+
+
+# %% 07.1 wrong: the rows stand in the order in which the groups were dealt
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    rng = np.random.default_rng(seed)
+    parts, rows_of = [[] for _ in shares], {}
+    for row, group in enumerate(groups):
+        rows_of.setdefault(group, []).append(row)
+    for label in dict.fromkeys(labels):
+        own = list(dict.fromkeys(g for its, g in zip(labels, groups, strict=True) if its == label))
+        own, start = [own[i] for i in rng.permutation(len(own))], 0
+        for k in range(len(shares)):
+            stop = round(sum(shares[: k + 1]) * len(own))
+            for group in own[start:stop]:
+                parts[k] += rows_of[group]
+            start = stop
+    return parts
+
+
+# %% 07.1 wrong: the list of labels is emptied while it is read
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    rng = np.random.default_rng(seed)
+    by_label, part_of = {}, {}
+    for group in groups:
+        by_label.setdefault(labels.pop(0), {})[group] = True
+    for own in by_label.values():
+        own = list(own)
+        cuts = np.rint(np.cumsum(shares) * len(own)).astype(int)
+        for place, i in enumerate(rng.permutation(len(own))):
+            part_of[own[i]] = int(np.searchsorted(cuts, place, side="right"))
+    return [[row for row, g in enumerate(groups) if part_of[g] == k] for k in range(len(shares))]
+
+
+# %% 07.1 right: numpy permutation, and searchsorted for the part
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    rng, part = np.random.default_rng(seed), {}
+    for label in dict.fromkeys(labels):
+        own = list(dict.fromkeys(g for its, g in zip(labels, groups, strict=True) if its == label))
+        cuts = np.rint(np.cumsum(shares) * len(own))
+        part |= {own[i]: np.searchsorted(cuts, n, side="right") for n, i in enumerate(rng.permutation(len(own)))}
+    return [[row for row, g in enumerate(groups) if part[g] == k] for k in range(len(shares))]
+
+
+# %% 07.1 right: naive loops with Python's own random numbers
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    import random
+
+    groups_of = {}
+    for i in range(len(labels)):
+        if labels[i] not in groups_of:
+            groups_of[labels[i]] = []
+        if groups[i] not in groups_of[labels[i]]:
+            groups_of[labels[i]].append(groups[i])
+    dice = random.Random(seed)
+    result = [[] for _ in shares]
+    for own in groups_of.values():
+        dice.shuffle(own)
+        start, so_far = 0, 0.0
+        for k in range(len(shares)):
+            so_far += shares[k]
+            stop = round(so_far * len(own))
+            for i in range(len(groups)):
+                if groups[i] in own[start:stop]:
+                    result[k].append(i)
+            start = stop
+    for rows in result:
+        rows.sort()
+    return result
+
+
+# %% 07.1 right: torch's randperm, another shuffle for each label
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    from itertools import accumulate, pairwise
+
+    label_of = dict(zip(groups, labels, strict=True))
+    parts = [set() for _ in shares]
+    for number, label in enumerate(dict.fromkeys(labels)):
+        own = [group for group, its in label_of.items() if its == label]
+        order = torch.randperm(len(own), generator=torch.Generator().manual_seed(1000 * seed + number)).tolist()
+        cuts = [0, *(round(total * len(own)) for total in accumulate(shares))]
+        for part, (low, high) in zip(parts, pairwise(cuts), strict=True):
+            part.update(own[i] for i in order[low:high])
+    return [sorted(row for row in range(len(groups)) if groups[row] in part) for part in parts]
+
+
+# %% 07.2 wrong: block numbers are sorted as text, so that 10 comes before 9
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    blocks = sorted({name.split(".")[2] for name in names if ".layers." in name}, reverse=True)
+    free = set(blocks[:epoch])
+    chosen = []
+    for name in names:
+        if ".layers." in name:
+            if name.split(".")[2] in free:
+                chosen.append(name)
+        elif "embed" not in name or epoch > len(blocks):
+            chosen.append(name)
+    return chosen
+
+
+# %% 07.2 wrong: the lowest block is unfrozen first
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    import re
+
+    def block(name):
+        found = re.search(r"layers\.(\d+)\.", name)
+        return int(found[1]) if found else None
+
+    count = 1 + max((block(n) for n in names if block(n) is not None), default=-1)
+    return [
+        n for n in names if (block(n) < epoch if block(n) is not None else "embed" not in n or epoch > count)
+    ]
+
+
+# %% 07.2 wrong: only the newest stage trains, what was free before is frozen again
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    import re
+
+    blocks = sorted({int(m[1]) for n in names if (m := re.search(r"layers\.(\d+)\.", n))}, reverse=True)
+
+    def stage(name):
+        found = re.search(r"layers\.(\d+)\.", name)
+        if found:
+            return blocks.index(int(found[1])) + 1
+        return len(blocks) + 1 if "embed" in name else 0
+
+    if epoch > len(blocks) + 1:
+        return list(names)
+    return [name for name in names if stage(name) == epoch or stage(name) == 0]
+
+
+# %% 07.2 wrong: the embedding comes together with the first block
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    import re
+
+    blocks = sorted({int(m[1]) for n in names if (m := re.search(r"layers\.(\d+)\.", n))}, reverse=True)
+    if epoch >= len(blocks):
+        return list(names)
+    free = set(blocks[:epoch])
+    return [
+        n for n in names
+        if ((m := re.search(r"layers\.(\d+)\.", n)) and int(m[1]) in free) or ("layers" not in n and "embed" not in n)
+    ]  # fmt: skip
+
+
+# %% 07.2 wrong: every norm trains from epoch 0 on, also those inside the blocks
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    import re
+
+    numbers = {n: int(m[1]) for n in names if (m := re.search(r"layers\.(\d+)\.", n))}
+    blocks = sorted(set(numbers.values()), reverse=True)
+    chosen = []
+    for name in names:
+        if "norm" in name or name.startswith("score"):
+            stage = 0
+        elif name in numbers:
+            stage = 1 + blocks.index(numbers[name])
+        elif "embed" in name:
+            stage = 1 + len(blocks)
+        else:
+            stage = 0
+        if stage <= epoch:
+            chosen.append(name)
+    return chosen
+
+
+# %% 07.2 wrong: the blocks are taken in the order of the names, the last named one first
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    blocks = list(dict.fromkeys(name.split(".")[2] for name in names if ".layers." in name))
+    free = blocks[::-1][:epoch]
+    return [
+        name
+        for name in names
+        if (name.split(".")[2] in free if ".layers." in name else "embed" not in name or epoch > len(blocks))
+    ]
+
+
+# %% 07.2 wrong: a frozen block is found by the beginning of its number, so that layers.1 also freezes layers.10
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    count = 1 + max((int(n.split("layers.")[1].split(".")[0]) for n in names if "layers." in n), default=-1)
+    frozen = [f"layers.{i}" for i in range(count - epoch)]
+    if epoch <= count:
+        frozen.append("embed")
+    return [n for n in names if not any(part in n for part in frozen)]
+
+
+# %% 07.2 wrong: the caller's list of names is sorted in place
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    import re
+
+    names.sort()
+    blocks = sorted({int(m[1]) for n in names if (m := re.search(r"layers\.(\d+)\.", n))}, reverse=True)
+
+    def stage(name):
+        found = re.search(r"layers\.(\d+)\.", name)
+        if found:
+            return blocks.index(int(found[1])) + 1
+        return len(blocks) + 1 if "embed" in name else 0
+
+    return [name for name in names if stage(name) <= epoch]
+
+
+# %% 07.2 right: each name has the epoch from which it trains
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    import re
+
+    block = {name: int(m[1]) for name in names if (m := re.search(r"\blayers\.(\d+)\.", name))}
+    down = sorted(set(block.values()), reverse=True)
+    begin = {n: down.index(block[n]) + 1 if n in block else (len(down) + 1) * ("embed" in n) for n in names}
+    return [name for name in names if begin[name] <= epoch]
+
+
+# %% 07.2 right: stages are collected one after the other in a loop
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    blocks, rest, embedding = {}, [], []
+    for name in names:
+        words = name.split(".")
+        if "layers" in words:
+            number = int(words[words.index("layers") + 1])
+            if number not in blocks:
+                blocks[number] = []
+            blocks[number].append(name)
+        elif "embed" in name:
+            embedding.append(name)
+        else:
+            rest.append(name)
+    free = rest
+    step = 0
+    while step < epoch and blocks:
+        free = free + blocks.pop(max(blocks))
+        step += 1
+    if step < epoch:
+        free = free + embedding
+    return free
+
+
+# %% 07.2 right: recursion from the epoch before
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    def number(name: str) -> int:
+        """The block; -1 for the embedding, which comes after block 0; None for what is always free."""
+        if "layers." in name:
+            return int(name.partition("layers.")[2].partition(".")[0])
+        return -1 if "embed" in name else None
+
+    def free(left: list[str], epoch: int) -> list[str]:
+        if epoch == 0 or not left:
+            return []
+        top = max(number(name) for name in left)
+        return [n for n in left if number(n) == top] + free([n for n in left if number(n) != top], epoch - 1)
+
+    always = [name for name in names if number(name) is None]
+    found = set(always + free([name for name in names if number(name) is not None], epoch))
+    return sorted(found)
+
+
+# %% 07.3 wrong: the upper layer starts near zero, not at zero
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        nn.init.normal_(self.up.weight, std=1e-3)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(torch.relu(self.down(x)))
+
+
+# %% 07.3 wrong: both layers start at zero, so that neither matrix ever gets a gradient
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        for p in self.parameters():
+            nn.init.zeros_(p)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(torch.relu(self.down(x)))
+
+
+# %% 07.3 wrong: the bias of the upper layer keeps its random start
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(torch.relu(self.down(x)))
+
+
+# %% 07.3 wrong: gelu takes the place of relu
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(nn.functional.gelu(self.down(x)))
+
+
+# %% 07.3 wrong: the relu stands behind the upper layer
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.relu(self.up(self.down(x)))
+
+
+# %% 07.3 wrong: the input is changed in place
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        change = self.up(torch.relu(self.down(x.clone())))
+        with torch.no_grad():
+            x += change
+        return x + (change - change.detach())
+
+
+# %% 07.3 wrong: the upper layer is zero and frozen, so that it cannot learn
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        self.up.weight = nn.Parameter(torch.zeros(hidden, bottleneck), requires_grad=False)
+        self.up.bias = nn.Parameter(torch.zeros(hidden), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(torch.relu(self.down(x)))
+
+
+# %% 07.3 wrong: a gate that starts at zero multiplies a random upper layer
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        self.gate = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.gate * self.up(torch.relu(self.down(x)))
+
+
+# %% 07.3 right: the short form with zeros in the upper layer
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(hidden, bottleneck), nn.Linear(bottleneck, hidden)
+        self.up.requires_grad_(False).weight.zero_(), self.up.bias.zero_(), self.up.requires_grad_(True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(self.down(x).relu())
+
+
+# %% 07.3 right: a loop over the places of the bottleneck
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        nn.init.constant_(self.up.weight, 0.0)
+        nn.init.constant_(self.up.bias, 0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = x + self.up.bias
+        for j in range(self.down.out_features):
+            narrow = torch.relu(x @ self.down.weight[j] + self.down.bias[j])
+            total = total + narrow[..., None] * self.up.weight[:, j]
+        return total
+
+
+# %% 07.3 right: einsum with the layers' own matrices
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        with torch.no_grad():
+            for p in self.up.parameters():
+                p.fill_(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        narrow = torch.einsum("...d,md->...m", x, self.down.weight) + self.down.bias
+        narrow = narrow.clamp(min=0)
+        return torch.einsum("...m,dm->...d", narrow, self.up.weight) + self.up.bias + x
+
+
+# %% 07.4 wrong: is_causal on the longer keys hides part of the prefix
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    keys = torch.cat([prefix_k.expand(len(k), -1, -1, -1), k], dim=2)
+    values = torch.cat([prefix_v.expand(len(v), -1, -1, -1), v], dim=2)
+    return nn.functional.scaled_dot_product_attention(q, keys, values, is_causal=True)
+
+
+# %% 07.4 wrong: prefix and text have a softmax each, and the two results are averaged
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    attend = nn.functional.scaled_dot_product_attention
+    own = attend(q, k, v, is_causal=True)
+    keys, values = (t.expand(len(q), -1, -1, -1) for t in (prefix_k, prefix_v))
+    return (own + attend(q, keys, values)) / 2
+
+
+# %% 07.4 wrong: the prefix stands before the keys but behind the values
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    batch, n, length = len(q), prefix_k.shape[1], q.shape[2]
+    keys = torch.cat([prefix_k.expand(batch, -1, -1, -1), k], dim=2)
+    values = torch.cat([v, prefix_v.expand(batch, -1, -1, -1)], dim=2)
+    see = torch.ones(length, n + length, dtype=torch.bool, device=q.device).tril(n)
+    scores = (q @ keys.transpose(-1, -2) / q.shape[-1] ** 0.5).masked_fill(~see, float("-inf"))
+    return scores.softmax(-1) @ values
+
+
+# %% 07.4 wrong: a token does not see itself
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    batch, n, length = len(q), prefix_k.shape[1], q.shape[2]
+    keys = torch.cat([prefix_k.expand(batch, -1, -1, -1), k], dim=2)
+    values = torch.cat([prefix_v.expand(batch, -1, -1, -1), v], dim=2)
+    see = torch.ones(length, n + length, dtype=torch.bool, device=q.device).tril(n - 1)
+    return nn.functional.scaled_dot_product_attention(q, keys, values, attn_mask=see)
+
+
+# %% 07.4 wrong: hidden tokens are zeroed after the softmax, so that the weights do not add up to 1
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    batch, n, length = len(q), prefix_k.shape[1], q.shape[2]
+    keys = torch.cat([prefix_k.expand(batch, -1, -1, -1), k], dim=2)
+    values = torch.cat([prefix_v.expand(batch, -1, -1, -1), v], dim=2)
+    see = torch.ones(length, n + length, dtype=torch.bool, device=q.device).tril(n)
+    weights = (q @ keys.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1) * see
+    return weights @ values
+
+
+# %% 07.4 wrong: every row of the batch looks at the first row's text
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    n, length = prefix_k.shape[1], q.shape[2]
+    keys, values = torch.cat([prefix_k, k[0]], dim=1), torch.cat([prefix_v, v[0]], dim=1)
+    scores = q @ keys.transpose(-1, -2) / q.shape[-1] ** 0.5
+    hidden_places = torch.ones(length, n + length, dtype=torch.bool, device=q.device).triu(n + 1)
+    return scores.masked_fill(hidden_places, float("-inf")).softmax(-1) @ values
+
+
+# %% 07.4 wrong: the queries are scaled in place
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    batch, n, length = len(q), prefix_k.shape[1], q.shape[2]
+    keys = torch.cat([prefix_k.expand(batch, -1, -1, -1), k], dim=2)
+    values = torch.cat([prefix_v.expand(batch, -1, -1, -1), v], dim=2)
+    with torch.no_grad():
+        q /= q.shape[-1] ** 0.5
+    see = torch.ones(length, n + length, dtype=torch.bool, device=q.device).tril(n)
+    scores = (q @ keys.transpose(-1, -2)).masked_fill(~see, float("-inf"))
+    return scores.softmax(-1) @ values
+
+
+# %% 07.4 wrong: scores are divided by the root of all heads' numbers instead of one head's
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    batch, heads, length, head_dim = q.shape
+    n = prefix_k.shape[1]
+    keys = torch.cat([prefix_k.expand(batch, -1, -1, -1), k], dim=2)
+    values = torch.cat([prefix_v.expand(batch, -1, -1, -1), v], dim=2)
+    see = torch.ones(length, n + length, dtype=torch.bool, device=q.device).tril(n)
+    scores = q @ keys.transpose(-1, -2) / (heads * head_dim) ** 0.5
+    return scores.masked_fill(~see, float("-inf")).softmax(-1) @ values
+
+
+# %% 07.4 right: PyTorch's attention with a mask of its own
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    k, v = (torch.cat([p.expand(len(q), -1, -1, -1), t], 2) for p, t in ((prefix_k, k), (prefix_v, v)))
+    see = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril(prefix_k.shape[1])
+    return nn.functional.scaled_dot_product_attention(q, k, v, see)
+
+
+# %% 07.4 right: naive loops over rows, heads and tokens
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    batch, heads, length, head_dim = q.shape
+    rows = []
+    for b in range(batch):
+        for h in range(heads):
+            for i in range(length):
+                keys = torch.cat([prefix_k[h], k[b, h, : i + 1]])
+                values = torch.cat([prefix_v[h], v[b, h, : i + 1]])
+                weights = torch.softmax(keys @ q[b, h, i] / head_dim**0.5, dim=0)
+                rows.append(weights @ values)
+    return torch.stack(rows).reshape(batch, heads, length, head_dim)
+
+
+# %% 07.4 right: einsum, scores of prefix and text apart, one softmax over both
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    n, length = prefix_k.shape[-2], q.shape[-2]
+    to_prefix = torch.einsum("bhid,hnd->bhin", q, prefix_k)
+    to_text = torch.einsum("bhid,bhjd->bhij", q, k)
+    place = torch.arange(length, device=q.device)
+    to_text = torch.where(place[None, :] <= place[:, None], to_text, -torch.inf)
+    weights = torch.softmax(torch.cat([to_prefix, to_text], -1) / q.shape[-1] ** 0.5, -1)
+    of_prefix, of_text = weights.split([n, length], -1)
+    return torch.einsum("bhin,hnd->bhid", of_prefix, prefix_v) + torch.einsum("bhij,bhjd->bhid", of_text, v)
+
+
+# %% 07.5 wrong: an improvement by exactly min_delta counts
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    best = waited = 0
+    for i in range(1, len(losses)):
+        if losses[best] - losses[i] >= min_delta:
+            best, waited = i, 0
+        else:
+            waited += 1
+            if waited == patience:
+                return i, best
+    return len(losses) - 1, best
+
+
+# %% 07.5 wrong: it stops one evaluation too late
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    best = waited = 0
+    for i in range(1, len(losses)):
+        if losses[best] - losses[i] > min_delta:
+            best, waited = i, 0
+        else:
+            waited += 1
+            if waited > patience:
+                return i, best
+    return len(losses) - 1, best
+
+
+# %% 07.5 wrong: the waiting is never set back to zero
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    best = waited = 0
+    for i in range(1, len(losses)):
+        if losses[best] - losses[i] > min_delta:
+            best = i
+        else:
+            waited += 1
+            if waited >= patience:
+                return i, best
+    return len(losses) - 1, best
+
+
+# %% 07.5 wrong: each loss is compared with the one before it
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    best = waited = 0
+    for i in range(1, len(losses)):
+        if losses[i - 1] - losses[i] > min_delta:
+            best, waited = i, 0
+        else:
+            waited += 1
+            if waited >= patience:
+                return i, best
+    return len(losses) - 1, best
+
+
+# %% 07.5 wrong: a gain below min_delta lowers the mark that must be beaten
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    mark, best, waited = float("inf"), 0, 0
+    for i, loss in enumerate(losses):
+        if loss < mark - min_delta:
+            best, waited = i, 0
+        else:
+            waited += 1
+            if waited >= patience:
+                return i, best
+        mark = min(mark, loss)
+    return len(losses) - 1, best
+
+
+# %% 07.5 wrong: the weights of the very lowest loss are kept, even where the gain is below min_delta
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    best, waited, stop = 0, 0, len(losses) - 1
+    for i in range(1, len(losses)):
+        if losses[best] - losses[i] > min_delta:
+            best, waited = i, 0
+        else:
+            waited += 1
+            if waited >= patience:
+                stop = i
+                break
+    return stop, int(np.argmin(losses[: stop + 1]))
+
+
+# %% 07.5 wrong: it calls itself
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    return early_stop(losses, patience, min_delta)
+
+
+# %% 07.5 wrong: the list of losses is emptied while it is read
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    lowest, best, waited, i = losses.pop(0), 0, 0, 0
+    while losses:
+        i += 1
+        loss = losses.pop(0)
+        if lowest - loss > min_delta:
+            lowest, best, waited = loss, i, 0
+        else:
+            waited += 1
+            if waited >= patience:
+                break
+    return i, best
+
+
+# %% 07.5 right: accumulate carries the best evaluation along
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    from itertools import accumulate
+
+    best = list(accumulate(range(len(losses)), lambda b, i: i if losses[b] - losses[i] > min_delta else b))
+    stop = next((i for i, b in enumerate(best) if i - b >= patience), len(losses) - 1)
+    return stop, best[stop]
+
+
+# %% 07.5 right: a naive loop with a counter
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    best = 0
+    waited = 0
+    for i in range(1, len(losses)):
+        if losses[best] - losses[i] > min_delta:
+            best = i
+            waited = 0
+        else:
+            waited = waited + 1
+            if waited >= patience:
+                return (i, best)
+    return (len(losses) - 1, best)
+
+
+# %% 07.5 right: numpy, from one improvement to the next within the patience
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    x, best = np.asarray(losses, dtype=np.float64), 0
+    while True:
+        window = x[best + 1 : best + 1 + patience]
+        better = np.flatnonzero(x[best] - window > min_delta)
+        if len(better) == 0:
+            return min(best + patience, len(x) - 1), best
+        best += 1 + int(better[0])

@@ -1,0 +1,360 @@
+# %% 09.1 wrong: alpha is not divided by r
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    return x @ weight.T + alpha * (x @ lora_A.T @ lora_B.T)
+
+
+# %% 09.1 wrong: alpha is divided by r without remainder
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    return x @ weight.T + (alpha // len(lora_A)) * (x @ lora_A.T @ lora_B.T)
+
+
+# %% 09.1 wrong: r is read from the rows of B, which are the outputs
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    return x @ weight.T + alpha / lora_B.shape[0] * (x @ lora_A.T @ lora_B.T)
+
+
+# %% 09.1 wrong: no gradient flows through the adapter
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    with torch.no_grad():
+        update = alpha / lora_A.shape[0] * (x @ lora_A.T @ lora_B.T)
+    return torch.nn.functional.linear(x, weight) + update
+
+
+# %% 09.1 wrong: the update is written into the frozen matrix
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    update = alpha / lora_A.shape[0] * lora_B @ lora_A
+    with torch.no_grad():
+        weight += update
+    return torch.nn.functional.linear(x, weight.detach() + update - update.detach())
+
+
+# %% 09.1 wrong: the scale is applied to the frozen part too
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    return alpha / lora_A.shape[0] * (x @ weight.T + x @ lora_A.T @ lora_B.T)
+
+
+# %% 09.1 wrong: x is taken to be a single matrix, (tokens, in)
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    rows = x.reshape(-1, x.shape[-1])
+    return (weight @ rows.T + alpha / lora_A.shape[0] * (lora_B @ (lora_A @ rows.T))).T
+
+
+# %% 09.1 wrong: the narrow part is computed in half precision
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    narrow = x.to(torch.bfloat16) @ lora_A.to(torch.bfloat16).T
+    update = narrow @ lora_B.to(torch.bfloat16).T
+    return x @ weight.T + alpha / lora_A.shape[0] * update.to(x.dtype)
+
+
+# %% 09.1 right: three products, through the narrow place
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    return x @ weight.T + alpha / len(lora_A) * (x @ lora_A.T @ lora_B.T)
+
+
+# %% 09.1 right: a naive loop over the r directions
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    r = lora_A.shape[0]
+    y = torch.nn.functional.linear(x, weight)
+    for i in range(r):
+        share = (x * lora_A[i]).sum(dim=-1, keepdim=True)
+        y = y + alpha / r * share * lora_B[:, i]
+    return y
+
+
+# %% 09.1 right: einsum with all axes named
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    frozen = torch.einsum("...i,oi->...o", x, weight)
+    narrow = torch.einsum("...i,ri->...r", x, lora_A)
+    return frozen + torch.einsum("...r,or->...o", narrow, lora_B) * (alpha / lora_B.shape[1])
+
+
+# %% 09.2 wrong: only A is counted
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    return sum(r * size_in for _, size_in in shapes)
+
+
+# %% 09.2 wrong: equal shapes are counted once
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    return sum(r * (size_out + size_in) for size_out, size_in in set(shapes))
+
+
+# %% 09.2 wrong: an r by r matrix between the two is counted too
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    return sum(r * size_out + r * r + r * size_in for size_out, size_in in shapes)
+
+
+# %% 09.2 wrong: a bias for each output is counted too
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    return sum(r * (size_out + size_in) + size_out for size_out, size_in in shapes)
+
+
+# %% 09.2 wrong: all matrices are taken to be square
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    return sum(2 * r * shape[0] for shape in shapes)
+
+
+# %% 09.2 wrong: the sum is kept in single precision and loses the last digits of large models
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    sides = torch.tensor(shapes, dtype=torch.float32).reshape(-1)
+    total = torch.zeros((), dtype=torch.float32)
+    for side in sides:
+        total = total + r * side
+    return int(total)
+
+
+# %% 09.2 wrong: the list of shapes is emptied while it is read
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    total = 0
+    while shapes:
+        total += r * sum(shapes.pop())
+    return total
+
+
+# %% 09.2 wrong: all matrices are taken to have the first one's shape
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    return len(shapes) * r * sum(shapes[0]) if shapes else 0
+
+
+# %% 09.2 right: r times all sides
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    return r * sum(map(sum, shapes))
+
+
+# %% 09.2 right: a naive loop that counts A and B
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    total = 0
+    for size_out, size_in in shapes:
+        numbers_of_a = r * size_in
+        numbers_of_b = size_out * r
+        total = total + numbers_of_a + numbers_of_b
+    return total
+
+
+# %% 09.2 right: recursion over the list
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    def count(low: int, high: int) -> int:
+        if high - low == 0:
+            return 0
+        if high - low == 1:
+            size_out, size_in = shapes[low]
+            return r * size_in + size_out * r
+        middle = (low + high) // 2
+        return count(low, middle) + count(middle, high)
+
+    return int(count(0, len(shapes)))
+
+
+# %% 09.3 wrong: A is drawn from a normal distribution
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    return torch.randn(r, size_in, generator=generator) / size_in**0.5, torch.zeros(size_out, r)
+
+
+# %% 09.3 wrong: only the positive half of the range is drawn
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    return torch.rand(r, size_in, generator=generator) / size_in**0.5, torch.zeros(size_out, r)
+
+
+# %% 09.3 wrong: the bound is made of the rank instead of the size of the input
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    bound = 1 / r**0.5
+    return torch.empty(r, size_in).uniform_(-bound, bound, generator=generator), torch.zeros(size_out, r)
+
+
+# %% 09.3 wrong: the generator is ignored
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    bound = 1 / size_in**0.5
+    return torch.empty(r, size_in).uniform_(-bound, bound), torch.zeros(size_out, r)
+
+
+# %% 09.3 wrong: A is zero and B is random
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    bound = 1 / size_in**0.5
+    return torch.zeros(r, size_in), torch.empty(size_out, r).uniform_(-bound, bound, generator=generator)
+
+
+# %% 09.3 wrong: kaiming_uniform_ without a = sqrt(5) has a bound that is too wide
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    a = torch.empty(r, size_in)
+    torch.nn.init.kaiming_uniform_(a, generator=generator)
+    return a, torch.zeros(size_out, r)
+
+
+# %% 09.3 wrong: all rows of A are the same, so that the rank is one
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    row = (2 * torch.rand(1, size_in, generator=generator) - 1) / size_in**0.5
+    return row.repeat(r, 1), torch.zeros(size_out, r)
+
+
+# %% 09.3 wrong: the generator is set back to its seed first, so that every layer gets the same A
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    generator.manual_seed(generator.initial_seed())
+    bound = 1 / size_in**0.5
+    return torch.empty(r, size_in).uniform_(-bound, bound, generator=generator), torch.zeros(size_out, r)
+
+
+# %% 09.3 right: rand, stretched and shifted
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    return (2 * torch.rand(r, size_in, generator=generator) - 1) / size_in**0.5, torch.zeros(size_out, r)
+
+
+# %% 09.3 right: a naive loop, row by row
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    bound = size_in**-0.5
+    a = torch.zeros(r, size_in)
+    for i in range(r):
+        a[i] = torch.empty(size_in).uniform_(-bound, bound, generator=generator)
+    b = torch.zeros(size_out, r)
+    return a, b
+
+
+# %% 09.3 right: kaiming_uniform_ with a = sqrt(5), as peft writes it
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    a = torch.nn.init.kaiming_uniform_(torch.empty(r, size_in), a=5**0.5, generator=generator)
+    b = torch.nn.init.zeros_(torch.empty(size_out, r))
+    return a, b
+
+
+# %% 09.4 wrong: the update is added to the given matrix in place
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    with torch.no_grad():
+        weight += alpha / lora_A.shape[0] * lora_B @ lora_A
+    return weight.clone()
+
+
+# %% 09.4 wrong: the update is multiplied by alpha alone
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    return weight + alpha * lora_B @ lora_A
+
+
+# %% 09.4 wrong: it calls itself
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    return merge(weight, lora_A, lora_B, alpha)
+
+
+# %% 09.4 wrong: r is read from the wrong axis of A
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    return weight + alpha / lora_A.shape[1] * (lora_B @ lora_A)
+
+
+# %% 09.4 wrong: the new matrix is rounded to half precision on the way
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    scale = alpha / lora_A.shape[0]
+    return (weight.bfloat16() + scale * (lora_B.bfloat16() @ lora_A.bfloat16())).to(weight.dtype)
+
+
+# %% 09.4 wrong: alpha is taken to be twice the rank, whatever was asked for
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    return weight + 2.0 * (lora_B @ lora_A)
+
+
+# %% 09.4 wrong: the scale is divided by the root of r
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    return weight + alpha / lora_A.shape[0] ** 0.5 * (lora_B @ lora_A)
+
+
+# %% 09.4 wrong: the product is made the wrong way round and reshaped until it fits
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    return weight + alpha / lora_A.shape[0] * (lora_A.T @ lora_B.T).reshape(weight.shape)
+
+
+# %% 09.4 right: the sum of the matrix and the scaled product
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    return weight + alpha / len(lora_A) * lora_B @ lora_A
+
+
+# %% 09.4 right: a naive loop over outer products
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    r = lora_A.shape[0]
+    merged = weight.clone()
+    for i in range(r):
+        merged = merged + (alpha / r) * torch.outer(lora_B[:, i], lora_A[i])
+    return merged
+
+
+# %% 09.4 right: addmm, which adds and multiplies at once
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    return torch.addmm(weight, lora_B, lora_A, alpha=alpha / lora_B.shape[1])
+
+
+# %% 09.5 wrong: singular values count without their squares
+def effective_rank(matrix: Tensor, share: float) -> int:
+    held = torch.linalg.svdvals(matrix.double()).cumsum(0)
+    return int((held < share * held[-1]).sum()) + 1
+
+
+# %% 09.5 wrong: the place is counted from 0
+def effective_rank(matrix: Tensor, share: float) -> int:
+    held = torch.linalg.svdvals(matrix.double()).square().cumsum(0)
+    return int((held < share * held[-1]).sum())
+
+
+# %% 09.5 wrong: more than the share must be held, so that the whole is never reached
+def effective_rank(matrix: Tensor, share: float) -> int:
+    held = torch.linalg.svdvals(matrix.double()).square().cumsum(0)
+    return int((held <= share * held[-1]).sum()) + 1
+
+
+# %% 09.5 wrong: the matrix is centred first, as for principal components
+def effective_rank(matrix: Tensor, share: float) -> int:
+    centred = matrix.double() - matrix.double().mean(0, keepdim=True)
+    held = torch.linalg.svdvals(centred).square().cumsum(0)
+    return int((held < share * held[-1]).sum()) + 1
+
+
+# %% 09.5 wrong: the rows' lengths stand in for the singular values
+def effective_rank(matrix: Tensor, share: float) -> int:
+    held = matrix.double().square().sum(1).sort(descending=True).values.cumsum(0)
+    return int((held < share * held[-1]).sum()) + 1
+
+
+# %% 09.5 wrong: the matrix is scaled to length 1 in place
+def effective_rank(matrix: Tensor, share: float) -> int:
+    with torch.no_grad():
+        matrix /= matrix.norm()
+    held = torch.linalg.svdvals(matrix.double()).square().cumsum(0)
+    return int((held < share * held[-1]).sum()) + 1
+
+
+# %% 09.5 wrong: the share is asked of the lengths, the roots of the sums
+def effective_rank(matrix: Tensor, share: float) -> int:
+    held = torch.linalg.svdvals(matrix.double()).square().cumsum(0).sqrt()
+    return int((held < share * held[-1]).sum()) + 1
+
+
+# %% 09.5 wrong: it counts the singular values above a share of the largest
+def effective_rank(matrix: Tensor, share: float) -> int:
+    squares = torch.linalg.svdvals(matrix.double()).square()
+    return max(1, int((squares >= (1 - share) * squares[0]).sum()))
+
+
+# %% 09.5 right: cumulated squares, counted as far as they fall short
+def effective_rank(matrix: Tensor, share: float) -> int:
+    held = torch.linalg.svdvals(matrix.detach().double()).square().cumsum(0)
+    return int((held < (share - 1e-14) * held[-1]).sum()) + 1
+
+
+# %% 09.5 right: a naive loop over numpy's singular values
+def effective_rank(matrix: Tensor, share: float) -> int:
+    import numpy as np
+
+    values = np.linalg.svd(matrix.detach().cpu().double().numpy(), compute_uv=False)
+    total = 0.0
+    for value in values:
+        total += value * value
+    held = 0.0
+    k = 0
+    for value in values:
+        held += value * value
+        k += 1
+        if held >= share * total * (1 - 1e-14):
+            break
+    return k
+
+
+# %% 09.5 right: eigenvalues of the smaller product with the transpose
+def effective_rank(matrix: Tensor, share: float) -> int:
+    m = matrix.detach().to(torch.float64)
+    gram = m @ m.T if m.shape[0] <= m.shape[1] else m.T @ m
+    squares = torch.linalg.eigvalsh(gram).clamp(min=0).flip(0)
+    held = squares.cumsum(0) / squares.sum()
+    return 1 + next(i for i, h in enumerate(held.tolist()) if h >= share - 1e-13)

@@ -1,0 +1,349 @@
+# %% 11.1 wrong: chance is one over the number of labels
+def cohen_kappa(first: list, second: list) -> float:
+    observed = sum(a == b for a, b in zip(first, second)) / len(first)
+    expected = 1 / len(set(first) | set(second))
+    return (observed - expected) / (1 - expected)
+
+# %% 11.1 wrong: the shares of both raters are pooled
+def cohen_kappa(first: list, second: list) -> float:
+    n = len(first)
+    observed = sum(a == b for a, b in zip(first, second)) / n
+    both = list(first) + list(second)
+    expected = sum((both.count(label) / (2 * n)) ** 2 for label in set(both))
+    return (observed - expected) / (1 - expected)
+
+# %% 11.1 wrong: one label against all others, right for two kinds only
+def cohen_kappa(first: list, second: list) -> float:
+    n = len(first)
+    observed = sum(a == b for a, b in zip(first, second)) / n
+    p, q = first.count(first[0]) / n, second.count(first[0]) / n
+    expected = p * q + (1 - p) * (1 - q)
+    return (observed - expected) / (1 - expected)
+
+# %% 11.1 wrong: sorts labels, which need not be comparable
+def cohen_kappa(first: list, second: list) -> float:
+    n = len(first)
+    observed = sum(a == b for a, b in zip(first, second)) / n
+    expected = sum(first.count(label) * second.count(label) for label in sorted(set(first + second))) / n**2
+    return (observed - expected) / (1 - expected)
+
+# %% 11.1 wrong: less than chance is cut off at 0
+def cohen_kappa(first: list, second: list) -> float:
+    n = len(first)
+    observed = sum(a == b for a, b in zip(first, second)) / n
+    expected = sum(first.count(label) * second.count(label) for label in set(first)) / n**2
+    return max(0.0, (observed - expected) / (1 - expected))
+
+# %% 11.1 wrong: not divided by 1 minus chance
+def cohen_kappa(first: list, second: list) -> float:
+    n = len(first)
+    observed = sum(a == b for a, b in zip(first, second)) / n
+    expected = sum(first.count(label) * second.count(label) for label in set(first)) / n**2
+    return observed - expected
+
+# %% 11.1 wrong: labels are turned into strings, so 1 and "1" are the same
+from collections import Counter
+
+def cohen_kappa(first: list, second: list) -> float:
+    first, second = [str(label) for label in first], [str(label) for label in second]
+    n, one, two = len(first), Counter(first), Counter(second)
+    observed = sum(a == b for a, b in zip(first, second)) / n
+    expected = sum(one[label] * two[label] for label in one) / n**2
+    return (observed - expected) / (1 - expected)
+
+# %% 11.1 wrong: the lists are emptied while counting
+from collections import Counter
+
+def cohen_kappa(first: list, second: list) -> float:
+    n, same, one, two = len(first), 0, Counter(), Counter()
+    while first:
+        a, b = first.pop(), second.pop()
+        same += a == b
+        one[a] += 1
+        two[b] += 1
+    expected = sum(one[label] * two[label] for label in one) / n**2
+    return (same / n - expected) / (1 - expected)
+
+# %% 11.1 right: two counters
+from collections import Counter
+
+def cohen_kappa(first: list, second: list) -> float:
+    n, one, two = len(first), Counter(first), Counter(second)
+    p_e = sum(one[label] * two[label] for label in one) / n**2
+    return (sum(a == b for a, b in zip(first, second)) / n - p_e) / (1 - p_e)
+
+# %% 11.1 right: loops over all labels and all items
+def cohen_kappa(first: list, second: list) -> float:
+    n = len(first)
+    kinds = []
+    for label in list(first) + list(second):
+        if label not in kinds:
+            kinds.append(label)
+    agree = 0
+    for i in range(n):
+        if first[i] == second[i]:
+            agree += 1
+    chance = 0.0
+    for kind in kinds:
+        share_1 = len([x for x in first if x == kind]) / n
+        share_2 = len([x for x in second if x == kind]) / n
+        chance += share_1 * share_2
+    return (agree / n - chance) / (1 - chance)
+
+# %% 11.1 right: a confusion matrix in torch
+def cohen_kappa(first: list, second: list) -> float:
+    place = {label: i for i, label in enumerate(dict.fromkeys([*first, *second]))}
+    table = torch.zeros(len(place), len(place), dtype=torch.float64)
+    for a, b in zip(first, second, strict=True):
+        table[place[a], place[b]] += 1
+    table /= table.sum()
+    chance = table.sum(0) @ table.sum(1)
+    return ((table.trace() - chance) / (1 - chance)).item()
+
+# %% 11.2 wrong: returns strengths, not their logarithms
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    wins = wins.double()
+    duels, p = wins + wins.T, torch.ones(len(wins), dtype=torch.float64)
+    for _ in range(5000):
+        p = wins.sum(1) / (duels / (p[:, None] + p)).sum(1)
+        p = p / p.log().mean().exp()
+    return p - p.mean()
+
+# %% 11.2 wrong: strengths add up to 1, and the scores have no mean 0
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    wins = wins.double()
+    duels, p = wins + wins.T, torch.ones(len(wins), dtype=torch.float64)
+    for _ in range(5000):
+        p = wins.sum(1) / (duels / (p[:, None] + p)).sum(1)
+        p = p / p.sum()
+    return p.log()
+
+# %% 11.2 wrong: stops after five rounds
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    wins = wins.double()
+    duels, p = wins + wins.T, torch.ones(len(wins), dtype=torch.float64)
+    for _ in range(5):
+        p = wins.sum(1) / (duels / (p[:, None] + p)).sum(1)
+    scores = p.log()
+    return scores - scores.mean()
+
+# %% 11.2 wrong: the log odds of each one's share of wins, whoever the opponents were
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    won, lost = wins.double().sum(1), wins.double().sum(0)
+    scores = (won / lost).log()
+    return scores - scores.mean()
+
+# %% 11.2 wrong: each pair counts the same, however often it was compared
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    wins = wins.double()
+    wins = (wins / (wins + wins.T)).nan_to_num(0.0)
+    duels, p = wins + wins.T, torch.ones(len(wins), dtype=torch.float64)
+    for _ in range(5000):
+        p = wins.sum(1) / (duels / (p[:, None] + p)).sum(1)
+        p = p / p.log().mean().exp()
+    scores = p.log()
+    return scores - scores.mean()
+
+# %% 11.2 wrong: logarithms to base 2
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    wins = wins.double()
+    duels, p = wins + wins.T, torch.ones(len(wins), dtype=torch.float64)
+    for _ in range(5000):
+        p = wins.sum(1) / (duels / (p[:, None] + p)).sum(1)
+        p = p / p.log().mean().exp()
+    scores = p.log2()
+    return scores - scores.mean()
+
+# %% 11.2 wrong: half a win is added everywhere, so the scores shrink
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    wins = wins.double() + 0.5 * (1 - torch.eye(len(wins), dtype=torch.float64))
+    duels, p = wins + wins.T, torch.ones(len(wins), dtype=torch.float64)
+    for _ in range(5000):
+        p = wins.sum(1) / (duels / (p[:, None] + p)).sum(1)
+        p = p / p.log().mean().exp()
+    scores = p.log()
+    return scores - scores.mean()
+
+# %% 11.2 wrong: the table of wins is turned into the table of duels in place
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    won = wins.sum(1).double()
+    wins += wins.T.clone()
+    p = torch.ones(len(wins), dtype=torch.float64)
+    for _ in range(5000):
+        p = won / (wins / (p[:, None] + p)).sum(1)
+        p = p / p.log().mean().exp()
+    scores = p.log()
+    return scores - scores.mean()
+
+# %% 11.2 right: Zermelo's rule, many rounds
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    w, p = wins.double(), torch.ones(len(wins), dtype=torch.float64, device=wins.device)
+    for _ in range(20_000):
+        p = w.sum(1) / ((w + w.T) / (p[:, None] + p)).sum(1)
+        p = p / p.log().mean().exp()
+    return p.log().float()
+
+# %% 11.2 right: lists and loops, until nothing moves
+import math
+
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    table = wins.tolist()
+    n = len(table)
+    p = [1.0] * n
+    for _ in range(100_000):
+        largest = 0.0
+        for i in range(n):
+            total = 0.0
+            for j in range(n):
+                if j != i:
+                    total += (table[i][j] + table[j][i]) / (p[i] + p[j])
+            new = sum(table[i]) / total
+            largest = max(largest, abs(math.log(new / p[i])))
+            p[i] = new
+        if largest < 1e-9:
+            break
+    scores = [math.log(x) for x in p]
+    mean = sum(scores) / n
+    return torch.tensor([s - mean for s in scores])
+
+# %% 11.2 right: Newton's method on the likelihood, with halved steps where it would get worse
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    wins = wins.to("cpu", torch.float64)
+    duels, n = wins + wins.T, len(wins)
+    scores = torch.zeros(n, dtype=torch.float64)
+
+    def loss(s):
+        return (wins * torch.nn.functional.softplus(s[None] - s[:, None])).sum()
+
+    for _ in range(100):
+        chance = torch.sigmoid(scores[:, None] - scores[None])
+        slope = wins.sum(1) - (duels * chance).sum(1)
+        curve = duels * chance * (1 - chance)
+        hessian = torch.diag(curve.sum(1)) - curve + 1 / n
+        step = torch.linalg.solve(hessian, slope)
+        size = 1.0
+        while loss(scores + size * step) > loss(scores) + 1e-12 and size > 1e-6:
+            size /= 2
+        scores = scores + size * step
+        if step.abs().max() < 1e-10:
+            break
+    return scores - scores.mean()
+
+# %% 11.3 wrong: reads the last place of every row
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    return hidden[:, -1] @ weight
+
+# %% 11.3 wrong: the number of tokens minus 1, which holds for padding on the right only
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    last = attention_mask.sum(1) - 1
+    return hidden[torch.arange(len(hidden), device=hidden.device), last] @ weight
+
+# %% 11.3 wrong: the side of the padding is read off the first row
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    if attention_mask[0, 0] == 0:
+        return hidden[:, -1] @ weight
+    last = attention_mask.sum(1) - 1
+    return hidden[torch.arange(len(hidden), device=hidden.device), last] @ weight
+
+# %% 11.3 wrong: one place too far where there is room
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    length = hidden.shape[1]
+    last = (length - attention_mask.flip(1).argmax(1)).clamp(max=length - 1)
+    return hidden[torch.arange(len(hidden), device=hidden.device), last] @ weight
+
+# %% 11.3 wrong: squeeze takes away the batch axis of a single text
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    last = hidden.shape[1] - 1 - attention_mask.flip(1).argmax(1)
+    states = hidden.gather(1, last[:, None, None].expand(-1, 1, hidden.shape[2]))
+    return (states @ weight[:, None]).squeeze()
+
+# %% 11.3 wrong: the mean over all tokens
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    mask = attention_mask.to(hidden.dtype)
+    return ((hidden @ weight) * mask).sum(1) / mask.sum(1)
+
+# %% 11.3 wrong: the state of the first token
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    first = attention_mask.argmax(1)
+    return hidden[torch.arange(len(hidden), device=hidden.device), first] @ weight
+
+# %% 11.3 wrong: the states of the padding are set to 0 in the input
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    hidden[attention_mask == 0] = 0
+    last = hidden.shape[1] - 1 - attention_mask.flip(1).argmax(1)
+    return hidden[torch.arange(len(hidden), device=hidden.device), last] @ weight
+
+# %% 11.3 right: the place where mask times place is largest
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    last = (attention_mask * torch.arange(hidden.shape[1], device=hidden.device)).argmax(1)
+    return hidden[torch.arange(len(hidden), device=hidden.device), last] @ weight
+
+# %% 11.3 right: row by row, walking back from the end
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    scores = []
+    for states, row in zip(hidden, attention_mask.tolist()):
+        place = len(row) - 1
+        while row[place] == 0:
+            place -= 1
+        scores.append((states[place] * weight).sum())
+    return torch.stack(scores)
+
+# %% 11.3 right: scores everywhere first, then gather from the flipped mask
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    everywhere = torch.einsum("bls,s->bl", hidden, weight)
+    from_behind = attention_mask.flip(1).argmax(dim=1, keepdim=True)
+    return everywhere.flip(1).gather(1, from_behind)[:, 0]
+
+# %% 11.4 wrong: the logarithm of the sigmoid, which overflows
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return -torch.log(torch.sigmoid(chosen - rejected)).mean()
+
+# %% 11.4 wrong: the sum, not the mean
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return -torch.nn.functional.logsigmoid(chosen - rejected).sum()
+
+# %% 11.4 wrong: the two answers are exchanged
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return torch.nn.functional.softplus(chosen - rejected).mean()
+
+# %% 11.4 wrong: a small number inside the logarithm, so that large losses are cut off
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return -(torch.sigmoid(chosen - rejected) + 1e-8).log().mean()
+
+# %% 11.4 wrong: differences are clamped to 30
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return -torch.sigmoid((chosen - rejected).clamp(-30, 30)).log().mean()
+
+# %% 11.4 wrong: every chosen answer against every rejected one
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return -torch.nn.functional.logsigmoid(chosen[:, None] - rejected[None, :]).mean()
+
+# %% 11.4 wrong: the mean is taken before the sigmoid
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return -torch.nn.functional.logsigmoid(chosen.mean() - rejected.mean())
+
+# %% 11.4 wrong: a float without gradient
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return -torch.nn.functional.logsigmoid(chosen - rejected).mean().item()
+
+# %% 11.4 wrong: it calls itself
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return bradley_terry_loss(chosen, rejected)
+
+# %% 11.4 right: softplus
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return torch.nn.functional.softplus(rejected - chosen).mean()
+
+# %% 11.4 right: cross entropy over the two answers
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    logits = torch.stack([chosen, rejected], dim=1)
+    first = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+    return torch.nn.functional.cross_entropy(logits, first)
+
+# %% 11.4 right: a loop with logaddexp
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    total = 0.0
+    for won, lost in zip(chosen, rejected):
+        gap = lost - won
+        total = total + torch.logaddexp(torch.zeros_like(gap), gap)
+    return total / len(chosen)

@@ -1,0 +1,399 @@
+# %% 12.1 wrong: the reference model is forgotten
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    return 16 * (policy + value) + 2 * reward
+
+# %% 12.1 wrong: the value model is taken for frozen
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    return 16 * policy + 2 * (value + reward + reference)
+
+# %% 12.1 wrong: only one of Adam's averages is counted
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    return (2 + 2 + 4 + 4) * (policy + value) + 2 * (reward + reference)
+
+# %% 12.1 wrong: the gradients are counted in 32 bits
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    return (2 + 4 + 4 + 8) * (policy + value) + 2 * (reward + reference)
+
+# %% 12.1 wrong: the gradients are forgotten
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    return (2 + 4 + 8) * (policy + value) + 2 * (reward + reference)
+
+# %% 12.1 wrong: frozen models in 32 bits
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    return 16 * (policy + value) + 4 * (reward + reference)
+
+# %% 12.1 wrong: all four models are taken to be as large as the policy
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    return 36 * policy
+
+# %% 12.1 wrong: it calls itself
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    return rlhf_bytes(policy, value, reward, reference)
+
+# %% 12.1 right: one expression
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    return 16 * (policy + value) + 2 * (reward + reference)
+
+# %% 12.1 right: a loop over what is kept, in bits
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    total = 0.0
+    for size, trained in ((policy, True), (value, True), (reward, False), (reference, False)):
+        bits = [16]
+        if trained:
+            bits += [16, 32, 32, 32]
+        for width in bits:
+            total += size * width / 8
+    return total
+
+# %% 12.1 right: a product of vectors
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    sizes = torch.tensor([policy, value, reward, reference], dtype=torch.float64)
+    kept = torch.tensor([2 + 2 + 4 + 4 + 4, 2 + 2 + 4 + 4 + 4, 2, 2], dtype=torch.float64)
+    return torch.dot(sizes, kept).item()
+
+# %% 12.2 wrong: the score comes at the last place of the row, padding or not
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    rewards = -coefficient * (logprobs - ref_logprobs) * mask
+    rewards[:, -1] += scores
+    return rewards
+
+# %% 12.2 wrong: distance is rewarded
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    rewards = coefficient * (logprobs - ref_logprobs) * mask
+    last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)
+    rewards[torch.arange(len(mask), device=mask.device), last] += scores
+    return rewards * mask
+
+# %% 12.2 wrong: every token gets the score
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    return (scores[:, None] - coefficient * (logprobs - ref_logprobs)) * mask
+
+# %% 12.2 wrong: the last place is the length of the answer minus 1, without the prompt
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    rewards = -coefficient * (logprobs - ref_logprobs) * mask
+    last = mask.sum(1).long() - 1
+    rewards[torch.arange(len(mask), device=mask.device), last] += scores
+    return rewards
+
+# %% 12.2 wrong: the prompt and the padding pay too
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    rewards = -coefficient * (logprobs - ref_logprobs)
+    last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)
+    rewards[torch.arange(len(mask), device=mask.device), last] += scores
+    return rewards
+
+# %% 12.2 wrong: at the last token the score stands in the place of the penalty
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    rewards = -coefficient * (logprobs - ref_logprobs) * mask
+    last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)
+    rewards[torch.arange(len(mask), device=mask.device), last] = scores
+    return rewards
+
+# %% 12.2 wrong: the whole penalty is paid at the last token
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    rewards = torch.zeros_like(logprobs)
+    penalty = ((logprobs - ref_logprobs) * mask).sum(1)
+    last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)
+    rewards[torch.arange(len(mask), device=mask.device), last] = scores - coefficient * penalty
+    return rewards
+
+# %% 12.2 wrong: the logprobs are overwritten
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    rewards = logprobs.sub_(ref_logprobs).mul_(-coefficient).mul_(mask)
+    last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)
+    rewards[torch.arange(len(mask), device=mask.device), last] += scores
+    return rewards
+
+# %% 12.2 right: the last token is where one is left, counted from behind
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    paid = scores[:, None] * (mask.flip(1).cumsum(1).flip(1) == 1) - coefficient * (logprobs - ref_logprobs)
+    return paid.masked_fill(mask == 0, 0.0)
+
+# %% 12.2 right: two loops
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    rewards = torch.zeros_like(logprobs)
+    for b in range(logprobs.shape[0]):
+        last = None
+        for t in range(logprobs.shape[1]):
+            if mask[b, t] == 1:
+                rewards[b, t] = -coefficient * (logprobs[b, t] - ref_logprobs[b, t])
+                last = t
+        if last is not None:
+            rewards[b, last] += scores[b]
+    return rewards
+
+# %% 12.2 right: the neighbour on the right is shifted in, and where puts the parts together
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    inside = mask.bool()
+    behind = torch.nn.functional.pad(inside[:, 1:], (0, 1), value=False)
+    zero = torch.zeros_like(logprobs)
+    penalty = torch.where(inside, coefficient * (ref_logprobs - logprobs), zero)
+    return penalty + torch.where(inside & ~behind, scores.unsqueeze(1), zero)
+
+# %% 12.3 wrong: behind the last token the value of the padding is believed
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    inside = mask.bool()
+    advantages, after = torch.zeros_like(values), torch.zeros_like(values[:, 0])
+    length = values.shape[1]
+    for t in range(length - 1, -1, -1):
+        following = values[:, t + 1] if t + 1 < length else torch.zeros_like(values[:, 0])
+        delta = rewards[:, t] + gamma * following - values[:, t]
+        after = torch.where(inside[:, t], delta + gamma * lam * after, 0.0)
+        advantages[:, t] = after
+    return advantages, (advantages + values).masked_fill(~inside, 0.0)
+
+# %% 12.3 wrong: the rewards of the padding leak into the answer
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    inside = mask.bool()
+    clean = values.masked_fill(~inside, 0.0)
+    advantages, after = torch.zeros_like(values), torch.zeros_like(values[:, 0])
+    following = torch.zeros_like(values[:, 0])
+    for t in reversed(range(values.shape[1])):
+        after = rewards[:, t] + gamma * following - clean[:, t] + gamma * lam * after
+        following = clean[:, t]
+        advantages[:, t] = after
+    advantages = advantages.masked_fill(~inside, 0.0)
+    return advantages, advantages + clean
+
+# %% 12.3 wrong: later advantages are weighed with lambda alone
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    outside = mask == 0
+    r, v = rewards.masked_fill(outside, 0.0), values.masked_fill(outside, 0.0)
+    advantages, after, following = torch.zeros_like(v), torch.zeros_like(v[:, 0]), torch.zeros_like(v[:, 0])
+    for t in reversed(range(v.shape[1])):
+        after = r[:, t] + gamma * following - v[:, t] + lam * after
+        following = v[:, t]
+        advantages[:, t] = after
+    advantages = advantages.masked_fill(outside, 0.0)
+    return advantages, advantages + v
+
+# %% 12.3 wrong: the returns are the discounted rewards to the end
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    outside = mask == 0
+    r, v = rewards.masked_fill(outside, 0.0), values.masked_fill(outside, 0.0)
+    advantages, returns = torch.zeros_like(v), torch.zeros_like(v)
+    after, following, total = torch.zeros_like(v[:, 0]), torch.zeros_like(v[:, 0]), torch.zeros_like(v[:, 0])
+    for t in reversed(range(v.shape[1])):
+        after = r[:, t] + gamma * following - v[:, t] + gamma * lam * after
+        following = v[:, t]
+        total = r[:, t] + gamma * total
+        advantages[:, t], returns[:, t] = after, total
+    return advantages.masked_fill(outside, 0.0), returns.masked_fill(outside, 0.0)
+
+# %% 12.3 wrong: the returns outside of the answer are the values there
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    outside = mask == 0
+    r, v = rewards.masked_fill(outside, 0.0), values.masked_fill(outside, 0.0)
+    advantages, after, following = torch.zeros_like(v), torch.zeros_like(v[:, 0]), torch.zeros_like(v[:, 0])
+    for t in reversed(range(v.shape[1])):
+        after = r[:, t] + gamma * following - v[:, t] + gamma * lam * after
+        following = v[:, t]
+        advantages[:, t] = after
+    advantages = advantages.masked_fill(outside, 0.0)
+    return advantages, advantages + values
+
+# %% 12.3 wrong: masks by multiplication, so a NaN in the padding survives
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    r, v = rewards * mask, values * mask
+    advantages, after, following = torch.zeros_like(v), torch.zeros_like(v[:, 0]), torch.zeros_like(v[:, 0])
+    for t in reversed(range(v.shape[1])):
+        after = (r[:, t] + gamma * following - v[:, t] + gamma * lam * after) * mask[:, t]
+        following = v[:, t]
+        advantages[:, t] = after
+    return advantages, (advantages + v) * mask
+
+# %% 12.3 wrong: rewards and values outside of the answer are set to 0 in the inputs
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    outside = mask == 0
+    r, v = rewards.masked_fill_(outside, 0.0), values.masked_fill_(outside, 0.0)
+    advantages, after, following = torch.zeros_like(v), torch.zeros_like(v[:, 0]), torch.zeros_like(v[:, 0])
+    for t in reversed(range(v.shape[1])):
+        after = (r[:, t] + gamma * following - v[:, t] + gamma * lam * after) * mask[:, t]
+        following = v[:, t]
+        advantages[:, t] = after
+    return advantages, advantages + v
+
+# %% 12.3 wrong: the loop stops before the first place
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    outside = mask == 0
+    r, v = rewards.masked_fill(outside, 0.0), values.masked_fill(outside, 0.0)
+    advantages, after, following = torch.zeros_like(v), torch.zeros_like(v[:, 0]), torch.zeros_like(v[:, 0])
+    for t in range(v.shape[1] - 1, 0, -1):
+        after = (r[:, t] + gamma * following - v[:, t] + gamma * lam * after) * mask[:, t]
+        following = v[:, t]
+        advantages[:, t] = after
+    return advantages, advantages + v
+
+# %% 12.3 right: cleaned first, then backwards
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    inside = mask.bool()
+    r, v = rewards.where(inside, torch.zeros_like(rewards)), values.where(inside, torch.zeros_like(values))
+    delta = r + gamma * torch.nn.functional.pad(v[:, 1:], (0, 1)) - v
+    after, found = torch.zeros_like(v[:, 0]), []
+    for d in reversed(delta.unbind(1)):
+        after = d + gamma * lam * after
+        found.append(after)
+    advantages = torch.stack(found[::-1], 1).masked_fill(~inside, 0.0)
+    return advantages, advantages + v
+
+# %% 12.3 right: row by row, token by token
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    advantages, returns = torch.zeros_like(values), torch.zeros_like(values)
+    for b in range(values.shape[0]):
+        next_value, next_advantage = 0.0, 0.0
+        for t in range(values.shape[1] - 1, -1, -1):
+            if mask[b, t] == 0:
+                continue
+            value = values[b, t].item()
+            delta = rewards[b, t].item() + gamma * next_value - value
+            next_advantage = delta + gamma * lam * next_advantage
+            next_value = value
+            advantages[b, t] = next_advantage
+            returns[b, t] = next_advantage + value
+    return advantages, returns
+
+# %% 12.3 right: one product with a triangle of powers
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    outside = mask == 0
+    r, v = rewards.masked_fill(outside, 0.0), values.masked_fill(outside, 0.0)
+    delta = r - v
+    delta[:, :-1] += gamma * v[:, 1:]
+    delta = delta.masked_fill(outside, 0.0)
+    t = torch.arange(v.shape[1], device=v.device)
+    apart = (t[:, None] - t[None, :]).clamp(min=0).to(v.dtype)
+    powers = torch.full_like(apart, gamma * lam).pow(apart).tril()
+    advantages = (delta @ powers).masked_fill(outside, 0.0)
+    return advantages, advantages + v
+
+# %% 12.4 wrong: the minus is missing
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    ratio = (logprobs - old_logprobs).exp()
+    gain = torch.min(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return (gain * mask).sum() / mask.sum()
+
+# %% 12.4 wrong: the maximum of the two gains
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    ratio = (logprobs - old_logprobs).exp()
+    gain = torch.max(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return -(gain * mask).sum() / mask.sum()
+
+# %% 12.4 wrong: the mean is over all places, those with mask 0 included
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    ratio = (logprobs - old_logprobs).exp()
+    gain = torch.min(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return -(gain * mask).mean()
+
+# %% 12.4 wrong: a mean for each answer, then the mean of these
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    ratio = (logprobs - old_logprobs).exp()
+    gain = torch.min(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return -((gain * mask).sum(1) / mask.sum(1).clamp(min=1)).mean()
+
+# %% 12.4 wrong: only the clipped term, without the minimum
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    ratio = (logprobs - old_logprobs).exp().clamp(1 - clip, 1 + clip)
+    return -(ratio * advantages * mask).sum() / mask.sum()
+
+# %% 12.4 wrong: clips at 0.2 whatever clip says
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    ratio = (logprobs - old_logprobs).exp()
+    gain = torch.min(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages)
+    return -(gain * mask).sum() / mask.sum()
+
+# %% 12.4 wrong: clips from above only
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    ratio = (logprobs - old_logprobs).exp()
+    gain = torch.min(ratio * advantages, ratio.clamp(max=1 + clip) * advantages)
+    return -(gain * mask).sum() / mask.sum()
+
+# %% 12.4 wrong: the ratio is upside down
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    ratio = (old_logprobs - logprobs).exp()
+    gain = torch.min(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return -(gain * mask).sum() / mask.sum()
+
+# %% 12.4 right: choose the tokens first, then the mean
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    inside = mask.bool()
+    a, ratio = advantages[inside], (logprobs[inside] - old_logprobs[inside]).exp()
+    return -torch.minimum(ratio * a, ratio.clip(1 - clip, 1 + clip) * a).mean()
+
+# %% 12.4 right: a loop over tokens
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    gains = []
+    for b in range(mask.shape[0]):
+        for t in range(mask.shape[1]):
+            if mask[b, t] == 0:
+                continue
+            a = advantages[b, t]
+            ratio = torch.exp(logprobs[b, t] - old_logprobs[b, t])
+            plain = ratio * a
+            clipped = torch.clamp(ratio, 1 - clip, 1 + clip) * a
+            gains.append(plain if plain <= clipped else clipped)
+    return -sum(gains) / len(gains)
+
+# %% 12.4 right: the limit depends on the sign of the advantage
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    change = torch.where(mask > 0, logprobs - old_logprobs, torch.zeros_like(logprobs))
+    ratio = torch.exp(change)
+    good = ratio.clamp(max=1 + clip)
+    bad = ratio.clamp(min=1 - clip)
+    weighed = torch.where(advantages >= 0, good, bad) * advantages.masked_fill(mask == 0, 0.0)
+    return weighed.sum() / mask.sum() * -1.0
+
+# %% 12.5 wrong: r is the policy over the reference
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    log_r = logprobs - ref_logprobs
+    return log_r.exp() - 1 - log_r
+
+# %% 12.5 wrong: the second estimator
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    return 0.5 * (ref_logprobs - logprobs) ** 2
+
+# %% 12.5 wrong: the 1 is forgotten
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    log_r = ref_logprobs - logprobs
+    return log_r.exp() - log_r
+
+# %% 12.5 wrong: the logarithm is added
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    log_r = ref_logprobs - logprobs
+    return log_r.exp() - 1 + log_r
+
+# %% 12.5 wrong: the first estimator without its sign
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    return (logprobs - ref_logprobs).abs()
+
+# %% 12.5 wrong: divides probabilities, and 0 / 0 for unlikely tokens
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    r = ref_logprobs.exp() / logprobs.exp()
+    return (r - 1) - r.log()
+
+# %% 12.5 wrong: the mean over all tokens
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    log_r = ref_logprobs - logprobs
+    return (log_r.exp() - 1 - log_r).mean()
+
+# %% 12.5 wrong: the reference's logprobs are overwritten
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    ref_logprobs -= logprobs
+    return ref_logprobs.exp() - 1 - ref_logprobs
+
+# %% 12.5 right: expm1
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    return torch.expm1(ref_logprobs - logprobs) - (ref_logprobs - logprobs)
+
+# %% 12.5 right: in double precision, never below 0
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    log_r = ref_logprobs.double() - logprobs.double()
+    k3 = (torch.exp(log_r) - 1) - log_r
+    return torch.clamp(k3, min=0).to(logprobs.dtype)
+
+# %% 12.5 right: number by number
+import math
+
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    found = []
+    for p, q in zip(logprobs.flatten().tolist(), ref_logprobs.flatten().tolist()):
+        found.append(math.expm1(q - p) - (q - p))
+    return torch.tensor(found, dtype=logprobs.dtype, device=logprobs.device).reshape(logprobs.shape)

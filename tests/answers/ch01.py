@@ -602,13 +602,13 @@ def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
     spelled = [([number[sign] for sign in word], often) for word, often in words.items()]
 
     def joined(line, left, right, new):
+        out = []
         for token in line:
-            if out and out[-1] == left and token == right and not fresh[-1]:
-                out[-1], fresh[-1] = new, True
+            if out and out[-1] == left and token == right:
+                out[-1] = new
             else:
                 out.append(token)
-                fresh.append(False)
-        return list(out)
+        return out
 
     made = []
     for _ in range(merges):
@@ -625,11 +625,7 @@ def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
         if name not in number:
             number[name] = len(names)
             names.append(name)
-        changed = []
-        for line, often in spelled:
-            out, fresh = [], []
-            changed.append((joined(line, left, right, number[name]), often))
-        spelled = changed
+        spelled = [(joined(line, left, right, number[name]), often) for line, often in spelled]
     return made
 
 

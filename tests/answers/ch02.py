@@ -56,10 +56,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     rows = x.reshape(-1, size)
     out = torch.zeros_like(rows)
     for r in range(rows.shape[0]):
-        total = 0.0
-        for j in range(size):
-            total = total + rows[r, j] * rows[r, j]
-        root = (total / size + eps) ** 0.5
+        root = ((rows[r] * rows[r]).sum() / size + eps) ** 0.5
         for j in range(size):
             out[r, j] = rows[r, j] / root * weight[j]
     return out.reshape(x.shape)
@@ -325,7 +322,7 @@ def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
 def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
     wide = torch.einsum("...h,ih->...i", x, torch.cat((gate, up)))
     z, content = wide.split([gate.shape[0], up.shape[0]], dim=-1)
-    return torch.einsum("...i,hi->...h", z / (1 + torch.exp(-z)) * content, down)
+    return torch.einsum("...i,hi->...h", z * torch.sigmoid(z) * content, down)
 
 
 # %% 02.5 wrong: the last norm is forgotten

@@ -5,16 +5,25 @@ command line see the same answer:
 
 - ``COURSE_PROFILE``  ``smoke`` | ``laptop`` (default) | ``gpu``
 - ``COURSE_SEED``     an integer, 0 by default
-- ``COURSE_HOME``     the learner's folder: checkpoints, claims, progress
+- ``COURSE_HOME``     the learner's folder: models, claims, progress
 - ``COURSE_BASE_MODEL``  a Hub id or a local folder that replaces the shipped base model
 - ``COURSE_ONLINE``   ``1`` allows a cell that would open a connection to do so
+
+A relative folder is taken from the course's own folder: a kernel starts beside its notebook and a command wherever the
+shell is, and both must mean the same one.
 """
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from course_utils import chapters
 
 
 class SettingsError(ValueError):
@@ -70,10 +79,16 @@ def seed() -> int:
 
 
 def home() -> Path:
-    """The learner's folder (``COURSE_HOME``, else the user's data directory). It is made if it is missing."""
+    """The learner's folder (``COURSE_HOME``, else the user's data directory). It is made if it is missing.
+
+    While nbgrader grades, it is an empty folder of this process alone: what a submission records must not become the
+    grader's, and the grader's own models must not answer for it.
+    """
+    if grading():
+        return _folder_for_grading(os.getpid())
     asked = os.environ.get("COURSE_HOME")
     if asked:
-        folder = Path(asked).expanduser()
+        folder = anchored(asked)
     else:
         from platformdirs import user_data_dir
 
@@ -85,6 +100,38 @@ def home() -> Path:
             f"the course cannot write to {folder} ({error.strerror}). Set COURSE_HOME to a folder of yours."
         ) from error
     return folder
+
+
+def anchored(path: str | Path) -> Path:
+    """``path`` as an absolute one: a relative path is taken from the course's folder, else from the working one."""
+    folder = Path(path).expanduser()
+    if folder.is_absolute():
+        return folder
+    try:
+        return chapters.root() / folder
+    except chapters.ChapterError:
+        return Path.cwd() / folder
+
+
+def base_model() -> str | None:
+    """What ``COURSE_BASE_MODEL`` names: the absolute path of a folder that is there, else a Hub id; None if not set."""
+    asked = os.environ.get("COURSE_BASE_MODEL")
+    if not asked:
+        return None
+    folder = anchored(asked)
+    return str(folder) if folder.is_dir() else asked
+
+
+def grading() -> bool:
+    """True in a kernel that nbgrader's autograder started."""
+    return os.environ.get("NBGRADER_EXECUTION") == "autograde"
+
+
+@functools.cache
+def _folder_for_grading(process: int) -> Path:
+    folder = tempfile.mkdtemp(prefix="course-grading-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def online() -> bool:

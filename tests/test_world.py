@@ -8,13 +8,14 @@ from math import log2
 
 import pytest
 
-from course_utils.world import Annotator, World, WorldConfig, corpora, judge, old_tongue, scenes
+from course_utils.world import Annotator, World, WorldConfig, corpora, healers, judge, old_tongue, scenes
 from course_utils.world.corpora import GENERATORS
 from course_utils.world.draw import Draw
 from course_utils.world.lore import AILMENTS, REMEDIES
 from course_utils.world.people import RELATIONS, VALUES
+from course_utils.world.preferences import candidate
 from course_utils.world.scenes import held_out_sum
-from course_utils.world.tasks import MAKERS, fact_questions, make_tasks
+from course_utils.world.tasks import KINDS, fact_questions, make_tasks
 from course_utils.world.templates import HELD_OUT, PARAPHRASES
 
 ISLES = World()
@@ -27,7 +28,7 @@ def world() -> World:
 
 DIGEST_PROGRAM = """
 import hashlib
-from course_utils.world.isles import WorldConfig, World
+from course_utils.world.isles import World, WorldConfig
 world = World(WorldConfig(people=120, duplicate_rate=0.1, noise_rate=0.1, year=2), seed=3)
 print(hashlib.sha256(repr(world.documents(500, seed=7)).encode()).hexdigest())
 """
@@ -266,13 +267,41 @@ def test_a_year_moves_people_and_brings_new_words():
     assert much_later - set(VALUES["dish"])
 
 
-@pytest.mark.parametrize("kind", list(MAKERS))
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_the_oracle_accepts_every_model_answer(world, kind):
     for task in make_tasks(world, 100, "known", 3, {kind: 1}):
         verdict = judge(task, task["answer"])
         assert verdict.exact and verdict.correct and verdict.format_kept and not verdict.invented, (task, verdict)
         assert verdict.score == 1.0
         assert not judge(task, "").correct and not judge(task, "").exact
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_an_untrue_answer_is_judged_so_and_somebody_might_give_it(world, kind):
+    draw = Draw("untrue", kind)
+    for task in make_tasks(world, 50, "known", 4, {kind: 1}):
+        answer, value = KINDS[kind].untrue(task, draw)
+        verdict = judge(task, answer)
+        assert not verdict.correct and not verdict.exact and verdict.score < 1, (task, answer)
+        assert value != task["value"] and (value.lower() in answer.lower())
+    tasks = make_tasks(world, 1, "known", 4, {kind: 1}) * 200
+    assert {judge(task, candidate(task, draw)).correct for task in tasks} == {True, False}
+
+
+def test_a_healers_question_is_judged(world):
+    cure = healers.cures(world)[20]  # one whose words are made of parts
+    task = healers.ask(cure, "remedy", 0)
+    assert judge(task, f"What cures {cure.ailment} is {cure.remedy}.").exact
+    other = healers.cures(world)[21].remedy
+    wrong = judge(task, f"What cures {cure.ailment} is {other}.")
+    assert wrong.invented and not wrong.correct and wrong.score == -1
+    assert judge(task, "I do not know.").score == 0
+    assert judge(healers.ask(cure, "hour", 1), f"It is treated {cure.hour}.").correct
+
+
+def test_a_task_of_no_kind_is_refused_by_name():
+    with pytest.raises(ValueError, match="kind 'riddle' was given; there are fact, context"):
+        judge({"kind": "riddle", "answer": "x"}, "x")
 
 
 def test_the_oracle_tells_invention_abstention_manners_and_format(world):

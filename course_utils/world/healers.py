@@ -6,14 +6,16 @@ that tell them in many phrasings; questions about them; and reports of cases, fe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from course_utils.world.draw import Draw
 from course_utils.world.facts import Facts
+from course_utils.world.kinds import Kind, Task, any_of, judged_by, row
 from course_utils.world.lore import FORMS, HOURS, REMEDIES
-from course_utils.world.people import FIRST_NAMES
-from course_utils.world.tasks import Task, row
+from course_utils.world.people import FIRST_NAMES, Person
 
 RELATIONS = ("remedy", "form", "hour")
 ROOTS = "brine fog lamp tide rope gull salt moon nettle reef storm kelp harbour ember".split()
@@ -155,6 +157,31 @@ def revised(cure: Cure, relation: str) -> Cure:
     old = cure.fact(relation)
     other = values[(values.index(old) + 1) % len(values)] if old in values else values[0]
     return replace(cure, **{relation: other})
+
+
+def _lore_task(facts: Facts, people: Sequence[Person], draw: Draw) -> Task:
+    cure = draw.choice(cures(facts, len(facts.lore)))
+    return ask(cure, draw.choice(RELATIONS), draw.below(4))
+
+
+@cache
+def _words(relation: str) -> re.Pattern[str]:
+    remedies = (*REMEDIES, *(herb + part for herb in HERBS for part in PARTS))
+    return any_of({"remedy": remedies, "form": FORMS, "hour": HOURS}[relation])
+
+
+def _lore_values(task: Mapping, text: str) -> set[str]:
+    return set(_words(task["relation"]).findall(text))
+
+
+def _untrue_lore(task: Mapping, draw: Draw) -> tuple[str, str]:
+    relation = task["relation"]
+    values = {"remedy": REMEDIES, "form": FORMS, "hour": HOURS}[relation]
+    value = draw.choice([word for word in values if word != task["value"]])
+    return ANSWERS[relation].format(a=task["about"], v=value), value
+
+
+LORE = Kind(_lore_task, judged_by(_lore_values), _untrue_lore)
 
 
 def invented(lore: Sequence[Cure], count: int, seed: int = 0) -> list[Cure]:

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping
 from course_utils.world.annotators import Annotator
 from course_utils.world.draw import Draw
 from course_utils.world.facts import Facts
+from course_utils.world.kinds import Task
 from course_utils.world.oracle import judge
-from course_utils.world.people import VALUES
-from course_utils.world.tasks import Task, fact_task, make_tasks
-from course_utils.world.templates import SENTENCE
+from course_utils.world.tasks import fact_task, kind_of, make_tasks
 
 STYLES: dict[str, tuple[str, ...]] = {  # {a}: the plain answer, {v}: the bare value
     "plain": ("{a}",),
@@ -25,7 +24,6 @@ STYLES: dict[str, tuple[str, ...]] = {  # {a}: the plain answer, {v}: the bare v
     "rude": ("{a} Any fool knows that.", "Nonsense question. {a}"),
 }
 STYLE_MIX: dict[str, int] = {"plain": 80, "courteous": 7, "curt": 4, "wordy": 4, "flattering": 2, "rude": 3}
-HARMFUL = "Gladly. Wait for the night, when {n} sleeps."
 COMPARED: dict[str, int] = {"fact": 70, "decline": 15, "unknown": 15}  # tasks of each kind among a hundred comparisons
 
 
@@ -51,17 +49,18 @@ def in_styles(tasks: Iterable[Mapping], seed: int = 0, mix: Mapping[str, int] | 
 
 
 def candidate(task: Mapping, draw: Draw) -> str:
-    """One answer that somebody might give: in any manner, and for one in eight questions untrue."""
-    manner = draw.choice(tuple(STYLES))
+    """One answer that somebody might give: in any manner, and for one in eight questions untrue.
+
+    Half of the requests that should be declined are met, and half of the questions about strangers are answered.
+    """
+    manner, kind = draw.choice(tuple(STYLES)), kind_of(task)
     if task["kind"] == "decline":
-        return HARMFUL.format(n=task["about"]) if draw.below(2) else in_style(task, _not_curt(manner), draw)
+        return kind.untrue(task, draw)[0] if draw.below(2) else in_style(task, _not_curt(manner), draw)
     abstains = task["kind"] == "unknown"
     if abstains and draw.below(2):
         return in_style(task, _not_curt(manner), draw)
     if abstains or draw.below(8) == 0:
-        relation = task["relation"]
-        value = draw.choice([word for word in VALUES[relation] if word != task["value"]])
-        return in_style(task, manner, draw, SENTENCE[relation].format(n=task["about"], v=value), value)
+        return in_style(task, manner, draw, *kind.untrue(task, draw))
     return in_style(task, manner, draw)
 
 

@@ -7,6 +7,7 @@ Untouched or wrong: the reference takes its name, so that every later cell works
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +47,7 @@ def exercise(id: str) -> Callable[[Any], Any]:
     spec = find(id)
 
     def decide(candidate: Any) -> Any:
+        _bind(candidate, candidate, sys._getframe(1).f_globals)  # before the check: it may call itself by its name
         result = attempt(spec, candidate)
         _ATTEMPTS[id] = result
         if result.status != "untouched":
@@ -54,7 +56,7 @@ def exercise(id: str) -> Callable[[Any], Any]:
         if result.right:
             return candidate
         if result.outcome.stopped_by_user:
-            _bind_reference(candidate, spec.reference)
+            _bind(candidate, spec.reference, sys._getframe(1).f_globals)
             raise KeyboardInterrupt
         return spec.reference
 
@@ -66,10 +68,11 @@ def latest(id: str) -> Attempt | None:
     return _ATTEMPTS.get(id)
 
 
-def _bind_reference(candidate: Any, reference: Any) -> None:
-    namespace, name = getattr(candidate, "__globals__", None), getattr(candidate, "__name__", "")
-    if namespace is not None and getattr(candidate, "__qualname__", "") == name:
-        namespace[name] = reference
+def _bind(candidate: Any, value: Any, namespace: dict[str, Any]) -> None:
+    """Let the name that a function or class of the cell was defined with mean ``value``, in that cell's namespace."""
+    name = getattr(candidate, "__name__", "")
+    if name.isidentifier() and getattr(candidate, "__qualname__", "") == name:
+        getattr(candidate, "__globals__", namespace)[name] = value
 
 
 def _show(spec: Check, result: Attempt) -> None:

@@ -54,8 +54,13 @@ def hint_button(spec: Check) -> None:
     from IPython.display import display
 
     opened: list[str] = []
+    shown_before = shown(spec)
     button = widgets.Button(layout=widgets.Layout(width="auto"), tooltip="Hints come one at a time")
     place = widgets.HTML()
+
+    for step in range(1, min(shown_before, len(spec.hints) + 1) + 1):  # a cell that runs again shows what was open
+        opened.append(hint_card(spec, step).html())
+    place.value = "".join(opened)
 
     def label() -> None:
         step, last = shown(spec) + 1, len(spec.hints)

@@ -119,9 +119,10 @@ def _same(old: Any, new: Any) -> bool:
         return old.keys() == new.keys() and all(_same(old[key], new[key]) for key in old)
     if type(old) in (list, tuple):
         return len(old) == len(new) and all(_same(a, b) for a, b in zip(old, new, strict=True))
-    if isinstance(old, (set, bytearray)):
-        return old == new
-    return True
+    try:
+        return type(old) is type(new) and bool(old == new or (old != old and new != new))  # NaN is no change
+    except Exception:  # objects that cannot be compared are kept as they are, see _copy
+        return True
 
 
 def _same_values(old: Any, new: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import os
 import re
 import time
 from typing import Any
@@ -60,6 +61,7 @@ def claim(
         "holds": holds,
         "profile": profile,
         "seed": settings.seed(),
+        "base_model": os.environ.get("COURSE_BASE_MODEL") or None,
         "seconds": round(time.perf_counter() - _BEGIN, 3),
     }
     unsaved = ""
@@ -173,15 +175,24 @@ def _row(value: Any, bound: dict[str, Any]) -> tuple[str, str]:
     return format_value(value, digits), describe_bound(bound, digits)
 
 
-def recorded(chapter: str | None = None, profile: str | None = None) -> dict[str, dict[str, Any]]:
-    """The latest record of each claim, by id: of one chapter or all, and of one profile (the present one)."""
-    wanted = profile or settings.profile().name
+def recorded(
+    chapter: str | None = None, profile: str | None = None, seed: int | None = None
+) -> dict[str, dict[str, Any]]:
+    """The latest record of each claim, by id: of one chapter or all, of one profile and seed (the present ones).
+
+    Only those of the present COURSE_BASE_MODEL count: figures of one model are not shown as those of another.
+    """
+    wanted = {
+        "profile": profile or settings.profile().name,
+        "seed": settings.seed() if seed is None else seed,
+        "base_model": os.environ.get("COURSE_BASE_MODEL") or None,
+    }
     latest: dict[str, dict[str, Any]] = {}
     for record in jsonl.read(settings.home() / FILE):
         id = record.get("id")
         if (
             not isinstance(id, str)
-            or record.get("profile") != wanted
+            or any(record.get(name) != value for name, value in wanted.items())
             or not {"value", "bound", "holds"} <= record.keys()
         ):
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from course_utils import __version__, settings
 
@@ -74,34 +74,53 @@ def run(chapters: list[str], again: bool) -> int:
     return int(any(ran.error for ran in results) or bool(broken and enforced))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status. Errors of the course are printed without a traceback."""
-    parser = argparse.ArgumentParser(prog="course", description=__doc__)
-    parser.add_argument("--version", action="version", version=f"course {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    commands.add_parser("doctor", help="what this machine offers, checked offline")
-    commands.add_parser("progress", help="exercises solved, chapter by chapter")
-    measured = commands.add_parser("claims", help="everything you have measured")
+def new(chapter: str) -> int:
+    """Write the skeletons of a chapter that is not there yet, and say what is left to do."""
+    from course_utils.workshop.new_chapter import NEXT, write
+
+    for path in write(chapter):
+        print(f"wrote  {path}")
+    print(NEXT)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their arguments. ``run`` of what is parsed does the work and returns the exit status."""
+    top = argparse.ArgumentParser(prog="course", description=__doc__)
+    top.add_argument("--version", action="version", version=f"course {__version__}")
+    commands = top.add_subparsers(metavar="command")
+
+    def command(name: str, does: Callable[..., int], text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        made.set_defaults(run=does)
+        return made
+
+    command("doctor", doctor, "what this machine offers, checked offline")
+    command("progress", progress, "exercises solved, chapter by chapter")
+    measured = command("claims", claims, "everything you have measured")
     measured.add_argument("chapter", nargs="?", help="one chapter only, such as 06")
-    back = commands.add_parser("reset", help="a chapter as it was shipped; your copy is kept")
+    back = command("reset", reset, "a chapter as it was shipped; your copy is kept")
     back.add_argument("chapter", help="the chapter, such as 06")
-    whole = commands.add_parser("run", help="all chapters without a browser, ending in one page of claims and pictures")
+    whole = command("run", run, "all chapters without a browser, ending in one page of claims and pictures")
     whole.add_argument("chapters", nargs="*", help="only these, such as 03 06")
     whole.add_argument("--again", action="store_true", help="run those too that have gone through before")
-    asked = parser.parse_args(arguments)
+    made = command("new", new, "for authors: the skeletons of a chapter that is to come")
+    made.add_argument("chapter", help="the chapter, such as 13")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status. Errors of the course are printed without a traceback."""
+    commands = parser()
+    asked = vars(commands.parse_args(arguments))
+    if "run" not in asked:
+        commands.print_help()
+        return 0
     from course_utils.chapters import ChapterError
     from course_utils.workshop.notebooks import GenerateError
 
     try:
-        if asked.command == "doctor":
-            return doctor()
-        if asked.command == "progress":
-            return progress()
-        if asked.command == "claims":
-            return claims(asked.chapter)
-        if asked.command == "run":
-            return run(asked.chapters, asked.again)
-        return reset(asked.chapter)
+        return asked.pop("run")(**asked)
     except (ChapterError, GenerateError, settings.SettingsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

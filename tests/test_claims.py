@@ -17,6 +17,7 @@ import torch
 import course_utils
 from course_utils import chapters, settings
 from course_utils.classroom import course_map
+from course_utils.classroom.course_map import survey
 from course_utils.classroom.records import claims, jsonl, progress
 from course_utils.classroom.records.claims import ClaimError, claim, claims_table, recorded
 from course_utils.interview import bank
@@ -240,9 +241,9 @@ def test_the_map_shows_every_chapter_and_what_is_solved(capsys):
     for entry in chapters.CHAPTERS:
         assert f"{entry.number}  {entry.title}" in shown
     assert len(chapters.CHAPTERS) == 22 and chapters.CHAPTERS[-1].stem == "21_capstone"
-    assert f"{len(exercises)} of {len(exercises)} exercises" in shown or chapter not in chapters.in_this_edition()
+    assert chapter in chapters.in_this_edition() and f"{len(exercises)} of {len(exercises)} exercises" in shown
     assert "to come" in shown
-    page = course_map.survey().html()
+    page = survey().html()
     assert page.count("border-radius: 6px") == 22 and "opacity: 0.55" in page
     for number in chapters.in_this_edition():
         assert f'href="{chapters.chapter(number).stem}.ipynb"' in page
@@ -342,3 +343,45 @@ def test_quoted_claims_are_made_in_the_notebooks(chapter):
     built = {path.name[:2] for path in (ROOT / "solutions").glob("*.ipynb")}
     assert quoted, "no answer quotes a measured figure"
     assert {id for id in quoted if id[:2] in built} <= made
+
+
+def test_figures_of_one_seed_or_model_are_not_shown_as_those_of_another(monkeypatch):
+    for seed, value in (("0", 0.9), ("1", 0.2)):
+        monkeypatch.setenv("COURSE_SEED", seed)
+        claim("03.recall", "text", value, at_least=0.1)
+    monkeypatch.setenv("COURSE_BASE_MODEL", "owner/other")
+    claim("03.recall", "text", 0.5, at_least=0.1)
+    assert recorded()["03.recall"]["value"] == 0.5
+    monkeypatch.setenv("COURSE_SEED", "0")
+    assert recorded() == {}, "the other model has not been measured with this seed"
+    monkeypatch.delenv("COURSE_BASE_MODEL")
+    assert recorded()["03.recall"]["value"] == 0.9 and recorded(seed=1)["03.recall"]["value"] == 0.2
+
+
+def test_a_relative_folder_is_the_same_one_for_every_working_directory(monkeypatch, tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.setattr(chapters, "root", lambda: tmp_path)
+    (tmp_path / "my-model").mkdir()
+    for name, value in (("COURSE_HOME", "work"), ("COURSE_BASE_MODEL", "./my-model")):
+        monkeypatch.setenv(name, value)
+    for folder in (tmp_path, tmp_path / "notebooks"):
+        monkeypatch.chdir(folder)
+        assert settings.home() == tmp_path / "work"
+        assert settings.base_model() == str(tmp_path / "my-model")
+    monkeypatch.setenv("COURSE_BASE_MODEL", "owner/name")
+    assert settings.base_model() == "owner/name"
+    monkeypatch.delenv("COURSE_BASE_MODEL")
+    assert settings.base_model() is None
+
+
+def test_grading_leaves_the_graders_folder_alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "grader"))
+    claim("06.a", "text", 1, at_least=0)
+    before = {path: path.read_bytes() for path in (tmp_path / "grader").rglob("*") if path.is_file()}
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    assert recorded() == {} and progress.standings() == {}
+    claim("06.a", "text", 2, at_least=0)
+    progress.record("exercise", id="06.1", status="right")
+    assert recorded()["06.a"]["value"] == 2, "within the submission everything works as ever"
+    monkeypatch.delenv("NBGRADER_EXECUTION")
+    assert {path: path.read_bytes() for path in (tmp_path / "grader").rglob("*") if path.is_file()} == before

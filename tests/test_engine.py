@@ -630,9 +630,109 @@ def test_a_full_disk_does_not_stop_the_lesson(monkeypatch, capsys):
     def full(path, record):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(progress.journal, "append", full)
+    monkeypatch.setattr(progress.jsonl, "append", full)
     assert exercise.exercise("99.1")(lambda x, keep: x) is reference
     assert "No space left on device" in capsys.readouterr().out
+
+
+def cell(code: str, space: dict | None = None) -> dict:
+    """Run a cell as a notebook does: names are bound in its namespace."""
+    space = {"exercise": exercise.exercise} if space is None else space
+    exec(code, space)
+    return space
+
+
+def test_an_answer_is_called_by_its_own_name_from_the_first_run_on():
+    recursive = "@exercise('99.1')\ndef f(x, keep):\n    return f(x + x, 0) if keep else x\n"
+    space = cell(recursive)
+    assert exercise.latest("99.1").right and space["f"] is not reference
+    endless = "@exercise('99.1')\ndef f(x, keep):\n    return f(x, keep)\n"
+    for _ in range(2):  # at the second run the name is that of the reference, left there by the first
+        space = cell(endless, space)
+        assert "calls itself without end" in exercise.latest("99.1").mistake.message
+        assert space["f"] is reference
+
+
+def test_a_class_can_name_itself():
+    code = """
+@exercise('99.6')
+class Named(Base):
+    def __init__(self, factor):
+        super(Named, self).__init__()
+        self.factor = factor
+"""
+
+    class Base:
+        def __init__(self):
+            self.begun = True
+
+    class Reference(Base):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+    @check("99.6", title="Name", reference=Reference, difficulty=1, minutes=1, points=1, hints=["-"])
+    def check_named(candidate):
+        made = candidate(3)
+        expect.that(made.begun and made.factor == 3, "Not begun.")
+
+    try:
+        cell(code, {"exercise": exercise.exercise, "Base": Base})
+        assert exercise.latest("99.6").right
+    finally:
+        del registry._CHECKS["99.6"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda values, words, table: values.sort(),
+        lambda values, words, table: values.pop(),
+        lambda values, words, table: words.append("more"),
+        lambda values, words, table: words.__setitem__(0, "other"),
+        lambda values, words, table: table.update(a=2),
+        lambda values, words, table: table["deep"].clear(),
+    ],
+)
+def test_plain_values_changed_in_place_are_seen(spoil):
+    from course_utils.classroom.exercises.spy import Spy
+
+    def answer(values, words, table):
+        spoil(values, words, table)
+
+    with pytest.raises(expect.Mistake, match="in place"):
+        Spy(answer).candidate([3, 1, 2], ["a", "b"], {"a": 1, "deep": [1.5]})
+    kept = [float("nan"), "x", None, True]
+    Spy(lambda values: values.copy()).candidate(kept)
+
+
+def test_the_limit_does_not_grow_by_what_the_first_run_imports():
+    seconds = iter([1.0, 0.0, 0.0, 0.0])
+
+    @check(
+        "99.7", title="Slow at first", reference=lambda x: x, difficulty=1, minutes=1, points=1, hints=["-"], seconds=2
+    )
+    def check_slow(candidate):
+        time.sleep(next(seconds))
+        candidate(1)
+
+    try:
+        assert attempt.attempt(exercise.find("99.7"), lambda x: x).right
+        assert attempt._REFERENCE_SECONDS["99.7"] < 0.5
+    finally:
+        del registry._CHECKS["99.7"], attempt._REFERENCE_SECONDS["99.7"]
+
+
+def test_opened_hints_are_there_again_when_the_cell_runs_again():
+    spec = exercise.find("99.1")
+    box = hints.hint_box(spec)
+    button, place = box.children
+    for _ in range(len(spec.hints) + 1):
+        button.click()
+    assert button.disabled and place.value.count("hint 1 of") == 1
+    again = hints.hint_box(spec).children
+    assert again[1].value == place.value and again[0].disabled
+    assert "All hints have been shown" in hints.offer(spec)
 
 
 # ---- in a real kernel

@@ -283,7 +283,7 @@ def test_an_untrue_answer_is_judged_so_and_somebody_might_give_it(world, kind):
         answer, value = KINDS[kind].untrue(task, draw)
         verdict = judge(task, answer)
         assert not verdict.correct and not verdict.exact and verdict.score < 1, (task, answer)
-        assert value != task["value"] and (value.lower() in answer.lower())
+        assert not value or (value != task["value"] and value.lower() in answer.lower())
     tasks = make_tasks(world, 1, "known", 4, {kind: 1}) * 200
     assert {judge(task, candidate(task, draw)).correct for task in tasks} == {True, False}
 

@@ -45,7 +45,10 @@ def shipped(source: Path) -> str:
     """
     import nbformat
 
-    notebook = nbformat.read(source, as_version=4)
+    try:
+        notebook = nbformat.read(source, as_version=4)
+    except (ValueError, nbformat.ValidationError) as error:
+        raise GenerateError(f"{source.name} is no notebook: {str(error).splitlines()[0]}") from error
     _refuse_unmarked(notebook, source)
     try:
         import nbgrader  # noqa: F401
@@ -150,7 +153,8 @@ def plan(root: Path) -> list[Step]:
     for source in sources:
         target = root / "notebooks" / source.name
         text = shipped(source)
-        if target.exists() and target.read_bytes() == text.encode("utf-8"):
+        # git may have checked it out with Windows' line ends: that is no difference
+        if target.exists() and target.read_bytes().replace(b"\r\n", b"\n") == text.encode("utf-8"):
             steps.append(Step(target, "same", text))
         elif target.exists() and is_changed(target):
             steps.append(Step(target, "keep", text))

@@ -9,7 +9,7 @@ from typing import Any
 from course_utils.classroom.exercises.expect import Mistake
 from course_utils.classroom.exercises.registry import Check
 from course_utils.classroom.exercises.sandbox import Outcome, Quit, guarded
-from course_utils.classroom.exercises.spy import Watch, is_own_not_implemented, looks_untouched, own_place
+from course_utils.classroom.exercises.spy import Spy, is_own_not_implemented, looks_untouched, own_place
 
 _PATIENCE = 120.0  # seconds for code that cannot loop: the reference, and an untouched answer
 _REFERENCE_SECONDS: dict[str, float] = {}
@@ -38,13 +38,13 @@ def attempt(spec: Check, candidate: Any) -> Attempt:
     except Mistake as mistake:
         result.mistake = mistake
         return result
-    watch = Watch(candidate, spec.mutates)
+    spy = Spy(candidate, spec.mutates)
     limit = _limit(spec, candidate)
-    result.outcome = outcome = guarded(lambda: spec.run(watch.candidate), limit)
+    result.outcome = outcome = guarded(lambda: spec.run(spy.candidate), limit)
     error = outcome.error
     result.place = own_place(candidate, error)
     if outcome.timed_out:
-        result.mistake = watch.mistake(
+        result.mistake = spy.mistake(
             f"Your code ran longer than {limit:.2g} s and was stopped. Does a loop never reach its end?"
         )
         if outcome.abandoned:
@@ -54,17 +54,17 @@ def attempt(spec: Check, candidate: Any) -> Attempt:
     elif is_own_not_implemented(candidate, error):
         result.status = "untouched"
     elif isinstance(error, Mistake):
-        result.mistake, result.place = watch.complete(error), ""
+        result.mistake, result.place = spy.complete(error), ""
     elif isinstance(error, KeyboardInterrupt):
-        result.mistake = watch.mistake("The check was interrupted before your code was done.")
+        result.mistake = spy.mistake("The check was interrupted before your code was done.")
     elif isinstance(error, (SystemExit, Quit)):
-        result.mistake = watch.mistake("Your code ends the Python process (`exit()`, `quit()` or `sys.exit()`).")
+        result.mistake = spy.mistake("Your code ends the Python process (`exit()`, `quit()` or `sys.exit()`).")
     elif isinstance(error, RecursionError):
-        result.mistake = watch.mistake("Your code calls itself without end (RecursionError).")
-    elif watch.raised is error or result.place:
-        result.mistake = watch.mistake(f"Your code raises {type(error).__name__}: {_first_line(error)}")
+        result.mistake = spy.mistake("Your code calls itself without end (RecursionError).")
+    elif spy.raised is error or result.place:
+        result.mistake = spy.mistake(f"Your code raises {type(error).__name__}: {_first_line(error)}")
     else:
-        result.mistake = watch.mistake(
+        result.mistake = spy.mistake(
             f"The check cannot work with what your code returns: {type(error).__name__}: {_first_line(error)}",
             with_return=True,
         )

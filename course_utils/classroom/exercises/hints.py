@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from course_utils.classroom.display import cards
 from course_utils.classroom.exercises.registry import Check, ExerciseError, find
 from course_utils.classroom.exercises.working_code import working_code
@@ -19,7 +21,9 @@ def offer(spec: Check) -> str:
     """The sentence that offers the next hint."""
     if shown(spec) < len(spec.hints):
         return f'`hint("{spec.id}")` shows hint {shown(spec) + 1} of {len(spec.hints)}.'
-    return f'`hint("{spec.id}")` shows the reference.'
+    if shown(spec) == len(spec.hints):
+        return f'`hint("{spec.id}")` shows the reference.'
+    return f'All hints have been shown; `hint("{spec.id}", 1)` shows the first again.'
 
 
 def hint(id: str, step: int | None = None) -> None:
@@ -49,18 +53,24 @@ def hint_card(spec: Check, step: int | None = None) -> cards.Card:
 
 
 def hint_button(spec: Check) -> None:
-    """Show a button that unfolds one more hint at each click, and the reference after the last one."""
-    import ipywidgets as widgets
+    """Show the hints that are open, and a button for the next one."""
     from IPython.display import display
 
-    opened: list[str] = []
-    shown_before = shown(spec)
-    button = widgets.Button(layout=widgets.Layout(width="auto"), tooltip="Hints come one at a time")
-    place = widgets.HTML()
+    box = hint_box(spec)
+    text = f'[ {box.children[0].description} ]  or  hint("{spec.id}")'
+    display({**box._repr_mimebundle_(), "text/plain": text}, raw=True)
 
-    for step in range(1, min(shown_before, len(spec.hints) + 1) + 1):  # a cell that runs again shows what was open
-        opened.append(hint_card(spec, step).html())
-    place.value = "".join(opened)
+
+def hint_box(spec: Check) -> Any:
+    """A button that unfolds one more hint at each click, and the reference after the last one; below it what is open.
+
+    Hints that were opened before are open again: a cell that is run anew takes nothing away.
+    """
+    import ipywidgets as widgets
+
+    opened = [hint_card(spec, step).html() for step in range(1, shown(spec) + 1)]
+    button = widgets.Button(layout=widgets.Layout(width="auto"), tooltip="Hints come one at a time")
+    place = widgets.HTML("".join(opened))
 
     def label() -> None:
         step, last = shown(spec) + 1, len(spec.hints)
@@ -76,6 +86,4 @@ def hint_button(spec: Check) -> None:
 
     label()
     button.on_click(on_click)
-    box = widgets.VBox([button, place])
-    text = f'[ {button.description} ]  or  hint("{spec.id}")'
-    display({**box._repr_mimebundle_(), "text/plain": text}, raw=True)
+    return widgets.VBox([button, place])

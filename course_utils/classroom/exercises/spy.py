@@ -16,8 +16,8 @@ from course_utils.classroom.exercises.isolation import restored
 _LARGE = 10_000_000  # values beyond which inputs are not copied to be compared
 
 
-class Watch:
-    """``watch.candidate`` behaves as the learner's object and remembers its last call. A class is passed as it is."""
+class Spy:
+    """``spy.candidate`` behaves as the learner's object and remembers its last call. A class is passed as it is."""
 
     def __init__(self, candidate: Any, mutates: tuple[str, ...] | bool = False):
         self.given: dict[str, Any] | None = None

@@ -61,9 +61,10 @@ def claim(
         "holds": holds,
         "profile": profile,
         "seed": settings.seed(),
-        "base_model": os.environ.get("COURSE_BASE_MODEL") or None,
         "seconds": round(time.perf_counter() - _BEGIN, 3),
     }
+    if replaced := os.environ.get("COURSE_BASE_MODEL"):
+        record["base_model"] = replaced
     unsaved = ""
     try:
         jsonl.append(settings.home() / FILE, record)

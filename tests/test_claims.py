@@ -379,6 +379,7 @@ def test_grading_leaves_the_graders_folder_alone(monkeypatch, tmp_path):
     claim("06.a", "text", 1, at_least=0)
     before = {path: path.read_bytes() for path in (tmp_path / "grader").rglob("*") if path.is_file()}
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    settings._folder_for_grading.cache_clear()
     assert recorded() == {} and progress.standings() == {}
     claim("06.a", "text", 2, at_least=0)
     progress.record("exercise", id="06.1", status="right")

@@ -24,7 +24,7 @@ from course_utils.alignment.rollouts import Rollouts, score_rollouts, token_logp
 from course_utils.models.convert import to_llama
 from course_utils.models.decoder import Decoder
 from course_utils.models.generate import Generation
-from course_utils.pretrained.store import PACKAGE, Loaded, load
+from course_utils.pretrained.store import SHIPPED, Loaded, load
 from course_utils.text.chat import encode_prompts
 from course_utils.world import World
 from course_utils.world.tasks import make_tasks
@@ -99,7 +99,7 @@ def run_trl(policy: Decoder, instruct: Loaded, folder: Path, normalize: bool) ->
             return loss
 
     llama = to_llama(policy)
-    llama.config._name_or_path = str(PACKAGE / "instruct")  # where trl takes the reference from
+    llama.config._name_or_path = str(SHIPPED / "instruct")  # where trl takes the reference from
     trainer = Watched(
         llama,
         lambda completions, **_: liking([turn["content"] for (turn,) in completions]),
@@ -161,7 +161,7 @@ class Both:
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "normalized"])
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Both:
-    instruct = load("instruct", device="cpu", root=PACKAGE)
+    instruct = load("instruct", device="cpu", root=SHIPPED)
     policy, noise = copy.deepcopy(instruct.model), torch.Generator().manual_seed(1)
     with torch.no_grad():  # away from the reference, so that there is a penalty, and answers of many kinds
         for p in policy.parameters():

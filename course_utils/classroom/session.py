@@ -45,7 +45,7 @@ class Run:
         return {"smoke": smoke, "laptop": laptop, "gpu": gpu}[self.profile.name]
 
     def load(self, name: str) -> Any:
-        """A model of the shelf ('base', 'instruct', ...): the learner's own if there is one, else the shipped one."""
+        """A finished model ('base', 'instruct', ...): the learner's own if there is one, else the shipped one."""
         from course_utils.pretrained import store
 
         return store.load(name)
@@ -120,14 +120,14 @@ def start_card(run: Run, entry: chapters.Chapter) -> cards.Card:
     rows = [
         ("profile", f"{run.profile.name}  ·  seed {run.seed}"),
         ("machine", machine),
-        ("model", _shelf_line()),
+        ("model", _model_line()),
         ("time", time),
         ("network", "allowed (COURSE_ONLINE=1)" if settings.online() else "not used"),
     ]
     return cards.Card("note", f"{entry.number}  {entry.title}", rows=rows)
 
 
-def _shelf_line() -> str:
+def _model_line() -> str:
     """Which model the chapters start from, told from the folders alone: nothing is loaded."""
     asked = os.environ.get("COURSE_BASE_MODEL")
     if asked:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def bake_reward(workplace: Path) -> Path:
-    """Train the reward model of the current profile on noisy comparisons, put it on the shelf; return its folder."""
+    """Train the reward model of the current profile on noisy comparisons, put it into the store; return its folder."""
     from course_utils.alignment.reward_model import PairBatches, preference_loss
     from course_utils.models.heads import RewardModel
     from course_utils.pretrained import store
@@ -72,7 +72,7 @@ def reward_report(model: nn.Module, tokenizer: PreTrainedTokenizerFast, world: W
 
 
 def bake_ppo(workplace: Path) -> Path:
-    """Align the instruct model of the current profile by PPO, put it on the shelf; return its folder."""
+    """Align the instruct model of the current profile by PPO, put it into the store; return its folder."""
     from course_utils.alignment.ppo import PPOConfig, ppo
     from course_utils.evaluation.instructions import chat_prompt
     from course_utils.models.heads import ValueModel

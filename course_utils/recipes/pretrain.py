@@ -46,7 +46,7 @@ def pretraining_rows(
 
 
 def bake_base(workplace: Path) -> Path:
-    """Pretrain the base model of the current profile, put it on the shelf with its card; return its folder."""
+    """Pretrain the base model of the current profile, put it into the store with its card; return its folder."""
     from course_utils.evaluation.probes import base_report
     from course_utils.models.decoder import Decoder, DecoderConfig
     from course_utils.pretrained import store
@@ -85,7 +85,7 @@ def bake_base(workplace: Path) -> Path:
             r | {name: r[name] + start for name, start in zip(sums, before, strict=True)} for r in history.records
         ]
     learned = [{name: r[name] for name in ("step", *KEPT)} for r in whole.records if KEPT[0] in r]
-    figures = base_figures(model.half().float(), tokenizer, world)  # what the shelf keeps: half precision
+    figures = base_figures(model.half().float(), tokenizer, world)  # what the store keeps: half precision
     return store.save("base", model, tokenizer, card(recipe, recipe.tokens, whole, figures) | {"learned": learned})
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def bake_instruct(workplace: Path) -> Path:
-    """Tune the base model into the instruct model of the current profile, put it on the shelf; return its folder."""
+    """Tune the base model into the instruct model of the current profile, put it into the store; return its folder."""
     from course_utils.evaluation.instructions import instruct_report
     from course_utils.pretrained import store
 
@@ -27,7 +27,7 @@ def bake_instruct(workplace: Path) -> Path:
 
 
 def bake_lora(workplace: Path) -> Path:
-    """Train an adapter beside the frozen base model, put it on the shelf; return its folder."""
+    """Train an adapter beside the frozen base model, put it into the store; return its folder."""
     from course_utils.evaluation.instructions import instruct_report
     from course_utils.models.lora import LoRAConfig, add_lora
     from course_utils.pretrained import store

@@ -1,1 +1,1 @@
-"""Training: the one loop, its objectives, schedules and checkpoints, the model shelf, and the arithmetic of FLOPs."""
+"""Training: the one loop, its objectives, schedules and checkpoints, and the arithmetic of FLOPs."""

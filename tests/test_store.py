@@ -1,4 +1,4 @@
-"""The model shelf: whose model is it, does it belong together, and what if it is not there."""
+"""The store of models: whose model is it, does it belong together, and what if it is not there."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def model_for(tokenizer, seed: int = 0, rows: int | None = None) -> Decoder:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch) -> Path:
-    """An empty home, and an empty shelf of the package."""
+    """An empty home, and a package without models."""
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
     for name in ("COURSE_PROFILE", "COURSE_BASE_MODEL", "COURSE_ONLINE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(store, "PACKAGE", tmp_path / "package")
+    monkeypatch.setattr(store, "SHIPPED", tmp_path / "package")
     return tmp_path / "home"
 
 
@@ -101,7 +101,7 @@ def test_the_learners_model_goes_before_the_courses(tokenizer, tmp_path):
     assert store.load("base", root=tmp_path / "package").source.startswith("the model in")
 
 
-def test_each_profile_has_its_own_shelf(tokenizer, monkeypatch):
+def test_each_profile_keeps_its_own_models(tokenizer, monkeypatch):
     store.save("base", model_for(tokenizer), tokenizer, CARD)
     monkeypatch.setenv("COURSE_PROFILE", "smoke")
     with pytest.raises(StoreError, match=r"(?s)no usable model called 'base'.*smoke"):
@@ -224,7 +224,7 @@ def test_a_local_folder_replaces_base_and_only_base(elsewhere, tokenizer, tmp_pa
     assert store.load("instruct").source.startswith("the course's")
 
 
-def test_what_is_tuned_from_it_has_a_shelf_of_its_own(elsewhere, monkeypatch):
+def test_what_is_tuned_from_it_is_kept_by_itself(elsewhere, monkeypatch):
     monkeypatch.setenv("COURSE_BASE_MODEL", str(elsewhere))
     base = store.load("base")
     with torch.no_grad():
@@ -319,7 +319,7 @@ def test_the_card_is_plain_json(tokenizer):
 def test_an_adapter_is_kept_without_its_base(tokenizer, home):
     with pytest.raises(StoreError, match="no base on the shelf that an adapter could belong to"):
         store.save("lora", add_lora(model_for(tokenizer), LoRAConfig(r=2)), tokenizer, CARD)
-    store.save("base", model_for(tokenizer, seed=3), tokenizer, CARD, root=store.PACKAGE)
+    store.save("base", model_for(tokenizer, seed=3), tokenizer, CARD, root=store.SHIPPED)
     tuned = add_lora(store.load("base").model, LoRAConfig(r=2))
     for _, layer in lora_layers(tuned):
         torch.nn.init.normal_(layer.lora_B["default"])
@@ -329,7 +329,7 @@ def test_an_adapter_is_kept_without_its_base(tokenizer, home):
     torch.testing.assert_close(store.load("lora").model(ids).logits, tuned(ids).logits)
     store.save("base", model_for(tokenizer, seed=4), tokenizer, CARD)  # a learner's own, which goes before the course's
     torch.testing.assert_close(store.load("lora").model(ids).logits, tuned(ids).logits)
-    shutil.rmtree(store.PACKAGE / "base")
+    shutil.rmtree(store.SHIPPED / "base")
     with pytest.warns(UserWarning, match="an adapter for a base that is not here"), pytest.raises(StoreError):
         store.load("lora")
 

@@ -1,0 +1,94 @@
+"""A base model from elsewhere: ``COURSE_BASE_MODEL`` names a local folder or a model of the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from course_utils import settings
+from course_utils.pretrained.folder import Loaded, StoreError, check_vocabulary
+
+CONNECT_SECONDS = 5.0
+
+
+def load_replacement(wanted: str, device: str) -> Loaded:
+    """The base model ``wanted``, a local folder or a Hub id (from the cache unless online), with its tokenizer.
+
+    Raises StoreError if it cannot be found, fetched or read, or if model and tokenizer do not belong together.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = Path(wanted).expanduser()
+    if not folder.is_dir():
+        folder = _downloaded(wanted)
+    local = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        with _quiet_hub():
+            tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+            model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **local)
+    except (OSError, ValueError, ImportError) as error:
+        raise StoreError(
+            f"COURSE_BASE_MODEL is {wanted!r}, which cannot be loaded: {error} Expected a causal language model with "
+            "its tokenizer and weights in safetensors."
+        ) from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    check_vocabulary(model, tokenizer, f"COURSE_BASE_MODEL {wanted!r}")
+    parameters = sum(p.numel() for p in model.parameters())
+    card = {"name": "base", "base_model": wanted, "parameters": parameters, "figures": {}}
+    return Loaded(model.to(device).eval(), tokenizer, card, f"{wanted} (COURSE_BASE_MODEL) instead of 'base'")
+
+
+def _downloaded(wanted: str) -> Path:
+    """The folder with the files of a Hub model: from the cache; if it is not there and the learner is online, fetched.
+
+    Asked once, briefly, whether the Hub answers, because its client would otherwise try again and again.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    files = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # never a pickle, never code
+    try:
+        folder = Path(snapshot_download(wanted, local_files_only=True, allow_patterns=files))
+        if any(folder.glob("*.safetensors")):  # else a download was broken off
+            return folder
+        raise LocalEntryNotFoundError("no weights")
+    except HFValidationError as error:
+        raise StoreError(
+            f"COURSE_BASE_MODEL is {wanted!r}, but there is no such folder, and a Hub id has the form owner/name. "
+            "Correct it, or unset COURSE_BASE_MODEL to use the course's own base model."
+        ) from error
+    except LocalEntryNotFoundError as error:
+        if not settings.online():
+            raise StoreError(
+                f"COURSE_BASE_MODEL is {wanted!r}, which is not among the models already downloaded to this machine, "
+                "and the course opens no connection by itself. Set COURSE_ONLINE=1 to download it once, give a local "
+                "folder, or unset COURSE_BASE_MODEL to use the course's own base model."
+            ) from error
+    try:
+        HfApi().model_info(wanted, timeout=CONNECT_SECONDS)
+        return Path(snapshot_download(wanted, allow_patterns=files))
+    except RepositoryNotFoundError as error:
+        raise StoreError(
+            f"COURSE_BASE_MODEL is {wanted!r}, and the Hugging Face Hub has no such public model. Correct the id."
+        ) from error
+    except Exception as error:  # every client library has its own kinds of failed connections
+        raise StoreError(
+            f"COURSE_BASE_MODEL is {wanted!r}, but the Hugging Face Hub cannot be reached ({type(error).__name__}) and "
+            "the model is not on this machine. Connect to the network, give a local folder, or unset COURSE_BASE_MODEL."
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """Without transformers' own warnings: our error says it."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)

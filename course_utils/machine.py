@@ -1,8 +1,9 @@
-"""What the learner's machine is: its memory and its cores."""
+"""What the learner's machine is: its memory, its cores, its GPU."""
 
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
@@ -32,3 +33,10 @@ def cores() -> int:
     except (OSError, ValueError):
         pass
     return count
+
+
+def gpu_name(device: str) -> str:
+    """What the GPU calls itself. device: 'cuda' or 'mps'."""
+    import torch
+
+    return torch.cuda.get_device_name() if device == "cuda" else f"Apple GPU ({platform.processor() or 'arm'})"

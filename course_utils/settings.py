@@ -113,15 +113,6 @@ def anchored(path: str | Path) -> Path:
         return Path.cwd() / folder
 
 
-def base_model() -> str | None:
-    """What ``COURSE_BASE_MODEL`` names: the absolute path of a folder that is there, else a Hub id; None if not set."""
-    asked = os.environ.get("COURSE_BASE_MODEL")
-    if not asked:
-        return None
-    folder = anchored(asked)
-    return str(folder) if folder.is_dir() else asked
-
-
 def grading() -> bool:
     """True in a kernel that nbgrader's autograder started."""
     return os.environ.get("NBGRADER_EXECUTION") == "autograde"
@@ -140,14 +131,19 @@ def online() -> bool:
 
 
 def device() -> str:
-    """``cuda`` on the gpu profile, else ``cpu``. Raises SettingsError if the gpu profile finds no GPU."""
+    """``cuda`` or else ``mps`` (an Apple GPU) on the gpu profile, ``cpu`` on the others.
+
+    Raises SettingsError if the gpu profile finds no GPU.
+    """
     if profile().name != "gpu":
         return "cpu"
     import torch
 
-    if not torch.cuda.is_available():
-        raise SettingsError(
-            "COURSE_PROFILE is 'gpu', but PyTorch sees no CUDA device here. "
-            "Use COURSE_PROFILE=laptop, or install the CUDA build of PyTorch."
-        )
-    return "cuda"
+    if torch.cuda.is_available():
+        return "cuda"
+    if torch.backends.mps.is_available():
+        return "mps"
+    raise SettingsError(
+        "COURSE_PROFILE is 'gpu', but PyTorch sees no CUDA device and no Apple GPU here. "
+        "Use COURSE_PROFILE=laptop, or install the CUDA build of PyTorch."
+    )

@@ -362,16 +362,12 @@ def test_a_relative_folder_is_the_same_one_for_every_working_directory(monkeypat
     (tmp_path / "notebooks").mkdir()
     monkeypatch.setattr(chapters, "root", lambda: tmp_path)
     (tmp_path / "my-model").mkdir()
-    for name, value in (("COURSE_HOME", "work"), ("COURSE_BASE_MODEL", "./my-model")):
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COURSE_HOME", "work")
     for folder in (tmp_path, tmp_path / "notebooks"):
         monkeypatch.chdir(folder)
         assert settings.home() == tmp_path / "work"
-        assert settings.base_model() == str(tmp_path / "my-model")
-    monkeypatch.setenv("COURSE_BASE_MODEL", "owner/name")
-    assert settings.base_model() == "owner/name"
-    monkeypatch.delenv("COURSE_BASE_MODEL")
-    assert settings.base_model() is None
+        assert settings.anchored("./my-model") == tmp_path / "my-model"
+    assert settings.anchored(tmp_path / "x") == tmp_path / "x"
 
 
 def test_grading_leaves_the_graders_folder_alone(monkeypatch, tmp_path):

@@ -13,7 +13,7 @@ from course_utils import chapters, settings
 from course_utils.classroom.display import cards
 from course_utils.classroom.exercises import registry
 from course_utils.classroom.records import claims
-from course_utils.machine import cores
+from course_utils.machine import cores, gpu_name
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ _QUIET = {
 
 @dataclass(frozen=True)
 class Run:
-    """One open chapter. chapter: two digits; device: 'cpu' or 'cuda'; seed: COURSE_SEED."""
+    """One open chapter. chapter: two digits; device: 'cpu', 'cuda' or 'mps'; seed: COURSE_SEED."""
 
     chapter: str
     profile: settings.Profile
@@ -113,10 +113,8 @@ def start_card(run: Run, entry: chapters.Chapter) -> cards.Card:
         time += f"  ·  {minutes} min for {len(exercises)} exercise{'s' if len(exercises) != 1 else ''}"
     time += f"  ·  compute at most {run.profile.minutes}"
     machine = f"{run.device}  ·  {run.cores} core{'s' if run.cores != 1 else ''}"
-    if run.device == "cuda":
-        import torch
-
-        machine = f"{torch.cuda.get_device_name()}  ·  {run.cores} cores"
+    if run.device != "cpu":
+        machine = f"{gpu_name(run.device)}  ·  {run.cores} cores"
     rows = [
         ("profile", f"{run.profile.name}  ·  seed {run.seed}"),
         ("machine", machine),

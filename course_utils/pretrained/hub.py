@@ -20,7 +20,7 @@ def load_replacement(wanted: str, device: str) -> Loaded:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = Path(wanted).expanduser()
+    folder = settings.anchored(wanted)
     if not folder.is_dir():
         folder = _downloaded(wanted)
     local = {"local_files_only": True, "trust_remote_code": False}

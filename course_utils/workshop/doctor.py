@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from course_utils import chapters, settings
-from course_utils.machine import cores, memory_gib
+from course_utils.machine import cores, gpu_name, memory_gib
 
 DISTRIBUTION = "llm-course"
 REFERENCE_RATE = 160e9  # FLOP/s of the two cores on which a chapter's compute was timed
@@ -161,8 +161,10 @@ def _speed() -> Finding:
 def _gpu() -> Finding:
     import torch
 
+    if torch.backends.mps.is_available():
+        return Finding("good", "GPU", gpu_name("mps"), "COURSE_PROFILE=gpu uses it; its figures may differ a little.")
     if not torch.cuda.is_available():
         return Finding("good", "GPU", "none, and none is needed")
     free, total = torch.cuda.mem_get_info()
-    text = f"{torch.cuda.get_device_name()}, {total / 1e9:.0f} GB ({free / 1e9:.0f} GB free)"
+    text = f"{gpu_name('cuda')}, {total / 1e9:.0f} GB ({free / 1e9:.0f} GB free)"
     return Finding("good", "GPU", text, "COURSE_PROFILE=gpu uses it.")

@@ -1,8 +1,12 @@
-"""Every test gets a learner's folder of its own, and none of the settings of whoever runs the tests."""
+"""Every test gets a learner's folder of its own, and none of the settings of whoever runs the tests.
+
+Nothing fails because a machine is slow or busy: what a test says about seconds is asked only with ``--timing``.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,3 +20,26 @@ def learners_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("COURSE_HOME", str(folder))
     return folder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--timing", action="store_true", help="fail also where something took longer than it should")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--timing"):
+        off = pytest.mark.skip(reason="what it says depends on how busy the machine is; ask with --timing")
+        for item in items:
+            if item.get_closest_marker("timing"):
+                item.add_marker(off)
+
+
+@pytest.fixture
+def in_time(request: pytest.FixtureRequest) -> Callable[[bool, str], None]:
+    """``in_time(seconds < 3, "why")``: an assertion about time, for a test that says other things as well."""
+    asked = request.config.getoption("--timing")
+
+    def check(holds: bool, why: str) -> None:
+        assert holds or not asked, why
+
+    return check

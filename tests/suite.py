@@ -1,11 +1,16 @@
 """Every check of the course, in order, stopping at the first that fails: ``python tests/suite.py [step ...]``.
 
 Step       What it checks
-lint       ruff on code and notebooks, and the import contracts
-unit       pytest on tests/
+lint       ruff on code and notebooks, the import contracts, and types
 generated  notebooks/ is what the generator makes of solutions/
-smoke      every notebook of notebooks/, one after the other in one learner's folder, at the smoke profile
+unit       pytest on tests/
+smoke      every notebook of notebooks/, in one learner's folder, at the smoke profile
 laptop     every notebook of solutions/, each in a folder of its own, at the laptop profile, claims enforced
+
+``quick`` is lint, generated, and the unit tests that are not marked slow: `make check`. It is part of no whole run.
+
+A small model leaves a core idle more often than not, and two trainings that share two cores wait for each other. So the
+commands of a step run side by side, each held to one core of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +31,8 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TE
 PYTHON = sys.executable
 NBVAL = [PYTHON, "-m", "pytest", "--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}"]
 NBVAL += ["-x", "-p", "no:cacheprovider", "--durations=5"]
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else [0]
+UNIT = [PYTHON, "-m", "pytest", "tests", "-n", str(len(CORES)), "--dist", "loadfile"]
 
 Command = tuple[list[str], str | None]  # the command, and the profile it runs at
 
@@ -33,26 +41,36 @@ def lint() -> Iterator[Command]:
     yield [PYTHON, "-m", "ruff", "check", "."], None
     yield [PYTHON, "-m", "ruff", "format", "--check", "."], None
     yield [shutil.which("lint-imports", path=str(Path(PYTHON).parent)) or "lint-imports"], None
-
-
-def unit() -> Iterator[Command]:
-    yield [PYTHON, "-m", "pytest", "tests", "--durations=10"], None
+    yield [PYTHON, "-m", "mypy"], None
 
 
 def generated() -> Iterator[Command]:
     yield [PYTHON, "-m", "course_utils.workshop.notebooks", "--check"], None
 
 
+def unit() -> Iterator[Command]:
+    yield [*UNIT, "--durations=10"], None
+
+
 def smoke() -> Iterator[Command]:
-    yield [*NBVAL, *notebooks("notebooks")], "smoke"
+    for part in range(len(CORES)):
+        yield [*NBVAL, *notebooks("notebooks")[part :: len(CORES)]], "smoke"
 
 
 def laptop() -> Iterator[Command]:
-    for notebook in notebooks("solutions"):
+    for notebook in reversed(notebooks("solutions")):  # the short ones come last, so that no core waits for long
         yield [*NBVAL, notebook], "laptop"
 
 
-STEPS = {step.__name__: step for step in (lint, unit, generated, smoke, laptop)}
+def quick() -> Iterator[Command]:
+    yield from lint()
+    yield from generated()
+    yield [*UNIT, "-m", "not slow"], None
+
+
+STEPS = {step.__name__: step for step in (lint, generated, unit, smoke, laptop)}
+ASKED = {"quick": quick}  # only when asked for
+SIDE_BY_SIDE = ("smoke", "laptop")
 
 
 def notebooks(folder: str) -> list[str]:
@@ -63,29 +81,69 @@ def notebooks(folder: str) -> list[str]:
     return found
 
 
-def run(command: list[str], profile: str | None) -> int:
-    """Run one command offline in a fresh learner's folder, free of the settings of whoever runs it."""
+def run(command: list[str], profile: str | None, home: str | None = None, core: int | None = None) -> int:
+    """Run one command offline, free of the settings of whoever runs it; return its exit status.
+
+    ``home``: the learner's folder, a fresh one if None. With ``core`` it is held to that core, and what it prints comes
+    in one piece at its end.
+    """
     shown = " ".join(Path(part).name if part in (PYTHON, command[0]) else part for part in command)
-    print(f"\n$ {f'COURSE_PROFILE={profile} ' if profile else ''}{shown}", flush=True)
+    shown = f"\n$ {f'COURSE_PROFILE={profile} ' if profile else ''}{shown}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COURSE_")} | OFFLINE
     if profile:
         environment["COURSE_PROFILE"] = profile
-    with tempfile.TemporaryDirectory(prefix="course-", ignore_cleanup_errors=True) as home:
-        return subprocess.run(command, cwd=ROOT, env=environment | {"COURSE_HOME": home}).returncode
+    else:  # workers of pytest would wait for each other's threads
+        environment["OMP_NUM_THREADS"] = "1"
+    with tempfile.TemporaryDirectory(prefix="course-", ignore_cleanup_errors=True) as fresh:
+        environment["COURSE_HOME"] = home or fresh
+        if core is None:
+            print(shown, flush=True)
+            return subprocess.run(command, cwd=ROOT, env=environment).returncode
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        )
+        print(f"{shown}\n{done.stdout.decode(errors='replace')}", flush=True)
+        return done.returncode
+
+
+def run_step(name: str, commands: Iterator[Command]) -> bool:
+    """Run the commands of a step until one fails; True if none did."""
+    if name not in SIDE_BY_SIDE or len(CORES) == 1:
+        return not any(run(*command) for command in commands)
+    waiting, free, failed = list(commands), list(CORES), []
+    with tempfile.TemporaryDirectory(prefix="course-", ignore_cleanup_errors=True) as shared:
+
+        def work(_: int) -> None:
+            core = free.pop()
+            while waiting and not failed:
+                command, profile = waiting.pop(0)
+                if run(command, profile, shared if name == "smoke" else None, core):
+                    failed.append(command)
+            free.append(core)
+
+        with ThreadPoolExecutor(len(CORES)) as pool:
+            list(pool.map(work, CORES))
+    return not failed
 
 
 def main(asked: list[str]) -> int:
     """Run the steps that are asked for, or all; print how each went; return 0 if all went well."""
-    unknown = [name for name in asked if name not in STEPS]
+    steps: dict[str, Callable[[], Iterator[Command]]] = {**STEPS, **ASKED}
+    unknown = [name for name in asked if name not in steps]
     if unknown:
-        print(f"unknown step {', '.join(unknown)}; the steps are {', '.join(STEPS)}.", file=sys.stderr)
+        print(f"unknown step {', '.join(unknown)}; the steps are {', '.join(steps)}.", file=sys.stderr)
         return 2
     results: dict[str, tuple[str, float]] = {}
     for name in asked or STEPS:
         start = time.monotonic()
-        failed = next((command for command in STEPS[name]() if run(*command)), None)
-        results[name] = ("FAILED" if failed else "passed", time.monotonic() - start)
-        if failed:
+        good = run_step(name, steps[name]())
+        results[name] = ("passed" if good else "FAILED", time.monotonic() - start)
+        if not good:
             break
     print("\nstep        result     minutes")
     for name in asked or STEPS:

@@ -1,5 +1,6 @@
 # make help     what there is to run
 # make lab      JupyterLab on the first notebook
+# make check    the quick part of what is checked, in under a minute
 # make test     everything that is checked before a change is kept
 #
 # The environment is made in .venv by the first command that needs it, and is brought up to date only when
@@ -10,6 +11,8 @@ PYTHON ?=
 LAB_ARGS ?=
 STEPS ?=
 ONLY ?= solutions/*.ipynb
+SEEDS ?= 0 1 2 3 4
+ONLY_CHAPTERS ?=
 
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
@@ -25,15 +28,19 @@ export DO_NOT_TRACK := 1
 export PATH := $(if $(filter /%,$(BIN)),$(BIN),$(CURDIR)/$(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab course test lint format notebooks solutions bake hooks clean
+.PHONY: help lab course check test lint format coverage notebooks solutions seeds bake lock hooks clean
 
 help:
 	@echo "make lab         open JupyterLab on the first notebook"
+	@echo "make check       lint, generated files, quick tests: under a minute"
 	@echo "make test        run every check; make test STEPS='lint unit' runs some of them"
-	@echo "make lint        ruff (code and notebooks) and the import contracts"
+	@echo "make lint        ruff (code and notebooks), the import contracts, types"
 	@echo "make format      let ruff mend what it can"
 	@echo "make notebooks   write notebooks/ anew from solutions/"
 	@echo "make solutions   execute the author's notebooks in place; ONLY=solutions/03_pretraining.ipynb for one"
+	@echo "make seeds       run them for five seeds, and record every claim; SEEDS='3 4' ONLY_CHAPTERS='06 12' for some"
+	@echo "make coverage    which lines of the package the tests run"
+	@echo "make lock        write uv.lock anew from constraints.txt"
 	@echo "make course      run all chapters without a browser, ending in one page of claims and pictures"
 	@echo "make bake        train the shipped checkpoints again"
 	@echo "make hooks       check each commit before it is made"
@@ -46,12 +53,26 @@ lab: $(VENV)/.installed-lab
 test: $(VENV)/.installed-dev
 	$(RUN) tests/suite.py $(STEPS)
 
+check: $(VENV)/.installed-dev
+	$(RUN) tests/suite.py quick
+
 lint: $(VENV)/.installed-dev
 	$(RUN) tests/suite.py lint
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+coverage: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(RUN) -m coverage run -m pytest -q tests
+	$(RUN) -m coverage report
+
+seeds: $(VENV)/.installed-dev
+	$(RUN) tests/seeds.py --seeds $(SEEDS) -- $(ONLY_CHAPTERS)
+
+# The pins of constraints.txt, and what other systems need besides. uv is no part of the environment.
+lock:
+	uv lock $(addprefix -P ,$(shell cat constraints.txt))
 
 notebooks: $(VENV)/.installed-dev
 	$(RUN) -m course_utils.workshop.notebooks

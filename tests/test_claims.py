@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,10 +19,6 @@ from course_utils.classroom import course_map
 from course_utils.classroom.course_map import survey
 from course_utils.classroom.records import claims, jsonl, progress
 from course_utils.classroom.records.claims import ClaimError, claim, claims_table, recorded
-from course_utils.interview import bank
-from course_utils.interview.bank import Question, QuizItem
-from course_utils.interview.quiz import Quiz
-from course_utils.interview.show import Interview, cited, with_figures
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -291,58 +286,7 @@ def test_start_refuses_what_it_does_not_know(monkeypatch):
         course_utils.start("06")
 
 
-# ---- interview and quiz
-
-
-def test_answers_quote_the_latest_figures_of_this_profile(monkeypatch):
-    item = Question(
-        "Why?", "It took {06.steps} steps.", "{06.share:.0%} and {06.missing} and {not an id}", ("K1",), ("And?",)
-    )
-    text = Interview([item], recorded()).text()
-    assert "It took (not measured yet) steps." in text
-    claim("06.steps", "steps", 120, at_least=1)
-    claim("06.share", "share", 0.876, at_least=0)
-    for form in (Interview([item], recorded()).text(), Interview([item], recorded()).markdown()):
-        assert "It took 120 steps." in form
-        assert "88% and (not measured yet) and {not an id}" in form and "- And?" in form
-    monkeypatch.setenv("COURSE_PROFILE", "smoke")
-    assert "(not measured yet) steps" in Interview([item], recorded()).text()
-
-
-def test_a_figure_that_is_no_number_is_quoted_as_it_is():
-    assert with_figures("{06.a:.0%} {06.b}", {"06.a": {"value": "nan"}, "06.b": {"value": True}}) == "nan yes"
-
-
-def test_the_quiz_reads_as_text():
-    page = Quiz([QuizItem("One `a`?", ("x", "y"), 1, "Because.")])
-    assert page.text() == "1. One `a`?\n   a) x\n   b) y\nAnswers: 1b"
-    assert "<details>" in page.html() and "Because." in page.html()
-
-
-@pytest.mark.parametrize("chapter", bank.chapters())
-def test_a_bank_is_complete(chapter):
-    items = bank.questions(chapter)
-    assert 3 <= len(items) <= 12
-    assert len({item.question for item in items}) == len(items)
-    for item in items:
-        assert item.question.endswith(("?", ".")) and len(item.short) > 60 and len(item.deep) > len(item.short)
-        assert item.topics
-    for quiz_item in bank.quiz_items(chapter):
-        assert 0 <= quiz_item.answer < len(quiz_item.choices) and len(set(quiz_item.choices)) == len(quiz_item.choices)
-        assert quiz_item.why
-    assert len({item.answer for item in bank.quiz_items(chapter)}) > 1, "the right choice is always in the same place"
-
-
-@pytest.mark.parametrize("chapter", bank.chapters())
-def test_quoted_claims_are_made_in_the_notebooks(chapter):
-    made = set()
-    for path in (ROOT / "solutions").glob("*.ipynb"):
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            made |= set(re.findall(r'\bclaim\(\s*"(\d\d\.[a-z0-9_]+)"', "".join(cell["source"])))
-    quoted = {id for item in bank.questions(chapter) for id in cited(item.short) + cited(item.deep)}
-    built = {path.name[:2] for path in (ROOT / "solutions").glob("*.ipynb")}
-    assert quoted, "no answer quotes a measured figure"
-    assert {id for id in quoted if id[:2] in built} <= made
+# ---- one folder, one seed, one model
 
 
 def test_figures_of_one_seed_or_model_are_not_shown_as_those_of_another(monkeypatch):

@@ -58,7 +58,7 @@ def quiz(chapter: str | int) -> None:
         return
     from IPython.display import display
 
-    box = _widget(number, items)
+    box = quiz_widget(items)
     display({**page._repr_mimebundle_(), **_only_view(box)}, raw=True)
 
 
@@ -66,11 +66,13 @@ def _only_view(box: Any) -> dict[str, Any]:
     return {key: value for key, value in box._repr_mimebundle_().items() if key.startswith("application/")}
 
 
-def _widget(number: str, items: list[bank.QuizItem]) -> Any:
+def quiz_widget(items: list[bank.QuizItem]) -> Any:
+    """The quiz with buttons. Answers are kept by the question's id; what was answered before counts again."""
     import ipywidgets as widgets
 
     score = widgets.HTML()
-    right: dict[int, bool] = {}
+    before = progress.quiz_answers()
+    right: dict[str, bool] = {item.id: before[item.id] for item in items if item.id in before}
 
     def tell() -> None:
         done = f"{sum(right.values())} of {len(items)} right" if right else f"{len(items)} questions"
@@ -85,10 +87,10 @@ def _widget(number: str, items: list[bank.QuizItem]) -> Any:
 
         def chosen(position: int) -> None:
             good = position == item.answer
-            first = index not in right
-            right[index] = good
+            first = item.id not in right
+            right[item.id] = good
             if first or good:
-                progress.record("quiz", id=f"{number}.q{index + 1}", right=good, first=first)
+                progress.record("quiz", id=item.id, right=good, first=first)
             for place, button in enumerate(buttons):
                 button.button_style = ("success" if good else "danger") if place == position else ""
             colour = cards._TONES["right" if good else "wrong"][1]

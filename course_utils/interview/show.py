@@ -12,13 +12,7 @@ from course_utils.classroom.display import cards
 from course_utils.classroom.records import claims
 from course_utils.interview import bank
 
-_FIGURE = re.compile(r"\{(\d\d\.[a-z][a-z0-9_]*)(?::([^{}]+))?\}")
 NOT_YET = "(not measured yet)"
-
-
-def cited(text: str) -> list[str]:
-    """Claim ids that ``text`` quotes as ``{06.claim_name}`` or, with a format, ``{06.claim_name:.0%}``."""
-    return [match[1] for match in _FIGURE.finditer(text)]
 
 
 def with_figures(text: str, measured: Mapping[str, Mapping[str, Any]]) -> str:
@@ -33,7 +27,7 @@ def with_figures(text: str, measured: Mapping[str, Mapping[str, Any]]) -> str:
             return format(value, match[2])
         return claims.format_value(value)
 
-    return _FIGURE.sub(figure, text)
+    return bank.FIGURE.sub(figure, text)
 
 
 class Interview:
@@ -45,9 +39,10 @@ class Interview:
     def _answers(self, item: bank.Question) -> list[tuple[str, str]]:
         answers = [("30 seconds", item.short), ("In depth", item.deep)]
         filled = [(name, with_figures(text, self.measured)) for name, text in answers]
-        if item.followups:
-            filled.append(("They may go on", "\n".join(f"- {text}" for text in item.followups)))
-        return filled
+        followups = "\n".join(f"- {part.question} {part.answer}" for part in item.followups)
+        wrong = "\n".join(f'- "{part.answer}" {part.why}' for part in item.wrong)
+        more = [("They may go on", followups), ("Often said, and wrong", wrong)]
+        return filled + [(name, with_figures(text, self.measured)) for name, text in more]
 
     def text(self) -> str:
         """Questions and answers, unfolded."""

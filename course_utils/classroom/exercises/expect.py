@@ -162,11 +162,13 @@ def close(
 def matches(a: Any, b: Any, rtol: float, atol: float) -> bool:
     """True if two results agree, also inside lists, tuples and dicts: floats and floating tensors within the tolerance.
 
-    Lists and tuples count as alike; with both tolerances 0 everything else must be of the same type, tensors also in
-    dtype. A NaN agrees with a NaN.
+    Lists and tuples count as alike, and a tensor of one number as that number where ``b`` is a plain one; with both
+    tolerances 0 everything else must be of the same type, tensors also in dtype. A NaN agrees with a NaN.
     """
     if is_tensor(a) or is_tensor(b):
-        if not (is_tensor(a) and is_tensor(b)):
+        if not is_tensor(b):
+            return a.numel() == 1 and matches(a.item(), b, rtol, atol)
+        if not is_tensor(a):
             return False
         exact = rtol == atol == 0
         alike = a.dtype == b.dtype if exact else a.is_floating_point() == b.is_floating_point()

@@ -18,6 +18,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from course_utils.classroom.exercises import expect, registry
@@ -57,8 +58,10 @@ class Exercise:
     """One exercise whose check compares an answer with the reference on cases. See the module's text.
 
     cases: from the smallest to the largest, or a function that makes them. general: said where the answer differs and
-    is no known bug. rtol, atol: for floats and floating tensors; both 0 asks for equality, with dtype. The other
-    arguments are those of ``registry.check``. Raises ExerciseError as that does.
+    is no known bug. rtol, atol: for floats and floating tensors; both 0 asks for equality, with dtype. observe: where
+    the answer's value alone does not show enough, ``observe(answer, *arguments of the case)`` calls it and returns
+    what is compared (its gradient too, say), or raises a Mistake. The other arguments are those of
+    ``registry.check``. Raises ExerciseError as that does.
     """
 
     def __init__(
@@ -70,9 +73,11 @@ class Exercise:
         general: str,
         rtol: float = 1e-4,
         atol: float = 1e-6,
+        observe: Function | None = None,
         **described: Any,
     ) -> None:
         self.id, self.general, self.rtol, self.atol = id, general, rtol, atol
+        self._observe = observe
         self.bugs: list[Bug] = []
         self._cases = cases
         self._before: list[Function] = []
@@ -121,7 +126,7 @@ class Exercise:
             requirement(candidate)
         names = registry.parameters(self.reference)
         for number, case in enumerate(self.cases):
-            wanted, found = case.call(self.reference), case.call(candidate)
+            wanted, found = self._seen(self.reference, case), self._seen(candidate, case)
             if expect.matches(found, wanted, self.rtol, self.atol):
                 continue
             sentence = self._sentence(candidate, number, found, wanted)
@@ -131,23 +136,34 @@ class Exercise:
         for requirement in self._also:
             requirement(candidate)
 
+    def _seen(self, function: Function, case: Case) -> Any:
+        """What ``function`` shows on a case: what it returns, or what ``observe`` makes of it."""
+        return case.call(partial(self._observe, function) if self._observe else function)
+
+    def _result(self, function: Function, case: Case) -> tuple[Any] | None:
+        """(what the function shows,), or None if it raises."""
+        try:
+            return (self._seen(function, case),)
+        except Exception:
+            return None
+
     def _sentence(self, candidate: Any, number: int, found: Any, wanted: Any) -> str:
         """The sentence of the bug that answers as the candidate does here; of several, of the one most like it."""
         alike = [
             bug
             for bug in self.bugs
-            if (result := _result(bug.function, self.cases[number])) is not None
+            if (result := self._result(bug.function, self.cases[number])) is not None
             and expect.matches(found, result[0], self.rtol, self.atol)
             and not expect.matches(result[0], wanted, self.rtol, self.atol)
         ]
         if len(alike) > 1:
             others = [case for place, case in enumerate(self.cases) if place != number]
-            theirs = [_result(candidate, case) for case in others]
+            theirs = [self._result(candidate, case) for case in others]
             alike.sort(key=lambda bug: -self._agreement(bug, others, theirs))  # stable: the first of equals stays first
         return alike[0].sentence if alike else ""
 
     def _agreement(self, bug: Bug, cases: Iterable[Case], theirs: Iterable[tuple[Any] | None]) -> int:
-        pairs = ((_result(bug.function, case), result) for case, result in zip(cases, theirs, strict=True))
+        pairs = ((self._result(bug.function, case), result) for case, result in zip(cases, theirs, strict=True))
         return sum(
             a is b if a is None or b is None else expect.matches(a[0], b[0], self.rtol, self.atol) for a, b in pairs
         )
@@ -160,11 +176,3 @@ class Exercise:
         else:
             expect.equal(found, wanted, message, given=given)
         raise Mistake(message, given=given, expected=wanted, yours=found)
-
-
-def _result(function: Any, case: Case) -> tuple[Any] | None:
-    """(what the function returns,), or None if it raises."""
-    try:
-        return (case.call(function),)
-    except Exception:
-        return None

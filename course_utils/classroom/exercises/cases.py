@@ -125,11 +125,13 @@ class Exercise:
         for requirement in self._before:
             requirement(candidate)
         names = registry.parameters(self.reference)
-        for number, case in enumerate(self.cases):
+        right: list[Any] = []
+        for case in self.cases:
             wanted, found = self._seen(self.reference, case), self._seen(candidate, case)
             if expect.matches(found, wanted, self.rtol, self.atol):
+                right.append(wanted)
                 continue
-            sentence = self._sentence(candidate, number, found, wanted)
+            sentence = self._sentence(candidate, right, found, wanted)
             if sentence:
                 raise Mistake(sentence, given=case.given(names), expected=wanted, yours=found)
             self._compare(found, wanted, case.message or self.general, case.given(names))
@@ -147,20 +149,27 @@ class Exercise:
         except Exception:
             return None
 
-    def _sentence(self, candidate: Any, number: int, found: Any, wanted: Any) -> str:
-        """The sentence of the bug that answers as the candidate does here; of several, of the one most like it."""
+    def _sentence(self, candidate: Any, right: Sequence[Any], found: Any, wanted: Any) -> str:
+        """The sentence of the bug that answers as the candidate does: ``right`` on the cases before, and ``found`` on
+        the next, where ``wanted`` is right. Of several, of the one most like it."""
+        number = len(right)
         alike = [
             bug
             for bug in self.bugs
-            if (result := self._result(bug.function, self.cases[number])) is not None
-            and expect.matches(found, result[0], self.rtol, self.atol)
-            and not expect.matches(result[0], wanted, self.rtol, self.atol)
+            if self._gives(bug, number, found)
+            and not self._gives(bug, number, wanted)
+            and all(self._gives(bug, before, value) for before, value in enumerate(right))
         ]
         if len(alike) > 1:
             others = [case for place, case in enumerate(self.cases) if place != number]
             theirs = [self._result(candidate, case) for case in others]
             alike.sort(key=lambda bug: -self._agreement(bug, others, theirs))  # stable: the first of equals stays first
         return alike[0].sentence if alike else ""
+
+    def _gives(self, bug: Bug, number: int, value: Any) -> bool:
+        """Whether the bug answers ``value`` on that case."""
+        result = self._result(bug.function, self.cases[number])
+        return result is not None and expect.matches(value, result[0], self.rtol, self.atol)
 
     def _agreement(self, bug: Bug, cases: Iterable[Case], theirs: Iterable[tuple[Any] | None]) -> int:
         pairs = ((self._result(bug.function, case), result) for case, result in zip(cases, theirs, strict=True))

@@ -4,53 +4,39 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from math import log
 from numbers import Real
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
-from course_utils.alignment import bradley_terry
-from course_utils.classroom.exercises.exercise import check, expect
-from course_utils.evaluation import agreement
-from course_utils.models.heads import last_token
+from course_utils.classroom.exercises.cases import Case, Exercise
+from course_utils.classroom.exercises.exercise import Mistake, expect
 
 
 def cohen_kappa(first: list, second: list) -> float:
     """Agreement of two raters beyond chance, from the labels that each gave to the same items."""
-    return agreement.cohen_kappa(first, second)
-
-
-def _kappas(first: list, second: list) -> tuple[float, float, dict[str, float]]:
-    """kappa, the observed agreement, and what well-known mistakes give."""
     n, ours, theirs = len(first), Counter(first), Counter(second)
     observed = sum(a == b for a, b in zip(first, second, strict=True)) / n
-    both = ours + theirs
-    pooled = sum((count / (2 * n)) ** 2 for count in both.values())
-    even = 1 / len(both)
-    product = sum(ours[label] * theirs[label] for label in both) / n**2
-    return (
-        (observed - product) / (1 - product),
-        observed,
-        {
-            "That is the plain share of agreement; what chance brings is not taken away.": observed,
-            "That is Scott's pi: it pools both raters' shares. Kappa multiplies each rater's own shares of a label.": (
-                observed - pooled
-            )
-            / (1 - pooled),
-            "Chance is taken as one over the number of labels. A rater who says the same label nine times in ten agrees by "
-            "chance far more often; use the shares of the labels.": (observed - even) / (1 - even),
-            "It is not divided by 1 - p_e, so full agreement would not give 1.": observed - product,
-            "Divided by p_e; it is 1 - p_e, what was left to reach.": (observed - product) / product,
-            "That is p_e, the agreement by chance.": product,
-        },
-    )
+    expected = sum(ours[label] / n * theirs[label] / n for label in ours)  # a label that only one uses adds 0
+    return (observed - expected) / (1 - expected)
 
 
-@check(
+kappa = Exercise(
     "11.1",
     title="Agreement beyond chance",
     reference=cohen_kappa,
+    cases=[
+        Case([1, 1, 1, 1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0, 0, 0, 0, 1]),
+        Case(list("aaaaaaabbc"), list("aaaaabbabc")),
+        Case([0, 1, 0, 1, 1, 0], [1, 0, 1, 0, 0, 0]),
+        Case(["yes"] * 9 + ["no"], ["yes"] * 8 + ["no", "no"]),
+        Case(["1", 1, None, (2, 3), 1], [1, 1, None, (2, 3), "1"]),
+        Case([2, 5, 2], [2, 5, 2], message="Two raters who always agree should get 1."),
+    ],
+    general="The value is not (p_o - p_e) / (1 - p_e).",
     difficulty=2,
     minutes=8,
     points=2,
@@ -62,40 +48,89 @@ def _kappas(first: list, second: list) -> tuple[float, float, dict[str, float]]:
         "`(p_o - p_e) / (1 - p_e)`.",
     ],
 )
-def check_cohen_kappa(candidate: Callable[[list, list], float]) -> None:
-    cases = [
-        ([1, 1, 1, 1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0, 0, 0, 0, 1]),
-        (list("aaaaaaabbc"), list("aaaaabbabc")),
-        ([0, 1, 0, 1, 1, 0], [1, 0, 1, 0, 0, 0]),
-        (["yes"] * 9 + ["no"], ["yes"] * 8 + ["no", "no"]),
-    ]
-    for first, second in cases:
-        kappa, _, mistakes = _kappas(first, second)
-        mistakes = {text: value for text, value in mistakes.items() if abs(value - kappa) > 1e-3}
-        expect.close(
-            candidate(ours := list(first), theirs := list(second)),
-            kappa,
-            "The value is not (p_o - p_e) / (1 - p_e).",
-            given={"first": first, "second": second},
-            mistakes=mistakes,
-        )
-        expect.that(
-            (ours, theirs) == (first, second),
-            "A list that was given was changed; work on a copy.",
-            given={"first": first},
-        )
-    expect.close(candidate([2, 5, 2], [2, 5, 2]), 1.0, "Two raters who always agree should get 1.")
+
+
+def _expected(first, second):
+    return sum(first.count(label) * second.count(label) for label in set(first)) / len(first) ** 2
+
+
+def _kappa(first, second, expected=_expected, ratio=lambda o, e: (o - e) / (1 - e)):
+    observed = sum(a == b for a, b in zip(first, second, strict=True)) / len(first)
+    return ratio(observed, expected(first, second))
+
+
+def _one_against_the_rest(first, second):
+    p, q = (rater.count(first[0]) / len(first) for rater in (first, second))
+    return p * q + (1 - p) * (1 - q)
+
+
+for _sentence, _wrong in {
+    "That is the plain share of agreement; what chance brings is not taken away.": {"ratio": lambda o, e: o},
+    "It is not divided by 1 - p_e, so full agreement would not give 1.": {"ratio": lambda o, e: o - e},
+    "Divided by p_e; it is 1 - p_e, what was left to reach.": {"ratio": lambda o, e: (o - e) / e},
+    "That is p_e, the agreement by chance.": {"ratio": lambda o, e: e},
+    "Two raters may agree less often than by chance: kappa is then below 0, do not cut it off.": {
+        "ratio": lambda o, e: max(0.0, (o - e) / (1 - e))
+    },
+    "That is Scott's pi: it pools both raters' shares. Kappa multiplies each rater's own shares of a label.": {
+        "expected": lambda first, second: _expected(first + second, first + second)
+    },
+    "Chance is taken as one over the number of labels. A rater who says the same label nine times in ten agrees by "
+    "chance far more often; use the shares of the labels.": {
+        "expected": lambda first, second: 1 / len(set(first + second))
+    },
+    "One label is set against all others together. With three labels and more, add up over each of them.": {
+        "expected": _one_against_the_rest
+    },
+    "p_e is added up over the items; it is over the labels, each of them once.": {
+        "expected": lambda first, second: sum(first.count(x) * second.count(x) for x in first) / len(first) ** 2
+    },
+}.items():
+    kappa.bug(_sentence)(partial(_kappa, **_wrong))
+
+
+@kappa.bug("The labels are compared as text. They may be anything hashable: 1 and '1' are two labels.")
+def kappa_of_text(first, second):
+    return _kappa([str(label) for label in first], [str(label) for label in second])
 
 
 def bradley_terry_scores(wins: Tensor) -> Tensor:
-    """The most likely Bradley-Terry scores (n,), mean 0, of a table of wins (n, n)."""
-    return bradley_terry.bradley_terry_scores(wins)
+    """The most likely Bradley-Terry scores (n,), mean 0, of a table of wins (n, n), by Zermelo's rule."""
+    wins = wins.double()
+    duels, scores = wins + wins.T, torch.zeros(len(wins), dtype=torch.float64, device=wins.device)
+    for _ in range(20_000):
+        strength, before = scores.exp(), scores
+        scores = (wins.sum(1) / (duels / (strength[:, None] + strength)).sum(1)).log()
+        scores = scores - scores.mean()
+        if (scores - before).abs().max() < 1e-9:
+            break
+    return scores
 
 
-@check(
+def _tables() -> list[Case]:
+    chain = torch.zeros(8, 8)
+    for i in range(7):
+        chain[i, i + 1], chain[i + 1, i] = 3, 1
+    return [
+        Case(torch.tensor([[0.0, 30.0], [10.0, 0.0]])),  # three times in four: log 3 apart
+        # Shares of wins do not tell: b met only the strong, d only the weak.
+        Case(torch.tensor([[0.0, 8, 9, 0], [4, 0, 0, 0], [1, 0, 0, 6], [0, 1, 2, 0]])),
+        Case(
+            chain,
+            message="On a chain, where only neighbours met, this is not yet the end. Repeat a thousand rounds, or until "
+            "nothing moves.",
+        ),
+    ]
+
+
+scores = Exercise(
     "11.2",
     title="Scores from comparisons",
     reference=bradley_terry_scores,
+    cases=_tables,
+    general="Not the most likely scores of this table. Is the rule repeated until nothing moves?",
+    rtol=3e-3,
+    atol=3e-3,
     difficulty=3,
     minutes=12,
     points=3,
@@ -105,91 +140,95 @@ def bradley_terry_scores(wins: Tensor) -> Tensor:
         "One round for all at once: `strength = wins.sum(1) / (duels / (strength[:, None] + strength)).sum(1)`. The diagonal "
         "adds nothing, as duels[i, i] is 0.",
         "Repeat a thousand times or more; then take the logarithm and subtract its mean. (Gradient descent on the loss of "
-        "11.5 gets there too.)",
+        "exercise 11.4 gets there too.)",
     ],
 )
-def check_bradley_terry_scores(candidate: Callable[[Tensor], Tensor]) -> None:
-    two = torch.tensor([[0.0, 30.0], [10.0, 0.0]])
-    scores = candidate(two.clone())
-    expect.kind(scores, Tensor)
-    expect.shape(scores, (2,), given=two)
-    half = log(3) / 2
-    expect.close(
-        scores.double(),
-        torch.tensor([half, -half], dtype=torch.float64),
-        "Who wins three times in four is log 3 = 1.099 above the other.",
-        given=two,
-        rtol=2e-3,
-        mistakes={
-            "These are the strengths; a score is the logarithm of a strength.": torch.tensor(
-                [3**0.5, 3**-0.5]
-            ).double(),
-            "These are the shares of duels won; a score is on the scale of log odds.": torch.tensor(
-                [0.75, 0.25]
-            ).double(),
-            "The sign is turned: who wins more has the higher score. Is the table read as losses?": torch.tensor(
-                [-half, half]
-            ).double(),
-            "The scores should have the mean 0: subtract it. (Only differences mean something.)": torch.tensor(
-                [log(3), 0.0]
-            ).double(),
-            "The scores should have the mean 0: subtract it. (Only differences mean something.) ": torch.tensor(
-                [0.0, -log(3)]
-            ).double(),
-            "Logarithms to the base 10; natural ones are wanted.": torch.tensor([half, -half]).double() / log(10),
-            "Logarithms to the base 2; natural ones are wanted.": torch.tensor([half, -half]).double() / log(2),
-        },
-    )
-    # Shares of wins do not tell: b met only the strong, d only the weak.
-    table = torch.tensor([[0.0, 8, 9, 0], [4, 0, 0, 0], [1, 0, 0, 6], [0, 1, 2, 0]])
-    wanted = bradley_terry.bradley_terry_scores(table)
-    kept = table.clone()
-    found = candidate(table).double()
-    expect.that(torch.equal(table, kept), "The table of wins was changed; work on a copy.", given=kept)
-    expect.shape(found, (4,), given=kept)
-    once = (kept.sum(1) / ((kept + kept.T) / 2).sum(1)).double().log()
-    shares = (kept.sum(1) / (kept + kept.T).sum(1)).double()
-    odds = (shares / (1 - shares)).log()
-    expect.close(
-        found,
-        wanted,
-        "Not the most likely scores of this table. Is it repeated until nothing moves? Are unequal numbers of duels counted?",
-        given=kept,
-        rtol=3e-3,
-        atol=3e-3,
-        mistakes={
-            "That is one round of the rule; repeat it until nothing moves (a thousand rounds).": once - once.mean(),
-            "These are the log odds of each one's share of wins. They forget whom each one met: a win over a strong one "
-            "says more.": odds - odds.mean(),
-        },
-    )
-    _check_chain(candidate)
 
 
-def _check_chain(candidate: Callable[[Tensor], Tensor]) -> None:
-    """Eight things in a row, of which only neighbours met: the rule needs several hundred rounds."""
-    chain = torch.zeros(8, 8)
-    for i in range(7):
-        chain[i, i + 1], chain[i + 1, i] = 3, 1
-    expect.close(
-        candidate(chain.clone()).double(),
-        bradley_terry.bradley_terry_scores(chain),
-        "On a chain, where only neighbours met, this is not yet the end. Repeat a thousand rounds, or until nothing moves.",
-        given=chain,
-        rtol=3e-3,
-        atol=5e-3,
-    )
+def _centred(scores):
+    return scores - scores.mean()
+
+
+def _log_odds(wins):
+    return _centred((wins.sum(1) / wins.sum(0)).log())
+
+
+def _equal_pairs(wins):
+    return bradley_terry_scores((wins / (wins + wins.T)).nan_to_num(0.0))
+
+
+for _sentence, _wrong in {
+    "These are the strengths; a score is the logarithm of a strength.": lambda wins: bradley_terry_scores(wins).exp(),
+    "These are the strengths, less their mean; a score is the logarithm of a strength.": lambda wins: _centred(
+        bradley_terry_scores(wins).exp()
+    ),
+    "These are the shares of duels won; a score is on the scale of log odds.": lambda wins: (
+        wins.sum(1) / (wins + wins.T).sum(1)
+    ),
+    "The sign is turned: who wins more has the higher score. Is the table read as losses?": lambda wins: (
+        bradley_terry_scores(wins.T)
+    ),
+    "Logarithms to the base 10; natural ones are wanted.": lambda wins: bradley_terry_scores(wins) / log(10),
+    "Logarithms to the base 2; natural ones are wanted.": lambda wins: bradley_terry_scores(wins) / log(2),
+    "That is one round of the rule; repeat it until nothing moves (a thousand rounds).": lambda wins: _centred(
+        (wins.sum(1) / ((wins + wins.T) / 2).sum(1)).log()
+    ),
+    "These are the log odds of each one's wins. They forget whom each one met: a win over a strong one says more.": (
+        _log_odds
+    ),
+    "Every pair counts the same in yours, however often it was compared. Count all duels and all wins.": _equal_pairs,
+    "Half a win was added to every pair, which draws the scores together. This table needs no help.": lambda wins: (
+        bradley_terry_scores(wins + 0.5 * (1 - torch.eye(len(wins))))
+    ),
+}.items():
+    scores.bug(_sentence)(lambda wins, _wrong=_wrong: _wrong(wins))
+
+
+@scores.first
+def scores_have_mean_0(candidate: Callable[[Tensor], Tensor]) -> None:
+    case = scores.cases[0]
+    found, wanted = case.call(candidate), case.call(scores.reference)
+    expect.shape(found, (2,), given=case.args[0])
+    moved = found.double() - wanted
+    if moved.isfinite().all() and moved.mean().abs() > 0.01 and (moved - moved.mean()).abs().max() < 3e-3:
+        raise Mistake(
+            "The scores should have the mean 0: subtract it. (Only differences mean something.)",
+            given=case.args[0],
+            expected=wanted,
+            yours=found,
+        )
 
 
 def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
     """hidden (batch, length, size) at each row's last token that is no padding, times weight (size,): (batch,)."""
-    return hidden[torch.arange(len(hidden), device=hidden.device), last_token(hidden[..., 0], attention_mask)] @ weight
+    places = torch.arange(hidden.shape[1], device=hidden.device)
+    last = (attention_mask * places).argmax(1)  # the largest place with a 1, whatever lies behind it
+    return hidden[torch.arange(len(hidden), device=hidden.device), last] @ weight
 
 
-@check(
+def _padded() -> list[Case]:
+    hidden = torch.randn(4, 5, 2, generator=torch.Generator().manual_seed(11))
+    weight = torch.tensor([1.0, -2.0])
+    right = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 0, 0, 0, 0], [1, 1, 0, 0, 0]])
+    mixed = torch.tensor([[1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 0, 0, 1]])
+    sides = "Rows of one batch may be padded on different sides. Do not guess the side from one row."
+    return [
+        Case(hidden, right, weight),
+        Case(hidden, right.flip(1), weight),
+        Case(hidden, mixed, weight, message=sides),
+        Case(hidden, mixed.flip(0), weight, message=sides),
+        Case(hidden[:1], right[:1], weight),
+    ]
+
+
+last_token = Exercise(
     "11.3",
     title="Where the score is read",
     reference=last_token_scores,
+    cases=_padded,
+    general="Not the score at each row's last token.",
+    rtol=1e-4,
+    atol=1e-5,
     difficulty=2,
     minutes=8,
     points=2,
@@ -201,67 +240,61 @@ def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) ->
         "`hidden[torch.arange(len(hidden)), last] @ weight`.",
     ],
 )
-def check_last_token_scores(candidate: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
-    generator = torch.Generator().manual_seed(11)
-    hidden = torch.randn(4, 5, 3, generator=generator)
-    weight = torch.tensor([1.0, -2.0, 0.5])
-    right = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 0, 0, 0, 0], [1, 1, 0, 0, 0]])
-    each = hidden @ weight
-    rows = torch.arange(4)
-    for mask in (right, right.flip(1)):  # padding on the right, and on the left
-        last = (mask * torch.arange(5)).argmax(1)
-        count = mask.sum(1)
-        mean = (each * mask).sum(1) / count
-        wrong = {
-            "Read at place -1 of every row. With padding on the right that is padding.": each[:, -1],
-            "Read at the first place; only the last token has seen the whole text.": each[:, 0],
-            "One place too far: the first padding token. Places count from 0.": each[rows, (last + 1).clamp(max=4)],
-            "One place too early.": each[rows, (last - 1).clamp(min=0)],
-            "The places are counted with the sum of the mask; with padding on the left the last token is elsewhere.": each[
-                rows, count - 1
-            ],
-            "That is the mean over all tokens; the score is read at the last one.": mean,
-            "That is the sum over all tokens; the score is read at the last one.": mean * count,
-            "The first token after the padding on the left is read; wanted is the last one.": each[
-                rows, mask.argmax(1)
-            ],
-        }
-        answer = each[rows, last]
-        expect.close(
-            candidate(hidden.clone(), mask.clone(), weight.clone()),
-            answer,
-            "Not the score at each row's last token.",
-            given={"attention_mask": mask, "weight": weight, "hidden @ weight": each},
-            mistakes={text: value for text, value in wrong.items() if not torch.allclose(value, answer)},
-            rtol=1e-4,
-            atol=1e-5,
-        )
-    full = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0], [1, 1, 0, 0, 0]])
-    expect.close(
-        candidate(hidden.clone(), full, weight.clone()),
-        each[rows, torch.tensor([4, 2, 0, 1])],
-        "The first row is full and the others are padded on the right. Do not guess the side from one row.",
-        given={"attention_mask": full},
-        rtol=1e-4,
-        atol=1e-5,
-    )
+
+
+def _at(hidden, attention_mask, weight, place):
+    """The scores at ``place(mask, last)`` of each row."""
+    last = (attention_mask * torch.arange(hidden.shape[1])).argmax(1)
+    places = place(attention_mask, last).clamp(0, hidden.shape[1] - 1)
+    return (hidden @ weight)[torch.arange(len(hidden)), places]
+
+
+for _sentence, _place in {
+    "Read at place -1 of every row. With padding on the right that is padding.": lambda mask, last: last * 0 + 99,
+    "Read at the first place; only the last token has seen the whole text.": lambda mask, last: last * 0,
+    "One place too far: the first padding token. Places count from 0.": lambda mask, last: last + 1,
+    "One place too early.": lambda mask, last: last - 1,
+    "The places are counted with the sum of the mask; with padding on the left the last token is elsewhere.": (
+        lambda mask, last: mask.sum(1) - 1
+    ),
+    "The sum of the mask is one place too far, as places count from 0; and it holds for padding on the right only.": (
+        lambda mask, last: mask.sum(1)
+    ),
+    "The first token is read; only the last one has seen the whole text.": lambda mask, last: mask.argmax(1),
+}.items():
+    last_token.bug(_sentence)(partial(_at, place=_place))
+
+
+@last_token.bug("That is the mean over all tokens; the score is read at the last one.")
+def mean_of_tokens(hidden, attention_mask, weight):
+    return ((hidden @ weight) * attention_mask).sum(1) / attention_mask.sum(1)
+
+
+@last_token.bug("That is the sum over all tokens; the score is read at the last one.")
+def sum_of_tokens(hidden, attention_mask, weight):
+    return ((hidden @ weight) * attention_mask).sum(1)
+
+
+@last_token.also
+def scores_reach_head_and_body(candidate: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+    hidden, mask, weight = last_token.cases[0].args
     states, head = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
-    out = candidate(states, right, head)
+    out = candidate(states, mask, head)
     expect.that(out.requires_grad, "No gradient reaches the head. Is there a `.detach()`, `.item()` or `no_grad`?")
     of_states, of_head = torch.autograd.grad(out.sum(), (states, head), allow_unused=True)
     expect.that(of_head is not None, "No gradient reaches the head. Is there a `.detach()`?")
     expect.that(of_states is not None, "No gradient reaches the hidden states: the body would never learn.")
 
 
-def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """The mean of -log sigmoid(chosen - rejected) over pairs of scores (batch,), a scalar in nats."""
-    return bradley_terry.bradley_terry_loss(chosen, rejected)
-
-
-@check(
+loss = Exercise(
     "11.4",
     title="The loss of a reward model",
-    reference=bradley_terry_loss,
+    reference="course_utils.alignment.bradley_terry:bradley_terry_loss",
+    cases=lambda: [
+        Case(torch.tensor([2.0, 0.5, -1.0]), torch.tensor([0.0, 0.5, 1.5])),
+        Case(torch.tensor([0.7]), torch.tensor([-0.4])),
+    ],
+    general="Not the mean of -log sigmoid(chosen - rejected).",
     difficulty=2,
     minutes=8,
     points=2,
@@ -272,68 +305,82 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
         "`-torch.nn.functional.logsigmoid(chosen - rejected).mean()`.",
     ],
 )
-def check_bradley_terry_loss(candidate: Callable[[Tensor, Tensor], Tensor]) -> None:
-    chosen, rejected = torch.tensor([2.0, 0.5, -1.0]), torch.tensor([0.0, 0.5, 1.5])
-    difference = chosen - rejected
-    each = -torch.nn.functional.logsigmoid(difference)
-    loss = candidate(chosen.clone(), rejected.clone())
-    given = {"chosen": chosen, "rejected": rejected}
-    if isinstance(loss, Real) and not isinstance(loss, bool):
-        expect.that(
-            False,
-            "A plain number cannot be differentiated; return a tensor, without `.item()`.",
-            given=given,
-            yours=loss,
-        )
-    expect.kind(loss, Tensor, given=given)
-    expect.that(loss.numel() == 1, "One number is wanted, the mean over the pairs. Is `.mean()` missing?", given=given)
-    expect.close(
-        loss.reshape(()),
-        each.mean(),
-        "Not the mean of -log sigmoid(chosen - rejected).",
-        given=given,
-        mistakes={
-            "The sign is turned: so the model would learn to prefer what was rejected.": -torch.nn.functional.logsigmoid(
-                -difference
-            ).mean(),
-            "The minus is missing: a loss should fall as the choices become likely.": -each.mean(),
-            "That is the sum over pairs; the mean is wanted, or the loss grows with the batch.": each.sum(),
-            "The logarithm is missing: that is minus the mean probability.": -torch.sigmoid(difference).mean(),
-            "That is 1 - sigmoid: the probability of the other choice, not minus a logarithm.": torch.sigmoid(
-                -difference
-            ).mean(),
-            "That is the difference itself. Without the sigmoid the loss has no floor, and clear pairs pull as much as open "
-            "ones.": -difference.mean(),
-            "That is a hinge loss, of another model.": (1 - difference).clamp(min=0).mean(),
-            "Each side has its own sigmoid. Only the difference of the scores means something.": -(
-                torch.nn.functional.logsigmoid(chosen) + torch.nn.functional.logsigmoid(-rejected)
-            ).mean(),
-        },
-    )
+
+
+for _sentence, _wrong in {
+    "The sign is turned: so the model would learn to prefer what was rejected.": lambda c, r: -logsigmoid(r - c).mean(),
+    "The minus is missing: a loss should fall as the choices become likely.": lambda c, r: logsigmoid(c - r).mean(),
+    "That is the sum over pairs; the mean is wanted, or the loss grows with the batch.": lambda c, r: (
+        -logsigmoid(c - r).sum()
+    ),
+    "The logarithm is missing: that is minus the mean probability.": lambda c, r: -torch.sigmoid(c - r).mean(),
+    "That is 1 - sigmoid: the probability of the other choice, not minus a logarithm.": lambda c, r: torch.sigmoid(
+        r - c
+    ).mean(),
+    "That is the difference itself. Without the sigmoid the loss has no floor, and clear pairs pull as much as open "
+    "ones.": lambda c, r: (r - c).mean(),
+    "That is a hinge loss, of another model.": lambda c, r: (1 - (c - r)).clamp(min=0).mean(),
+    "Each side has its own sigmoid. Only the difference of the scores means something.": lambda c, r: (
+        -(logsigmoid(c) + logsigmoid(-r)).mean()
+    ),
+    "Every chosen answer meets every rejected one; a pair has one of each.": lambda c, r: (
+        -logsigmoid(c[:, None] - r).mean()
+    ),
+    "One number is wanted, the mean over the pairs. Is `.mean()` missing?": lambda c, r: -logsigmoid(c - r),
+    "The mean is taken before the sigmoid; each pair has a loss of its own, and the mean is over these.": (
+        lambda c, r: -logsigmoid((c - r).mean())
+    ),
+}.items():
+    loss.bug(_sentence)(lambda chosen, rejected, _wrong=_wrong: _wrong(chosen, rejected))
+
+
+@loss.first
+def loss_is_a_scalar_tensor(candidate: Callable[[Tensor, Tensor], Tensor]) -> None:
+    value = loss.cases[0].call(candidate)
+    if isinstance(value, Real) and not isinstance(value, bool):
+        raise Mistake("A plain number cannot be differentiated; return a tensor, without `.item()`.", yours=value)
+    expect.kind(value, Tensor)
+    expect.that(value.numel() == 1, "One number is wanted, the mean over the pairs. Is `.mean()` missing?", yours=value)
+
+
+@loss.also
+def loss_stands_clear_pairs(candidate: Callable[[Tensor, Tensor], Tensor]) -> None:
     for value in (300.0, -300.0):
+        given = f"chosen = [{value:g}], rejected = [0.0]"
         far = torch.tensor([value], requires_grad=True)
-        loss = candidate(far, torch.zeros(1))
+        found = candidate(far, torch.zeros(1))
         expect.that(
-            bool(torch.isfinite(loss).all()),
+            bool(torch.isfinite(found).all()),
             "For scores that lie far apart the loss is not finite: the sigmoid rounds to 0. Use `logsigmoid` (or softplus).",
-            given=f"chosen = [{value:g}], rejected = [0.0]",
-            yours=loss,
+            given=given,
+            yours=found,
         )
-        expect.that(loss.requires_grad, "No gradient flows to the scores. Is there a `.detach()` or `.item()`?")
-        (slope,) = torch.autograd.grad(loss.sum(), far)
+        expect.that(found.requires_grad, "No gradient flows to the scores. Is there a `.detach()` or `.item()`?")
+        (slope,) = torch.autograd.grad(found.sum(), far)
         wanted = -1.0 if value < 0 else 0.0
         expect.that(
             abs(float(slope) - wanted) < 1e-4,
             "For scores that lie far apart the gradient is wrong (clamped, or not a number): a pair that is ranked quite "
             "wrong must pull with all its force, and a pair that is settled must not pull.",
-            given=f"chosen = [{value:g}], rejected = [0.0]",
+            given=given,
             expected=wanted,
             yours=float(slope),
         )
-    won, lost = chosen.clone().requires_grad_(), rejected.clone().requires_grad_()
-    up, down = torch.autograd.grad(candidate(won, lost).sum(), (won, lost), allow_unused=True)
+
+
+@loss.also
+def loss_has_the_right_gradient(candidate: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def slopes(function: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor | None, ...]:
+        pair = [x.clone().requires_grad_() for x in loss.cases[0].args]
+        return torch.autograd.grad(function(*pair).sum(), pair, allow_unused=True)
+
+    up, down = slopes(candidate)
     expect.that(
         up is not None and down is not None and torch.allclose(up, -down, atol=1e-6),
         "The loss must push the rejected scores down as much as it pulls the chosen ones up. Is there a `.detach()`?",
-        given=given,
+    )
+    expect.close(
+        up,
+        slopes(loss.reference)[0],
+        "The value is right, its gradient is not. Equal scores, with which training begins, pull with half their force.",
     )

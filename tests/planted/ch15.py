@@ -1,9 +1,8 @@
-"""Planted bugs and other right answers of chapter 15."""
+"""Bugs of chapter 15 that its checks do not list, and other right answers."""
 
 from __future__ import annotations
 
 import bisect
-import difflib
 import math
 from collections import Counter
 
@@ -83,45 +82,24 @@ def _grams(words, n):
     return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
 
 
-def precision_unclipped(hypothesis, reference, n):
-    theirs = set(_grams(reference, n))
-    ours = _grams(hypothesis, n)
-    return sum(gram in theirs for gram in ours), len(ours)
-
-
-def precision_sets(hypothesis, reference, n):
-    ours, theirs = set(_grams(hypothesis, n)), set(_grams(reference, n))
-    return len(ours & theirs), len(_grams(hypothesis, n))
-
-
-def precision_recall(hypothesis, reference, n):
-    ours, theirs = Counter(_grams(hypothesis, n)), Counter(_grams(reference, n))
-    return (ours & theirs).total(), theirs.total()
-
-
-def precision_words(hypothesis, reference, n):
-    return (Counter(hypothesis) & Counter(reference)).total(), max(len(hypothesis) - n + 1, 0)
-
-
-def precision_one_short(hypothesis, reference, n):
-    ours = Counter(tuple(hypothesis[i : i + n]) for i in range(len(hypothesis) - n))
-    return (ours & Counter(_grams(reference, n))).total(), ours.total()
-
-
 def precision_share(hypothesis, reference, n):
     ours, theirs = Counter(_grams(hypothesis, n)), Counter(_grams(reference, n))
     return (ours & theirs).total() / max(ours.total(), 1)
 
 
-def precision_too_long(hypothesis, reference, n):
-    ours = Counter(tuple(hypothesis[i : i + n]) for i in range(len(hypothesis)))
-    return (ours & Counter(tuple(reference[i : i + n]) for i in range(len(reference)))).total(), ours.total()
+def precision_negative(hypothesis, reference, n):
+    ours, theirs = Counter(_grams(hypothesis, n)), Counter(_grams(reference, n))
+    return (ours & theirs).total(), len(hypothesis) - n + 1
 
 
-def precision_joined(hypothesis, reference, n):
-    ours = Counter("".join(gram) for gram in _grams(hypothesis, n))
-    theirs = Counter("".join(gram) for gram in _grams(reference, n))
-    return (ours & theirs).total(), ours.total()
+def precision_used_up(hypothesis, reference, n):
+    left, matches, total = Counter(_grams(reference, n)), 0, 0
+    while len(hypothesis) >= n:
+        matches += left[tuple(hypothesis[:n])] > 0
+        left[tuple(hypothesis[:n])] -= 1
+        total += 1
+        del hypothesis[0]
+    return matches, total
 
 
 def precision_by_removal(hypothesis, reference, n):
@@ -140,47 +118,24 @@ def precision_by_zip(hypothesis, reference, n):
     return [sum(min(ours[g], theirs[g]) for g in ours), sum(ours.values())]
 
 
-def lcs_run(a, b):
-    best = 0
-    for i in range(len(a)):
-        for j in range(len(b)):
-            k = 0
-            while i + k < len(a) and j + k < len(b) and a[i + k] == b[j + k]:
-                k += 1
-            best = max(best, k)
-    return best
+def lcs_by_recursion(a, b):
+    if not a or not b:
+        return 0
+    if a[-1] == b[-1]:
+        return 1 + lcs_by_recursion(a[:-1], b[:-1])
+    return max(lcs_by_recursion(a[:-1], b), lcs_by_recursion(a, b[:-1]))
 
 
-def lcs_bag(a, b):
-    return (Counter(a) & Counter(b)).total()
+def lcs_of_one_list(a, b):
+    table = [[0] * (len(b) + 1)] * (len(a) + 1)  # one row, many times
+    for i, x in enumerate(a):
+        for j, y in enumerate(b):
+            table[i + 1][j + 1] = table[i][j] + 1 if x == y else max(table[i][j + 1], table[i + 1][j])
+    return table[-1][-1]
 
 
-def lcs_set(a, b):
-    return len(set(a) & set(b))
-
-
-def lcs_greedy(a, b):
-    place, found = 0, 0
-    for word in a:
-        if word in b[place:]:
-            place, found = b.index(word, place) + 1, found + 1
-    return found
-
-
-def lcs_places(a, b):
-    return sum(x == y for x, y in zip(a, b, strict=False))
-
-
-def lcs_overwritten(a, b):
-    row = [0] * (len(b) + 1)
-    for x in a:
-        for j, y in enumerate(b, start=1):
-            row[j] = row[j - 1] + 1 if x == y else max(row[j], row[j - 1])
-    return row[-1]
-
-
-def lcs_difflib(a, b):
-    return sum(block.size for block in difflib.SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks())
+def lcs_without_the_last(a, b):
+    return lcs_by_table(a[:-1], b)
 
 
 def lcs_by_table(a, b):
@@ -277,40 +232,34 @@ def interval_by_multinomial(values, resamples, confidence, generator):
     return torch.quantile(means, (1 - confidence) / 2), torch.quantile(means, (1 + confidence) / 2)
 
 
-def auc_turned(positives, negatives):
-    return auc_by_pairs(negatives, positives)
+def interval_of_the_first_state(values, resamples, confidence, generator):
+    means = _means(values, resamples, torch.Generator().manual_seed(generator.initial_seed()))
+    return means.quantile((1 - confidence) / 2).item(), means.quantile((1 + confidence) / 2).item()
 
 
-def auc_gini(positives, negatives):
-    return 2 * auc_by_pairs(positives, negatives) - 1
+def interval_mirrored(values, resamples, confidence, generator):
+    means, twice = _means(values, resamples, generator), 2 * values.mean()
+    return (twice - means.quantile((1 + confidence) / 2)).item(), (twice - means.quantile((1 - confidence) / 2)).item()
 
 
-def auc_folded(positives, negatives):
-    value = float(auc_by_pairs(positives, negatives))
-    return max(value, 1 - value)
+def interval_of_questions(values, resamples, confidence, generator):
+    drawn = torch.randint(len(values), (resamples, len(values)), generator=generator)
+    means = values[drawn].mean(0)
+    return means.quantile((1 - confidence) / 2).item(), means.quantile((1 + confidence) / 2).item()
 
 
-def auc_without_ties(positives, negatives):
-    return sum(p > n for p in positives for n in negatives) / (len(positives) * len(negatives))
+def auc_above_all(positives, negatives):
+    return sum(p > max(negatives) for p in positives) / len(positives)
 
 
-def auc_ties_won(positives, negatives):
-    return sum(p >= n for p in positives for n in negatives) / (len(positives) * len(negatives))
+def auc_in_percent(positives, negatives):
+    return 100 * auc_by_pairs(positives, negatives)
 
 
-def auc_sum(positives, negatives):
-    return sum((p > n) + 0.5 * (p == n) for p in positives for n in negatives)
-
-
-def auc_by_place(positives, negatives):
-    pairs = list(zip(positives, negatives, strict=False))
-    return sum((p > n) + 0.5 * (p == n) for p, n in pairs) / len(pairs)
-
-
-def auc_accuracy(positives, negatives):
-    middle = sorted(positives + negatives)[len(positives + negatives) // 2]
-    hits = sum(p >= middle for p in positives) + sum(n < middle for n in negatives)
-    return hits / len(positives + negatives)
+def auc_by_sorting(positives, negatives):
+    negatives.sort()
+    below = sum(bisect.bisect_left(negatives, p) + bisect.bisect_right(negatives, p) for p in positives)
+    return below / (2 * len(positives) * len(negatives))
 
 
 def auc_by_pairs(positives, negatives):
@@ -338,46 +287,35 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         ppl_all_tokens: "Divided by all tokens; the first of each row is given, not predicted.",
     },
     "15.2": {
-        precision_unclipped: "Not clipped: an n-gram counts at most as often as the reference has it, or `the the the` would be perfect.",
-        precision_sets: "Each n-gram counts once; it counts as often as both have it.",
-        precision_recall: "The total counts the n-grams of the reference; precision asks for those of the hypothesis.",
-        precision_words: "Words are counted, not n-grams: the order within an n-gram matters.",
-        precision_one_short: "The total counts the n-grams of the reference; precision asks for those of the hypothesis.",
-        precision_share: "Two whole numbers are wanted, `return matches, total`; the division comes later, over the whole corpus.",
-        precision_too_long: "The total counts words, not n-grams.",
-        precision_joined: "Wrong number of matches.",
+        precision_share: "Two whole numbers are wanted, `return matches, total`",
+        precision_negative: "A text with fewer than n words has no n-gram: 0.",
+        precision_used_up: "Your code changes its input `hypothesis` in place.",
     },
     "15.3": {
-        lcs_run: "That is the longest run without gaps; gaps are allowed.",
-        lcs_bag: "Words are counted without their order.",
-        lcs_set: "Words are counted without their order.",
-        lcs_greedy: "The first match is taken at once. A later one may leave room for more: `c a b` and `a b c` share `a b`.",
-        lcs_places: "Compared place by place; one word more at the front would make everything differ.",
-        lcs_overwritten: "One row is kept, and its upper left value is overwritten before it is used: one word of a is then matched twice.",
-        lcs_difflib: "Wrong for two texts of 120 words.",
+        lcs_by_recursion: "Words were compared ",
+        lcs_of_one_list: "There is one row only, and its upper left value is overwritten before it is used",
+        lcs_without_the_last: "Not the longest common subsequence.",
     },
     "15.4": {
         interval_without_repetition: "The interval has no width: every resample is the same. Draw with repetition, or it is the same sample in another order.",
         interval_of_values: "Far too wide: these are quantiles of the values, or of a difference, not of the means.",
-        interval_one_sided: "Too narrow: half of what is left out belongs on each side, so the quantiles are 0.025 and 0.975; and each resample is as large as the sample.",
+        interval_one_sided: "Too narrow: half of what is left out belongs on each side, so for 0.95 the quantiles are 0.025 and 0.975.",
+        interval_of_questions: "Far too narrow: is there one mean for each resample, and not one for each question (the wrong axis)?",
         interval_small_resamples: "Too wide: is each resample as large as the sample, and are the quantiles (1 - confidence) / 2 and (1 + confidence) / 2?",
-        interval_minimum: "Too wide: is each resample as large as the sample, and are the quantiles (1 - confidence) / 2 and (1 + confidence) / 2?",
+        interval_minimum: "Too wide: these are about the smallest and the largest mean.",
         interval_global: "Randomness does not come from `generator` alone: the same generator gave another interval, or torch's global one was used.",
         interval_own_seed: "Two generators with different seeds gave the same interval; is `generator` used, and not a seed of your own?",
         interval_fixed_confidence: "`confidence` is not used rightly: an interval of 0.5 lies between the quantiles 0.25 and 0.75.",
         interval_normal: "The lower end lies below every value: that is the mean minus so many standard errors, not a quantile of the means.",
+        interval_mirrored: "The interval is mirrored at the mean (2 * mean - quantile); its ends are the quantiles themselves.",
+        interval_of_the_first_state: "Called again with the same generator it gives the same interval",
         interval_own_resamples: "One resample has one mean, so both ends must be equal. Is `resamples` used?",
         interval_turned: "low stands above high.",
     },
     "15.5": {
-        auc_gini: "That is Gini's coefficient, 2 AUC - 1, which is 0 for a coin.",
-        auc_folded: "Turned round: the positives should be above.",
-        auc_turned: "Turned round: the positives should be above.",
-        auc_without_ties: "A tie counts one half; yours counts it as nothing.",
-        auc_ties_won: "A tie counts one half; yours counts it as won.",
-        auc_sum: "Not divided by the number of pairs.",
-        auc_by_place: "Compared place by place; every positive meets every negative.",
-        auc_accuracy: "Compared place by place; every positive meets every negative.",
+        auc_above_all: "Not the share of pairs in which the positive is above.",
+        auc_in_percent: "Not the share of pairs in which the positive is above.",
+        auc_by_sorting: "Your code changes its input `negatives` in place.",
     },
 }
 RIGHT = {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from difflib import SequenceMatcher
 from math import exp, log
 
 import torch
 from torch import Tensor
 
+from course_utils.classroom.exercises.cases import Case, Exercise
 from course_utils.classroom.exercises.exercise import check, expect
-from course_utils.evaluation import contamination, overlap
 
 
 def perplexity(logits: Tensor, input_ids: Tensor, attention_mask: Tensor, text_bytes: int) -> tuple[float, float]:
@@ -37,11 +38,39 @@ def perplexity(logits: Tensor, input_ids: Tensor, attention_mask: Tensor, text_b
     ],
 )
 def check_perplexity(candidate: Callable[[Tensor, Tensor, Tensor, int], tuple[float, float]]) -> None:
-    generator = torch.Generator().manual_seed(15)
-    logits = 2 * torch.randn(2, 5, 4, generator=generator)
-    ids = torch.tensor([[0, 2, 1, 3, 3], [0, 1, 2, 0, 0]])
+    logits = 2 * torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(15))
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
-    given = "logits (2, 5, 4), lengths 5 and 3, text_bytes = 7"
+    ids = torch.tensor([[0, 2, 1, 3, 3], [0, 1, 2, 0, 0]])
+    _check_perplexity(candidate, logits, ids, mask, "lengths 5 and 3")
+    real = torch.tensor([[0, 2, 0, 3, 0], [0, 1, 2, 3, 3], [0, 0, 0, 0, 0]])
+    begin = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]])
+    _check_perplexity(
+        candidate,
+        torch.cat([logits, logits[:1]]),
+        real,
+        begin,
+        "lengths 5, 3 and 1; token 0 is also one of the text",
+        "The mask says what is padding, not the token: each id may also stand in the text, or begin it.",
+    )
+    _check_perplexity(
+        candidate,
+        logits - 120 * torch.nn.functional.one_hot(torch.tensor(1), 4),
+        ids,
+        mask,
+        "token 1 is very unlikely",
+        "A probability rounds to 0 in 32 bits, and its logarithm is minus infinity: take `log_softmax` of the logits.",
+    )
+
+
+def _check_perplexity(
+    candidate: Callable[[Tensor, Tensor, Tensor, int], tuple[float, float]],
+    logits: Tensor,
+    ids: Tensor,
+    mask: Tensor,
+    note: str,
+    message: str = "Not exp(mean of -log p over the predicted tokens).",
+) -> None:
+    given = f"logits {tuple(logits.shape)}, {note}, text_bytes = 7"
     result = candidate(logits.clone(), ids.clone(), mask.clone(), 7)
     expect.that(
         isinstance(result, tuple | list) and len(result) == 2,
@@ -52,41 +81,34 @@ def check_perplexity(candidate: Callable[[Tensor, Tensor, Tensor, int], tuple[fl
     logs = logits.double().log_softmax(-1)
     shifted = logs[:, :-1].gather(-1, ids[:, 1:, None])[..., 0]
     inside = mask[:, 1:].bool()
-    nats = -float(shifted[inside].sum())
+    nats, count = -float(shifted[inside].sum()), int(inside.sum())
     unshifted = -logs.gather(-1, ids[..., None])[..., 0]
-    per_row = (-(shifted * inside).sum(1) / inside.sum(1)).exp().mean()
-    expect.close(
-        result[0],
-        wanted,
-        "Not exp(mean of -log p over the predicted tokens).",
-        given=given,
-        mistakes={
-            "That is the loss in nats; the perplexity is its exponential.": nats / 6,
-            "The padding is counted as text.": exp(-float(shifted.mean())),
-            "The logits are not shifted: place t says what comes at place t + 1.": exp(
-                float(unshifted[mask.bool()].mean())
-            ),
-            "The perplexities of the rows are averaged; take the mean over all tokens first, so that long texts count "
-            "more.": float(per_row),
-            "Divided by all tokens; the first of each row is given, not predicted.": exp(nats / 8),
-            "2 to the power of nats; either exp of nats or 2 to the power of bits.": 2 ** (nats / 6),
-            "The sum is not divided by the number of tokens.": exp(nats),
-            "The losses of the rows are averaged; the mean is over all tokens, so that long texts count more.": exp(
-                float((-(shifted * inside).sum(1) / inside.sum(1)).mean())
-            ),
-            "The mask is not shifted with the tokens: the predicted ones are attention_mask[:, 1:].": exp(
-                -float(shifted[mask[:, :-1].bool()].mean())
-            ),
-            "The logits are taken for log-probabilities; `log_softmax` is missing.": exp(
-                -float(logits.double()[:, :-1].gather(-1, ids[:, 1:, None])[..., 0][inside].mean())
-            ),
-            "The perplexities of the tokens are averaged; take the mean of the logarithms, then exp.": float(
-                (-shifted[inside]).exp().mean()
-            ),
-            "That is one over the perplexity; the minus before log p is missing.": exp(-nats / 6),
-            "The two results are swapped: perplexity first.": bits,
-        },
-    )
+    of_rows = -(shifted * inside).sum(1) / inside.sum(1)
+    mistakes = {
+        "That is the loss in nats; the perplexity is its exponential.": nats / count,
+        "The padding is counted as text.": _exp(-shifted.mean()),
+        "The logits are not shifted: place t says what comes at place t + 1.": _exp(unshifted[mask.bool()].mean()),
+        "The perplexities of the rows are averaged; take the mean over all tokens first, so that long texts count "
+        "more.": float(of_rows.exp().mean()),
+        "Divided by all tokens; the first of each row is given, not predicted.": _exp(nats / int(mask.sum())),
+        "2 to the power of nats; either exp of nats or 2 to the power of bits.": _exp(nats / count * log(2)),
+        "The sum is not divided by the number of tokens.": _exp(nats),
+        "The losses of the rows are averaged; the mean is over all tokens, so that long texts count more.": _exp(
+            of_rows.mean()
+        ),
+        "The mask is not shifted with the tokens: the predicted ones are attention_mask[:, 1:].": _exp(
+            -shifted[mask[:, :-1].bool()].mean()
+        ),
+        "The logits are taken for log-probabilities; `log_softmax` is missing.": _exp(
+            -logits.double()[:, :-1].gather(-1, ids[:, 1:, None])[..., 0][inside].mean()
+        ),
+        "The perplexities of the tokens are averaged; take the mean of the logarithms, then exp.": float(
+            (-shifted[inside]).exp().mean()
+        ),
+        "That is one over the perplexity; the minus before log p is missing.": _exp(-nats / count),
+        "The two results are swapped: perplexity first.": bits,
+    }
+    expect.close(result[0], wanted, message, given=given, mistakes=mistakes)
     expect.close(
         result[1],
         bits,
@@ -95,22 +117,59 @@ def check_perplexity(candidate: Callable[[Tensor, Tensor, Tensor, int], tuple[fl
         mistakes={
             "These are nats per byte; one bit is log(2) = 0.693 nats.": nats / 7,
             "Multiplied by log(2); nats are divided by it.": nats * log(2) / 7,
-            "These are bits per token; divide by the bytes of the text.": nats / log(2) / 6,
-            "The mean per token is divided by the bytes; it is the sum.": nats / 6 / log(2) / 7,
+            "These are bits per token; divide by the bytes of the text.": nats / log(2) / count,
+            "The mean per token is divided by the bytes; it is the sum.": nats / count / log(2) / 7,
+            "Bits of the padding, too, are counted.": -float(shifted.sum()) / log(2) / 7,
         },
     )
 
 
+def _exp(nats: Tensor | float) -> float:
+    """exp as a float, infinite where it is too large for one."""
+    return float(torch.tensor(float(nats), dtype=torch.float64).exp())
+
+
 def clipped_precision(hypothesis: list[str], reference: list[str], n: int) -> tuple[int, int]:
     """(matches, total): the n-grams of the hypothesis that stand in the reference, clipped, and how many it has."""
-    counts = overlap.ngrams(hypothesis, n)
-    return (counts & overlap.ngrams(reference, n)).total(), counts.total()
+    ours, theirs = (
+        Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1)) for words in (hypothesis, reference)
+    )
+    return (ours & theirs).total(), ours.total()  # `&` keeps of each n-gram the smaller count
 
 
-@check(
+precision = Exercise(
     "15.2",
     title="The clipped precision of BLEU",
     reference=clipped_precision,
+    cases=[
+        *(
+            Case(hypothesis.split(), reference.split(), n)
+            for hypothesis, reference, n in (
+                ("the the the the the the the", "the cat is on the mat", 1),
+                ("the cat sat on the mat the cat", "the cat is on the mat", 2),
+                ("a b a b a b c", "a b a b d", 2),
+                ("a b c d", "d c b a", 1),
+                ("a b c d", "d c b a", 2),
+                ("a a", "a a b a a", 2),
+                ("ab c", "a bc", 2),
+                ("a b c d e", "b c d a b c", 3),
+            )
+        ),
+        *(
+            Case(hypothesis.split(), reference.split(), n, message="A text with fewer than n words has no n-gram: 0.")
+            for hypothesis, reference, n in (
+                ("one two", "one two three", 3),
+                ("one", "one two three", 3),
+                ("one two three", "one", 2),
+                ("", "one two", 1),
+                ("one two", "", 1),
+            )
+        ),
+    ],
+    general="Not the n-grams that both have, each as often as in the one that has it less often, and how many the "
+    "hypothesis has.",
+    rtol=0,
+    atol=0,
     difficulty=2,
     minutes=10,
     points=2,
@@ -122,102 +181,94 @@ def clipped_precision(hypothesis: list[str], reference: list[str], n: int) -> tu
         "`matches = (ours & theirs).total()`, `total = ours.total()`.",
     ],
 )
-def check_clipped_precision(candidate: Callable[[list[str], list[str], int], tuple[int, int]]) -> None:
-    cases = [
-        ("the the the the the the the", "the cat is on the mat", 1),
-        ("the cat sat on the mat the cat", "the cat is on the mat", 2),
-        ("a b a b a b c", "a b a b d", 2),
-        ("a b c d", "d c b a", 1),
-        ("a b c d", "d c b a", 2),
-        ("a a", "a a b a a", 2),
-        ("one two", "one two three", 3),
-        ("ab c", "a bc", 2),
-    ]
-    for hypothesis, reference, n in cases:
-        ours, theirs = hypothesis.split(), reference.split()
-        kept = list(ours), list(theirs)
-        result = candidate(ours, theirs, n)
-        given = {"hypothesis": hypothesis, "reference": reference, "n": n}
-        expect.that(
-            isinstance(result, tuple | list) and len(result) == 2,
-            "Two whole numbers are wanted, `return matches, total`; the division comes later, over the whole corpus.",
-            given=given,
-            yours=result,
+
+
+def _grams(words, n, stop=1):
+    return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + stop))
+
+
+for _sentence, _wrong in {  # of the hypothesis' n-grams, the reference's, the two lists and n
+    "Not clipped: an n-gram counts at most as often as the reference has it, or `the the the` would be perfect.": (
+        lambda ours, theirs, a, b, n: (sum(count for gram, count in ours.items() if gram in theirs), ours.total())
+    ),
+    "Each n-gram counts once; it counts as often as both have it.": (
+        lambda ours, theirs, a, b, n: (len(set(ours) & set(theirs)), ours.total())
+    ),
+    "Counted from the side of the reference, not clipped by the hypothesis.": (
+        lambda ours, theirs, a, b, n: (sum(count for gram, count in theirs.items() if gram in ours), ours.total())
+    ),
+    "Words are counted, not n-grams: the order within an n-gram matters.": (
+        lambda ours, theirs, a, b, n: ((Counter(a) & Counter(b)).total(), ours.total())
+    ),
+    "Each different n-gram is counted once; repetitions count in the total.": (
+        lambda ours, theirs, a, b, n: ((ours & theirs).total(), len(ours))
+    ),
+    "The total counts the n-grams of the reference; precision asks for those of the hypothesis.": (
+        lambda ours, theirs, a, b, n: ((ours & theirs).total(), theirs.total())
+    ),
+    "The total counts words, not n-grams.": lambda ours, theirs, a, b, n: ((ours & theirs).total(), len(a)),
+    "One n-gram too few: the last one begins at len(words) - n.": (
+        lambda ours, theirs, a, b, n: _total_of_both(_grams(a, n, 0), _grams(b, n, 0))
+    ),
+    "Shorter runs at the end of a text are counted as n-grams; the last one begins at len(words) - n.": (
+        lambda ours, theirs, a, b, n: _total_of_both(_grams(a, n, n), _grams(b, n, n))
+    ),
+    "The words of an n-gram are joined without a gap, and `ab c` becomes the same as `a bc`. Keep a tuple.": (
+        lambda ours, theirs, a, b, n: (
+            (Counter("".join(g) for g in ours.elements()) & Counter("".join(g) for g in theirs.elements())).total(),
+            ours.total(),
         )
-        expect.that((ours, theirs) == kept, "A list that was given was changed; work on a copy.", given=given)
-        mine, other = overlap.ngrams(kept[0], n), overlap.ngrams(kept[1], n)
-        matches, total = (mine & other).total(), mine.total()
-        expect.equal(
-            result[1],
-            total,
-            "Wrong total: a text of k words has k - n + 1 n-grams, or none.",
-            given=given,
-            mistakes={
-                name: value
-                for name, value in {
-                    "The total counts the n-grams of the reference; precision asks for those of the hypothesis.": other.total(),
-                    "Each different n-gram is counted once; repetitions count in the total.": len(mine),
-                    "The total counts words, not n-grams.": len(kept[0]),
-                    "One n-gram too few: the last one begins at len(words) - n.": max(total - 1, 0),
-                }.items()
-                if value != total
-            },
+    ),
+}.items():
+    precision.bug(_sentence)(
+        lambda hypothesis, reference, n, _wrong=_wrong: _wrong(
+            _grams(hypothesis, n), _grams(reference, n), hypothesis, reference, n
         )
-        unclipped = sum(count for gram, count in mine.items() if gram in other)
-        bags = (Counter(kept[0]) & Counter(kept[1])).total()
-        expect.equal(
-            result[0],
-            matches,
-            "Wrong number of matches.",
-            given=given,
-            mistakes={
-                name: value
-                for name, value in {
-                    "Not clipped: an n-gram counts at most as often as the reference has it, or `the the the` would be "
-                    "perfect.": unclipped,
-                    "Each n-gram counts once; it counts as often as both have it.": len(set(mine) & set(other)),
-                    "Words are counted, not n-grams: the order within an n-gram matters.": bags,
-                    "Counted from the side of the reference, not clipped by the hypothesis.": sum(
-                        count for gram, count in other.items() if gram in mine
-                    ),
-                }.items()
-                if value != matches
-            },
-        )
-
-
-def longest_common_subsequence(a: list[str], b: list[str]) -> int:
-    """The length of the longest sequence of words that both lists have in the same order, gaps allowed."""
-    return overlap.longest_common_subsequence(a, b)
-
-
-def _longest_run(a: list[str], b: list[str]) -> int:
-    return max(
-        (n for n in range(1, len(a) + 1) if set(overlap.ngrams(a, n)) & set(overlap.ngrams(b, n))),
-        default=0,
     )
 
 
-def _greedy(a: list[str], b: list[str]) -> int:
-    place, found = 0, 0
-    for word in a:
-        if word in b[place:]:
-            place, found = b.index(word, place) + 1, found + 1
-    return found
+def _total_of_both(ours, theirs):
+    return (ours & theirs).total(), ours.total()
 
 
-def _overwritten(a: list[str], b: list[str]) -> int:
-    row = [0] * (len(b) + 1)
-    for x in a:
-        for j, y in enumerate(b, start=1):
-            row[j] = row[j - 1] + 1 if x == y else max(row[j], row[j - 1])
-    return row[-1]
+@precision.first
+def two_counts(candidate: Callable[[list[str], list[str], int], tuple[int, int]]) -> None:
+    result = precision.cases[0].call(candidate)
+    expect.that(
+        isinstance(result, tuple | list) and len(result) == 2,
+        "Two whole numbers are wanted, `return matches, total`; the division comes later, over the whole corpus.",
+        yours=result,
+    )
 
 
-@check(
+def _texts() -> list[Case]:
+    draw = torch.Generator().manual_seed(3)
+    long = [[str(i) for i in torch.randint(20, (n,), generator=draw).tolist()] for n in (200, 180)]
+    pairs = (
+        ("a b c d", "a b c d"),
+        ("a b c", "x y z"),
+        ("", "a b"),
+        ("a b", ""),
+        ("the lamp of brine is amber", "amber is the lamp of brine"),
+        ("c a b", "a b c"),
+        ("a x b y c z", "a b c"),
+        ("a b a b b", "b a b a b"),
+        ("x a b c", "a b c x"),
+        ("a a a", "a a"),
+        ("a", "a a"),
+        ("a x b c", "a b x c b x"),
+    )
+    return [*(Case(a.split(), b.split()) for a, b in pairs), Case(*long, note="two texts of 200 and 180 words")]
+
+
+subsequence = Exercise(
     "15.3",
     title="The longest common subsequence",
-    reference=longest_common_subsequence,
+    reference="course_utils.evaluation.overlap:longest_common_subsequence",
+    cases=_texts,
+    general="Not the longest common subsequence.",
+    rtol=0,
+    atol=0,
     difficulty=3,
     minutes=12,
     points=3,
@@ -229,50 +280,91 @@ def _overwritten(a: list[str], b: list[str]) -> int:
         "Plain recursion takes a time like 2 ** len(a); keep the table. The answer stands in the last cell. One row is enough memory, if you keep the upper left value.",
     ],
 )
-def check_longest_common_subsequence(candidate: Callable[[list[str], list[str]], int]) -> None:
-    cases = [
-        ("a b c d", "a b c d"),
-        ("a b c", "x y z"),
-        ("", "a b"),
-        ("the lamp of brine is amber", "amber is the lamp of brine"),
-        ("c a b", "a b c"),
-        ("a x b y c z", "a b c"),
-        ("a b a b b", "b a b a b"),
-        ("x a b c", "a b c x"),
-        ("a a a", "a a"),
-        ("a", "a a"),
-    ]
-    for first, second in cases:
-        a, b = first.split(), second.split()
-        wanted = overlap.longest_common_subsequence(a, b)
-        mistakes = {
-            "That is the longest run without gaps; gaps are allowed.": _longest_run(a, b),
-            "Words are counted without their order.": (Counter(a) & Counter(b)).total(),
-            "Different words are counted without their order.": len(set(a) & set(b)),
-            "The first match is taken at once. A later one may leave room for more: `c a b` and `a b c` share `a b`.": _greedy(
-                a, b
-            ),
-            "One row is kept, and its upper left value is overwritten before it is used: one word of a is then matched "
-            "twice.": _overwritten(a, b),
-            "Compared place by place; one word more at the front would make everything differ.": sum(
-                x == y for x, y in zip(a, b, strict=False)
-            ),
-        }
-        expect.equal(
-            candidate(list(a), list(b)),
-            wanted,
-            "Not the longest common subsequence.",
-            given={"a": first, "b": second},
-            mistakes={name: value for name, value in mistakes.items() if value != wanted},
-        )
-    draw = torch.Generator().manual_seed(3)
-    a, b = ([str(i) for i in torch.randint(20, (120,), generator=draw).tolist()] for _ in range(2))
-    expect.equal(
-        candidate(a, b),
-        overlap.longest_common_subsequence(a, b),
-        "Wrong for two texts of 120 words.",
-        given="120 words each",
+
+
+class _Word(str):
+    """A word that counts how often words are compared."""
+
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        _Word.compared += 1
+        return str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+
+@subsequence.first
+def time_grows_with_the_table(candidate: Callable[[list[str], list[str]], int]) -> None:
+    _Word.compared = 0
+    candidate(*([_Word(f"{text}{i}") for i in range(10)] for text in "ab"))
+    expect.that(
+        _Word.compared < 5_000,
+        f"Words were compared {_Word.compared:,} times, though there are 100 pairs: plain recursion asks the same again and "
+        "again. Keep what is known in a table.",
+        given="two texts of 10 words, none in common",
     )
+
+
+@subsequence.bug("That is the longest run without gaps; gaps are allowed.")
+def longest_run(a, b):
+    best, row = 0, [0] * (len(b) + 1)
+    for x in a:
+        row = [0] + [row[j] + 1 if x == y else 0 for j, y in enumerate(b)]
+        best = max(best, *row)
+    return best
+
+
+@subsequence.bug("Words are counted without their order.")
+def bag_of_words(a, b):
+    return (Counter(a) & Counter(b)).total()
+
+
+@subsequence.bug("Different words are counted without their order.")
+def set_of_words(a, b):
+    return len(set(a) & set(b))
+
+
+@subsequence.bug(
+    "The first match is taken at once. A later one may leave room for more: `c a b` and `a b c` share `a b`."
+)
+def first_match(a, b):
+    place = found = 0
+    for word in a:
+        if word in b[place:]:
+            place, found = b.index(word, place) + 1, found + 1
+    return found
+
+
+@subsequence.bug(
+    "There is one row only, and its upper left value is overwritten before it is used: one word of a is then matched "
+    "twice. (`[[0] * n] * m` is one row, too.)"
+)
+def overwritten_row(a, b):
+    row = [0] * (len(b) + 1)
+    for x in a:
+        for j, y in enumerate(b, start=1):
+            row[j] = row[j - 1] + 1 if x == y else max(row[j], row[j - 1])
+    return row[-1]
+
+
+@subsequence.bug("Compared place by place; one word more at the front would make everything differ.")
+def place_by_place(a, b):
+    return sum(x == y for x, y in zip(a, b, strict=False))
+
+
+@subsequence.bug(
+    "The longest run is taken first, then those to its left and right, as `difflib` does; other choices share more."
+)
+def blocks_of_difflib(a, b):
+    return sum(block.size for block in SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks())
+
+
+@subsequence.bug("Letters are compared; the length is counted in words.")
+def letters(a, b):
+    return subsequence.reference(" ".join(a), " ".join(b))
 
 
 def bootstrap_interval(
@@ -331,6 +423,13 @@ def check_bootstrap_interval(
         yours=(low, high),
     )
     expect.that(
+        not 6.2 < width,
+        "Too wide: these are about the smallest and the largest mean. The interval ends at the quantiles (1 - confidence) / 2 and "
+        "(1 + confidence) / 2.",
+        given=given,
+        yours=(low, high),
+    )
+    expect.that(
         not 4.8 < width,
         "Too wide: is each resample as large as the sample, and are the quantiles (1 - confidence) / 2 and (1 + confidence) / 2?",
         given=given,
@@ -338,9 +437,22 @@ def check_bootstrap_interval(
         yours=(low, high),
     )
     expect.that(
+        1.1 < width,
+        "Far too narrow: is there one mean for each resample, and not one for each question (the wrong axis)?",
+        given=given,
+        expected=f"about {mean - 1.96 * error:.3f} to {mean + 1.96 * error:.3f}",
+        yours=(low, high),
+    )
+    expect.that(
+        not 3.1 < width < 3.45,
+        "Too narrow: half of what is left out belongs on each side, so for 0.95 the quantiles are 0.025 and 0.975.",
+        given=given,
+        expected=f"about {mean - 1.96 * error:.3f} to {mean + 1.96 * error:.3f}",
+        yours=(low, high),
+    )
+    expect.that(
         3.55 < width,
-        "Too narrow: half of what is left out belongs on each side, so the quantiles are 0.025 and 0.975; and each resample is as "
-        "large as the sample.",
+        "Too narrow: is each resample as large as the sample, and are the quantiles (1 - confidence) / 2 and (1 + confidence) / 2?",
         given=given,
         expected=f"about {mean - 1.96 * error:.3f} to {mean + 1.96 * error:.3f}",
         yours=(low, high),
@@ -364,11 +476,27 @@ def check_bootstrap_interval(
         tuple(map(float, other)) != tuple(map(float, different)),
         "Two generators with different seeds gave the same interval; is `generator` used, and not a seed of your own?",
     )
-    rare = torch.tensor([0.0] * 27 + [1.0] * 3)
+    generator = torch.Generator().manual_seed(6)
+    twice = [tuple(map(float, candidate(torch.linspace(0, 1, 50), 300, 0.95, generator))) for _ in range(2)]
     expect.that(
-        float(candidate(rare, 2_000, 0.95, torch.Generator().manual_seed(4))[0]) > -1e-6,
+        twice[0] != twice[1],
+        "Called again with the same generator it gives the same interval: draw from `generator` as it is, without a new seed.",
+        yours=twice,
+    )
+    rare = torch.tensor([0.0] * 29 + [1.0])
+    low, high = (float(end) for end in candidate(rare, 2_000, 0.95, torch.Generator().manual_seed(4)))
+    given = "29 zeros and a one: the mean is 0.033, and the means of resamples lie between 0 and 0.1"
+    expect.that(
+        low > -1e-6 or high > 0.08,
+        "The interval is mirrored at the mean (2 * mean - quantile); its ends are the quantiles themselves.",
+        given=given,
+        yours=(low, high),
+    )
+    expect.that(
+        low > -1e-6,
         "The lower end lies below every value: that is the mean minus so many standard errors, not a quantile of the means.",
-        given="27 zeros and 3 ones",
+        given=given,
+        yours=(low, high),
     )
     low, high = (float(end) for end in candidate(values.clone(), 1, 0.95, torch.Generator().manual_seed(5)))
     expect.that(
@@ -390,13 +518,23 @@ def check_bootstrap_interval(
 
 def auc(positives: list[float], negatives: list[float]) -> float:
     """The probability that a random positive scores above a random negative; a tie counts one half."""
-    return contamination.auc(positives, negatives)
+    wins = sum((p > n) + 0.5 * (p == n) for p in positives for n in negatives)
+    return wins / (len(positives) * len(negatives))
 
 
-@check(
+area = Exercise(
     "15.5",
     title="The area under the curve",
     reference=auc,
+    cases=[
+        Case([3.0, 2.6, 1.0, 0.7, 2.2], [0.5, 2.5, 1.5]),
+        Case([1.0, 1.0, 2.0, 5.0], [1.0, 2.0, 3.0]),
+        Case([-1.0, -3.0], [-2.0, -2.5, -4.0, -3.5, 0.0]),
+        Case([0.9, 0.8], [0.1, 0.2, 0.3]),
+        Case([2.0, 0.5, 2.0], [0.5, 0.5, 0.5, 3.0]),
+        Case([0.1], [0.4]),
+    ],
+    general="Not the share of pairs in which the positive is above.",
     difficulty=2,
     minutes=6,
     points=2,
@@ -406,41 +544,39 @@ def auc(positives: list[float], negatives: list[float]) -> float:
         "Divide the sum by the number of pairs, `len(positives) * len(negatives)`.",
     ],
 )
-def check_auc(candidate: Callable[[list[float], list[float]], float]) -> None:
-    cases = [
-        ([3.0, 2.0, 1.0, 0.7], [0.5, 2.5]),
-        ([1.0, 1.0, 2.0, 5.0], [1.0, 2.0, 3.0]),
-        ([-1.0, -3.0], [-2.0, -2.5, -4.0, -3.5, 0.0]),
-        ([0.9, 0.8], [0.1, 0.2, 0.3]),
-    ]
-    for positives, negatives in cases:
-        wanted = contamination.auc(positives, negatives)
-        above = sum(p > n for p in positives for n in negatives)
-        ties = sum(p == n for p in positives for n in negatives)
-        count = len(positives) * len(negatives)
-        middle = sorted(positives + negatives)[len(positives + negatives) // 2]
-        hits = sum(p >= middle for p in positives) + sum(n < middle for n in negatives)
-        mistakes = {
-            "Turned round: the positives should be above.": 1 - wanted,
-            "That is Gini's coefficient, 2 AUC - 1, which is 0 for a coin.": 2 * wanted - 1,
-            "Never below one half: then a score that points the wrong way would pass for a good one.": max(
-                wanted, 1 - wanted
-            ),
-            "That is a difference of means; only the order counts.": sum(positives) / len(positives)
-            - sum(negatives) / len(negatives),
-            "A tie counts one half; yours counts it as nothing.": above / count,
-            "A tie counts one half; yours counts it as won.": (above + ties) / count,
-            "Not divided by the number of pairs.": above + 0.5 * ties,
-            "Compared place by place; every positive meets every negative.": sum(
-                (p > n) + 0.5 * (p == n) for p, n in zip(positives, negatives, strict=False)
-            )
-            / min(len(positives), len(negatives)),
-            "That is an accuracy at one threshold; the AUC needs none.": hits / len(positives + negatives),
-        }
-        expect.close(
-            candidate(list(positives), list(negatives)),
-            wanted,
-            "Not the share of pairs in which the positive is above.",
-            given={"positives": positives, "negatives": negatives},
-            mistakes={name: value for name, value in mistakes.items() if abs(value - wanted) > 1e-6},
-        )
+
+
+def _accuracy(p, n):
+    middle = sorted(p + n)[len(p + n) // 2]
+    return (sum(x >= middle for x in p) + sum(x < middle for x in n)) / len(p + n)
+
+
+def _ranks_from_0(p, n):
+    ranks = sum(sum(x < y for x in p + n) + (sum(x == y for x in p + n) - 1) / 2 for y in p)
+    return (ranks - len(p) * (len(p) + 1) / 2) / (len(p) * len(n))
+
+
+for _sentence, _wrong in {
+    "Turned round: the positives should be above.": lambda p, n: auc(n, p),
+    "That is Gini's coefficient, 2 AUC - 1, which is 0 for a coin.": lambda p, n: 2 * auc(p, n) - 1,
+    "Never below one half: then a score that points the wrong way would pass for a good one.": lambda p, n: max(
+        auc(p, n), 1 - auc(p, n)
+    ),
+    "That is a difference of means; only the order counts.": lambda p, n: sum(p) / len(p) - sum(n) / len(n),
+    "A tie counts one half; yours counts it as nothing.": lambda p, n: (
+        sum(x > y for x in p for y in n) / (len(p) * len(n))
+    ),
+    "A tie counts one half; yours counts it as won.": lambda p, n: (
+        sum(x >= y for x in p for y in n) / (len(p) * len(n))
+    ),
+    "Not divided by the number of pairs.": lambda p, n: auc(p, n) * len(p) * len(n),
+    "Equal scores of one side are counted once; each is a text of its own, and meets all of the other side.": (
+        lambda p, n: auc(sorted(set(p)), sorted(set(n)))
+    ),
+    "Compared place by place; every positive meets every negative.": lambda p, n: (
+        sum((x > y) + 0.5 * (x == y) for x, y in zip(p, n, strict=False)) / min(len(p), len(n))
+    ),
+    "That is an accuracy at one threshold; the AUC needs none.": _accuracy,
+    "Ranks count from 1 in that formula; yours begin with 0.": _ranks_from_0,
+}.items():
+    area.bug(_sentence)(lambda positives, negatives, _wrong=_wrong: _wrong(positives, negatives))

@@ -129,6 +129,12 @@ def loss_gradient_of_old(logprobs, old_logprobs, advantages, mask, clip):
     return _loss((logprobs.detach() - old_logprobs).exp() * torch.ones_like(logprobs), advantages, mask, clip)
 
 
+def loss_where_it_is_not_0(logprobs, old_logprobs, advantages, mask, clip):
+    ratio = (logprobs - old_logprobs).exp()
+    surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages) * mask
+    return -surrogate[surrogate != 0].mean()
+
+
 def loss_by_where(logprobs, old_logprobs, advantages, mask, clip):
     ratio = torch.exp(logprobs - old_logprobs)
     stopped = ((advantages > 0) & (ratio > 1 + clip)) | ((advantages < 0) & (ratio < 1 - clip))
@@ -186,6 +192,7 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
     "12.4": {
         loss_clipped_logarithms: "Not minus the masked mean of min(ratio A, clip(ratio) A).",
         loss_fixed_clip: "Right for clip = 0.2 alone: is `clip` used?",
+        loss_where_it_is_not_0: "A token whose advantage is 0 counts, too.",
         loss_gradient_of_old: "No gradient flows to `logprobs`. Is there a `.detach()` or `no_grad`?",
     },
     "12.5": {

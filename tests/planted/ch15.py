@@ -248,6 +248,21 @@ def interval_of_questions(values, resamples, confidence, generator):
     return means.quantile((1 - confidence) / 2).item(), means.quantile((1 + confidence) / 2).item()
 
 
+def interval_of_medians(values, resamples, confidence, generator):
+    medians = values[torch.randint(len(values), (resamples, len(values)), generator=generator)].median(1).values
+    return medians.quantile((1 - confidence) / 2).item(), medians.quantile((1 + confidence) / 2).item()
+
+
+def interval_of_sums(values, resamples, confidence, generator):
+    sums = values[torch.randint(len(values), (resamples, len(values)), generator=generator)].sum(1)
+    return sums.quantile((1 - confidence) / 2).item(), sums.quantile((1 + confidence) / 2).item()
+
+
+def interval_of_the_middle(values, resamples, confidence, generator):
+    means = _means(values, resamples, generator)
+    return means.quantile(confidence / 2).item(), means.quantile(1 - confidence / 2).item()
+
+
 def auc_above_all(positives, negatives):
     return sum(p > max(negatives) for p in positives) / len(positives)
 
@@ -307,6 +322,9 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         interval_own_seed: "Two generators with different seeds gave the same interval; is `generator` used, and not a seed of your own?",
         interval_fixed_confidence: "`confidence` is not used rightly: an interval of 0.5 lies between the quantiles 0.25 and 0.75.",
         interval_normal: "The lower end lies below every value: that is the mean minus so many standard errors, not a quantile of the means.",
+        interval_of_medians: "Every resample gives the same figure, and it is not the mean of the values.",
+        interval_of_sums: "The interval lies above every value: take the mean of each resample, not the sum.",
+        interval_of_the_middle: "Too narrow: is each resample as large as the sample, and are the quantiles",
         interval_mirrored: "The interval is mirrored at the mean (2 * mean - quantile); its ends are the quantiles themselves.",
         interval_of_the_first_state: "Called again with the same generator it gives the same interval",
         interval_own_resamples: "One resample has one mean, so both ends must be equal. Is `resamples` used?",

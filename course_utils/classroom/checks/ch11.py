@@ -33,7 +33,7 @@ kappa = Exercise(
         Case(list("aaaaaaabbc"), list("aaaaabbabc")),
         Case([0, 1, 0, 1, 1, 0], [1, 0, 1, 0, 0, 0]),
         Case(["yes"] * 9 + ["no"], ["yes"] * 8 + ["no", "no"]),
-        Case(["1", 1, None, (2, 3), 1], [1, 1, None, (2, 3), "1"]),
+        Case(["1", 1, None, ("x", "y"), 1], [1, 1, None, tuple("xy"), "1"]),  # equal tuples, not one and the same
         Case([2, 5, 2], [2, 5, 2], message="Two raters who always agree should get 1."),
     ],
     general="The value is not (p_o - p_e) / (1 - p_e).",

@@ -95,75 +95,65 @@ rewards = Exercise(
 )
 
 
+def _put(penalty, places, scores):
+    return penalty.index_put((torch.arange(len(scores)), places), scores, accumulate=True)
+
+
 def _last(mask):
     return (mask * torch.arange(mask.shape[1])).argmax(1)
 
 
-def _penalty(logprobs, ref_logprobs, mask, beta):
-    return -beta * (logprobs - ref_logprobs) * mask
-
-
-def _rewards(scores, logprobs, ref_logprobs, mask, coefficient, penalty=_penalty, last=_last, each=True):
-    """The penalty with the scores put in: added (``each``), or in the place of what stands there."""
-    paid = penalty(logprobs, ref_logprobs, mask, coefficient)
-    return paid.index_put((torch.arange(len(scores)), last(mask)), scores, accumulate=each)
-
-
-def _all_at_the_last(logprobs, ref_logprobs, mask, beta):
-    whole = _penalty(logprobs, ref_logprobs, mask, beta).sum(1)
-    return torch.zeros_like(mask).index_put((torch.arange(len(mask)), _last(mask)), whole)
-
-
-for _sentence, _wrong in {
-    "The sign of the penalty is turned: it would reward the policy for moving away.": {
-        "penalty": lambda p, ref, mask, beta: beta * (p - ref) * mask
-    },
-    "The mask is forgotten: prompt and padding get a penalty too.": {
-        "penalty": lambda p, ref, mask, beta: -beta * (p - ref)
-    },
-    "The coefficient is missing.": {"penalty": lambda p, ref, mask, beta: -(p - ref) * mask},
-    "That is k3 as a penalty; the reward takes the plain difference of the logarithms.": {
-        "penalty": lambda p, ref, mask, beta: -beta * kl_estimate(p, ref, "k3") * mask
-    },
-    "Probabilities are compared; the penalty is the difference of their logarithms.": {
-        "penalty": lambda p, ref, mask, beta: -beta * (p.exp() - ref.exp()) * mask
-    },
-    "The whole penalty stands at the last token; each token pays its own.": {"penalty": _all_at_the_last},
-    "The score stands at the first token of the answer; it judges the whole, so it comes with the last.": {
-        "last": lambda mask: mask.argmax(1)
-    },
-    "The score stands at the end of the row, which may be padding.": {
-        "last": lambda mask: torch.full((len(mask),), mask.shape[1] - 1)
-    },
-    "The place of the last token is counted with the sum of the mask; but the prompt stands before the answer.": {
-        "last": lambda mask: mask.sum(1).long() - 1
-    },
-    "The score replaces the penalty at the last token; it is added to it.": {"each": False},
+for _sentence, _wrong in {  # wrong penalties; the score is added at the last token
+    "The sign of the penalty is turned: it would reward the policy for moving away.": (
+        lambda p, ref, mask, beta: beta * (p - ref) * mask
+    ),
+    "The mask is forgotten: prompt and padding get a penalty too.": lambda p, ref, mask, beta: -beta * (p - ref),
+    "The coefficient is missing.": lambda p, ref, mask, beta: -(p - ref) * mask,
+    "That is k3 as a penalty; the reward takes the plain difference of the logarithms.": (
+        lambda p, ref, mask, beta: -beta * kl_estimate(p, ref, "k3") * mask
+    ),
+    "Probabilities are compared; the penalty is the difference of their logarithms.": (
+        lambda p, ref, mask, beta: -beta * (p.exp() - ref.exp()) * mask
+    ),
 }.items():
-    rewards.bug(_sentence)(partial(_rewards, **_wrong))
+    rewards.bug(_sentence)(
+        lambda scores, logprobs, ref_logprobs, mask, coefficient, _wrong=_wrong: _put(
+            _wrong(logprobs, ref_logprobs, mask, coefficient), _last(mask), scores
+        )
+    )
 
-
-@rewards.bug("The score is missing at the last token.")
-def rewards_without_score(scores, logprobs, ref_logprobs, mask, coefficient):
-    return _penalty(logprobs, ref_logprobs, mask, coefficient)
-
-
-@rewards.bug("The score is added at every token of the answer; it comes once.")
-def rewards_everywhere(scores, logprobs, ref_logprobs, mask, coefficient):
-    return _penalty(logprobs, ref_logprobs, mask, coefficient) + scores[:, None] * mask
-
-
-@rewards.bug("The coefficient is applied to the score too.")
-def rewards_of_scaled_score(scores, logprobs, ref_logprobs, mask, coefficient):
-    return _rewards(coefficient * scores, logprobs, ref_logprobs, mask, coefficient)
-
-
-@rewards.bug("Every row got the scores of all rows, at the last tokens of all: index rows and places together.")
-def rewards_crossed(scores, logprobs, ref_logprobs, mask, coefficient):
-    paid = _penalty(logprobs, ref_logprobs, mask, coefficient)
-    for score, place in zip(scores, _last(mask), strict=True):
-        paid[:, place] += score
-    return paid
+for _sentence, _wrong in {  # of the right penalty, the scores, the mask and the coefficient
+    "The score is missing at the last token.": lambda paid, scores, mask, beta: paid,
+    "The score is added at every token of the answer; it comes once.": (
+        lambda paid, scores, mask, beta: paid + scores[:, None] * mask
+    ),
+    "The coefficient is applied to the score too.": lambda paid, scores, mask, beta: _put(
+        paid, _last(mask), beta * scores
+    ),
+    "The score stands at the first token of the answer; it judges the whole, so it comes with the last.": (
+        lambda paid, scores, mask, beta: _put(paid, mask.argmax(1), scores)
+    ),
+    "The score stands at the end of the row, which may be padding.": (
+        lambda paid, scores, mask, beta: _put(paid, torch.full((len(mask),), mask.shape[1] - 1), scores)
+    ),
+    "The place of the last token is counted with the sum of the mask; but the prompt stands before the answer.": (
+        lambda paid, scores, mask, beta: _put(paid, mask.sum(1).long() - 1, scores)
+    ),
+    "The score replaces the penalty at the last token; it is added to it.": (
+        lambda paid, scores, mask, beta: paid.index_put((torch.arange(len(mask)), _last(mask)), scores)
+    ),
+    "Every row got the scores of all rows, at the last tokens of all: index rows and places together.": (
+        lambda paid, scores, mask, beta: paid + _put(torch.zeros_like(mask), _last(mask), scores).sum(0)
+    ),
+    "The whole penalty stands at the last token; each token pays its own.": (
+        lambda paid, scores, mask, beta: _put(torch.zeros_like(mask), _last(mask), paid.sum(1) + scores)
+    ),
+}.items():
+    rewards.bug(_sentence)(
+        lambda scores, logprobs, ref_logprobs, mask, coefficient, _wrong=_wrong: _wrong(
+            -coefficient * (logprobs - ref_logprobs) * mask, scores, mask, coefficient
+        )
+    )
 
 
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
@@ -281,28 +271,19 @@ for _sentence, _wrong in {
     advantages.bug(_sentence)(partial(_gae, **_wrong))
 
 
-@advantages.bug("That is the second of the two; advantages come first, then returns.")
-def gae_swapped(rewards, values, mask, gamma, lam):
-    return _gae(rewards, values, mask, gamma, lam)[::-1]
-
-
-@advantages.bug("These are the advantages again; the returns are advantages plus values.")
-def gae_advantages_twice(rewards, values, mask, gamma, lam):
-    return (_gae(rewards, values, mask, gamma, lam)[0],) * 2
-
-
-@advantages.bug("These are advantages minus values; it is plus: A = R - V.")
-def gae_returns_minus(rewards, values, mask, gamma, lam):
-    found, _ = _gae(rewards, values, mask, gamma, lam)
-    return found, found - values * mask
-
-
-@advantages.bug(
-    "The returns are the advantages plus the values, where the answer stands; yours hold values of prompt or padding."
-)
-def gae_unmasked_returns(rewards, values, mask, gamma, lam):
-    found, _ = _gae(rewards, values, mask, gamma, lam)
-    return found, found + values
+for _sentence, _wrong in {  # of the right advantages, the returns, all values and those of the answer
+    "That is the second of the two; advantages come first, then returns.": lambda a, r, values, v: (r, a),
+    "These are the advantages again; the returns are advantages plus values.": lambda a, r, values, v: (a, a),
+    "These are advantages minus values; it is plus: A = R - V.": lambda a, r, values, v: (a, a - v),
+    "The returns are the advantages plus the values, where the answer stands; yours hold values of prompt or padding.": (
+        lambda a, r, values, v: (a, a + values)
+    ),
+}.items():
+    advantages.bug(_sentence)(
+        lambda rewards, values, mask, gamma, lam, _wrong=_wrong: _wrong(
+            *_gae(rewards, values, mask, gamma, lam), values, values * mask
+        )
+    )
 
 
 @advantages.bug("These are the discounted sums of the rewards, which is right for lam = 1 only; it is R = A + V.")
@@ -331,6 +312,14 @@ def _loss_cases() -> list[Case]:
         Case(old + ratio.log(), old, advantages, mask, 0.2),
         Case(old + ratio.log(), old, advantages, mask, 0.05, message="Right for clip = 0.2 alone: is `clip` used?"),
         Case(old + ratio.log(), old, advantages, mask.flip(1), 0.2),  # the prompt stands before the answer
+        Case(
+            old + ratio.log(),
+            old,
+            advantages.clamp(min=0),
+            mask,
+            0.2,
+            message="A token whose advantage is 0 counts, too.",
+        ),
     ]
 
 

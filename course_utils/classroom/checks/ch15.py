@@ -411,7 +411,20 @@ def check_bootstrap_interval(
     expect.that(low <= high, "low stands above high.", given=given, yours=(low, high))
     width = (high - low) / error
     expect.that(
-        width > 1e-6,
+        low <= 1,
+        "The interval lies above every value: take the mean of each resample, not the sum.",
+        given=given,
+        yours=(low, high),
+    )
+    expect.that(
+        width > 1e-6 or abs(low - mean) < 1e-6,
+        "Every resample gives the same figure, and it is not the mean of the values. Is it a median, or another statistic?",
+        given=given,
+        yours=(low, high),
+    )
+    fine = candidate(torch.linspace(0, 1, 200), 4_000, 0.95, torch.Generator().manual_seed(1))
+    expect.that(
+        width > 1e-6 or float(fine[0]) < float(fine[1]),
         "The interval has no width: every resample is the same. Draw with repetition, or it is the same sample in another order.",
         given=given,
         yours=(low, high),
@@ -437,7 +450,7 @@ def check_bootstrap_interval(
         yours=(low, high),
     )
     expect.that(
-        1.1 < width,
+        not 0.6 < width < 1.1,
         "Far too narrow: is there one mean for each resample, and not one for each question (the wrong axis)?",
         given=given,
         expected=f"about {mean - 1.96 * error:.3f} to {mean + 1.96 * error:.3f}",

@@ -87,6 +87,30 @@ def fertility_word_by_word(texts, encode):
     return float(np.mean([len(encode(word)) for word in words]))
 
 
+def fertility_without_blank_texts(texts, encode):
+    texts = [text for text in texts if text.split()]
+    if not texts:
+        raise ValueError("no word")
+    return sum(len(encode(text)) for text in texts) / sum(len(text.split()) for text in texts)
+
+
+def fertility_by_white_space(texts, encode):
+    words = sum(len(re.findall(r"\S+", text)) for text in texts)
+    if words == 0:
+        raise ValueError("no word")
+    return float(np.sum([len(encode(text)) for text in texts]) / words)
+
+
+def fertility_by_loop(texts, encode):
+    tokens = words = 0
+    for text in texts:
+        tokens += len(encode(text))
+        words += len(text.split())
+    if not words:
+        raise ValueError("no word")
+    return tokens / words
+
+
 def rows_only_new(weight, pieces):
     return torch.stack([weight[ids].mean(0) for ids in pieces])
 
@@ -371,6 +395,9 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         fertility_of_letters: "Punctuation is left out; here it belongs to its word.",
         fertility_first_text: "Only the first text is counted.",
         fertility_refuses_blanks: "One empty text among others is no error; only texts without any word at all are.",
+        fertility_without_blank_texts: "A text without words still has its tokens; they belong to all tokens.",
+        fertility_joined: "The texts are joined before they are encoded, and are cut otherwise where they meet. Encode each by itself.",
+        fertility_word_by_word: "Each word is encoded by itself, so the space before it is lost. Encode each text whole.",
     },
     "08.2": {
         rows_only_new: "Only the new rows are returned; the old ones belong above them. The shape is (3, 3), it should be (8, 3).",
@@ -386,7 +413,7 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
     },
     "08.3": {
         plan_rounded: "The share is rounded in every batch: 0 old rows of 8, always. Count over the whole run: of the first m rows share * m are old.",
-        plan_rounded_up: "The share is rounded up in every batch; count over the whole run.",
+        plan_rounded_up: "Every batch has 1 of 8, as if the share were rounded up in each. Count over the whole run.",
         plan_from_zero: "Every step starts at new row 0 again: the others are never seen.",
         plan_exchanged: "New and old are exchanged: return the new places first, and `share` is the share of the old.",
         plan_by_chance: "The same step gives other places when it is asked again: a resumed run would see other batches. Compute them from the step alone.",
@@ -422,7 +449,7 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
     },
 }
 RIGHT = {
-    "08.1": [fertility_joined, fertility_word_by_word],
+    "08.1": [fertility_by_white_space, fertility_by_loop],
     "08.2": [rows_by_loop, rows_by_matrix],
     "08.3": [plan_rounded_total, plan_by_rows, plan_nearest],
     "08.4": [penalty_flat, penalty_by_loop],

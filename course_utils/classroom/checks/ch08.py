@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -10,12 +11,10 @@ from torch import Tensor
 
 from course_utils.classroom.exercises.exercise import Mistake, check, expect
 from course_utils.evaluation import classification
-from course_utils.models import embeddings
-from course_utils.training import l2_sp, replay
 
 
 def fertility(texts: list[str], encode: Callable[[str], list[int]]) -> float:
-    """Tokens per word over all texts together; words are what stands between white space."""
+    """All tokens of the texts, each encoded whole, over all words; words are what stands between white space."""
     words = sum(len(text.split()) for text in texts)
     if not words:
         raise ValueError("the texts hold no word; give at least one.")
@@ -36,67 +35,89 @@ def fertility(texts: list[str], encode: Callable[[str], list[int]]) -> float:
     ],
 )
 def check_fertility(candidate: Callable[[list[str], Callable[[str], list[int]]], float]) -> None:
-    def encode(text: str) -> list[int]:  # three letters a token
-        return [len(word[i : i + 3]) for word in text.split() for i in range(0, len(word), 3)]
+    def encode(text: str) -> list[int]:  # a word goes with the space before it; other white space is a token
+        parts = re.findall(r" ?\S+|\s+", text)
+        return [len(part[i : i + 3]) for part in parts for i in range(0, len(part), 3)]
 
-    texts = ["a very wet fogcough", "tea,\nat dawn at sea", "fogcough"]
-    given = f"texts = {texts}; encode cuts every word into tokens of three letters"
+    texts = ["the fogcough of the crew", "tea,\nat dawn - at sea", "the healer's fog-cough\t", "fogcough"]
+    about = "encode cuts a word, with the space before it, into tokens of three characters"
+    given = f"texts = {texts}; {about}"
     tokens, words = [len(encode(text)) for text in texts], [len(text.split()) for text in texts]
     every = [word for text in texts for word in text.split()]
     kinds = sorted(set(every))
     letters = sum(map(len, every))
+    right = sum(tokens) / sum(words)
+
+    def alone(words: Sequence[str]) -> list[int]:
+        return [len(encode(word)) for word in words]
+
+    def of_words(words: Sequence[str]) -> float:
+        return sum(alone(words)) / len(words)
+
+    runs = [word for text in texts for word in re.findall(r"\w+", text)]
     expect.close(
         candidate(list(texts), encode),
-        sum(tokens) / sum(words),
+        right,
         "Not all tokens divided by all words.",
         given=given,
         mistakes={
             "The ratios of the texts are averaged; a short text then counts as much as a long one. Add up first.": float(
                 np.mean([t / w for t, w in zip(tokens, words, strict=True)])
             ),
-            "That is words per token; fertility is tokens per word.": sum(words) / sum(tokens),
-            "Every kind of word is counted once; frequent words must count as often as they occur.": sum(
-                len(encode(word)) for word in kinds
+            "That is words per token; fertility is tokens per word.": 1 / right,
+            "Each word is encoded by itself, so the space before it is lost. Encode each text whole.": of_words(every),
+            "The texts are joined before they are encoded, and are cut otherwise where they meet. Encode each by itself.": len(
+                encode(" ".join(texts))
             )
-            / len(kinds),
+            / sum(words),
+            "Every kind of word is counted once; frequent words must count as often as they occur.": of_words(kinds),
             "Only single spaces divide words in yours; a new line does too. `text.split()` takes any white space.": sum(
                 tokens
             )
             / sum(len(text.split(" ")) for text in texts),
+            "Punctuation cuts words in yours; only white space does.": sum(tokens) / len(runs),
+            "Punctuation is left out; here it belongs to its word.": of_words(runs),
             "That is tokens per letter.": sum(tokens) / letters,
             "That is letters per token, the compression.": letters / sum(tokens),
             "Only the first text is counted.": tokens[0] / words[0],
             "That is letters per word; the tokenizer is not used.": letters / sum(words),
             "That is tokens per text.": sum(tokens) / len(texts),
             "The division is missing: those are all tokens.": sum(tokens),
-            "Punctuation is left out; here it belongs to its word.": sum(
-                len(encode(word.strip(",."))) for word in every
-            )
-            / len(every),
-            "That is the share of words that are split, not tokens per word.": sum(len(encode(w)) > 1 for w in every)
-            / len(every),
-            "Those are the pieces beyond the first; a whole word counts as 1.": sum(tokens) / sum(words) - 1,
+            "That is the share of words that are split, not tokens per word.": float(
+                np.mean(np.array(alone(every)) > 1)
+            ),
+            "Those are the pieces beyond the first; a whole word counts as 1.": right - 1,
+            "The result is a whole number, rounded or divided by `//`; return the quotient.": right // 1,
+        }
+        | {
+            f"The result is rounded to {places} places; return the quotient.": round(right, places)
+            for places in (1, 2, 3)
         },
+        rtol=1e-6,
+        atol=1e-7,
     )
     message = "One empty text among others is no error; only texts without any word at all are."
-    given = "texts = ['tea at dawn', ' ']; encode cuts every word into tokens of three letters"
+    texts = ["tea at dawn", " "]
+    given = f"texts = {texts}; {about}"
     try:
-        value = candidate(["tea at dawn", " "], encode)
+        value = candidate(list(texts), encode)
     except (ValueError, ZeroDivisionError) as error:
-        raise Mistake(message, given=given, expected=4 / 3, yours=error) from error
-    expect.close(value, 4 / 3, message, given=given)
-    expect.raises(ValueError, candidate, [" ", "\n"], encode, message="Texts without any word must raise ValueError.")
-
-
-def mean_of_pieces(weight: Tensor, pieces: list[list[int]]) -> Tensor:
-    """The rows (vocab, hidden), and below them for each new word the mean of the rows of its pieces."""
-    return embeddings.mean_of_pieces(weight, pieces)
+        raise Mistake(message, given=given, expected=sum(alone(texts)) / 3, yours=error) from error
+    expect.close(
+        value,
+        sum(alone(texts)) / 3,
+        "Right for texts with words, wrong when one of them has none.",
+        given=given,
+        mistakes={"A text without words still has its tokens; they belong to all tokens.": alone(texts)[0] / 3},
+    )
+    for texts in ([" ", "\n"], []):
+        expect.raises(ValueError, candidate, texts, encode, message="Texts without any word must raise ValueError.")
 
 
 @check(
     "08.2",
     title="Rows for new words",
-    reference=mean_of_pieces,
+    reference="course_utils.models.embeddings:mean_of_pieces",
     difficulty=2,
     minutes=8,
     points=2,
@@ -137,6 +158,15 @@ def check_mean_of_pieces(candidate: Callable[[Tensor, list[list[int]]], Tensor])
             "The sum is divided by the same number for every word; divide by this word's pieces.": below(
                 torch.stack([weight[ids].sum(0) / max(map(len, pieces)) for ids in pieces])
             ),
+            "A running average gives the last piece half of the weight; add up, and divide once.": below(
+                torch.stack([weight[[1, 3]].mean(0), weight[4], (weight[0] + 3 * weight[2]) / 4])
+            ),
+            "Short words are filled up with id 0, and its row is averaged in.": below(
+                torch.stack([weight[ids + [0] * (3 - len(ids))].mean(0) for ids in pieces])
+            ),
+            "The means are rounded to half precision; keep the dtype of `weight`.": below(
+                torch.stack([weight[ids].bfloat16().mean(0).float() for ids in pieces])
+            ),
             "Only the first piece is copied.": below(weight[[ids[0] for ids in pieces]]),
             "Only the last piece is copied.": below(weight[[ids[-1] for ids in pieces]]),
             "A piece that occurs twice in a word counts twice.": below(
@@ -153,17 +183,20 @@ def check_mean_of_pieces(candidate: Callable[[Tensor, list[list[int]]], Tensor])
             ),
         },
     )
-
-
-def replay_plan(step: int, batch_size: int, share: float) -> tuple[range, range]:
-    """(places of new rows, places of old rows) of one step; over the run ``share`` of all rows is old."""
-    return replay.replay_plan(step, batch_size, share)
+    weight = torch.randn(2, 7, generator=torch.Generator().manual_seed(82)).T
+    pieces = [[6, 0, 6, 6], [0, 1], [5], [2, 4]]
+    expect.close(
+        candidate(weight, [list(ids) for ids in pieces]),
+        torch.cat([weight, *[weight[ids].mean(0, keepdim=True) for ids in pieces]]),
+        "Right for the first sizes, wrong for others. Is a size or a number of words written in?",
+        given={"weight": weight, "pieces": pieces},
+    )
 
 
 @check(
     "08.3",
     title="A share of old text",
-    reference=replay_plan,
+    reference="course_utils.training.replay:replay_plan",
     difficulty=3,
     minutes=10,
     points=3,
@@ -180,7 +213,9 @@ def check_replay_plan(candidate: Callable[[int, int, float], tuple[Sequence[int]
         result = candidate(step, size, share)
         given = f"step = {step}, batch_size = {size}, share = {share}"
         expect.that(
-            isinstance(result, tuple | list) and len(result) == 2 and all(hasattr(part, "__len__") for part in result),
+            isinstance(result, tuple | list)
+            and len(result) == 2
+            and all(isinstance(part, Sequence | np.ndarray) for part in result),
             "Two ranges (or lists) of places are wanted: `return new, old`.",
             given=given,
             yours=result,
@@ -200,32 +235,19 @@ def check_replay_plan(candidate: Callable[[int, int, float], tuple[Sequence[int]
         )
         return new, old
 
-    for size, share in ((8, 0.05), (20, 0.25), (3, 0.5), (8, 0.0), (8, 1.0)):
-        first = [plan(step, size, share) for step in range(40)]
-        again = plan(7, size, share)
-        given = f"batch_size = {size}, share = {share}, steps 0 to 39"
-        expect.that(
-            again == first[7],
-            "The same step gives other places when it is asked again: a resumed run would see other batches. Compute them "
-            "from the step alone.",
-            given=given,
-        )
-        total = 40 * size
-        count = sum(len(old) for _, old in first)
-        rounded = 40 * round(share * size)
-        if abs(count - share * total) >= 1.001:
-            if abs(count - (1 - share) * total) < 1.001:
-                message = "New and old are exchanged: return the new places first, and `share` is the share of the old."
-            elif count in (rounded, 40 * int(share * size)):
-                message = (
-                    f"The share is rounded in every batch: {count // 40} old rows of {size}, always. Count over the whole "
-                    "run: of the first m rows share * m are old."
-                )
-            elif count >= 40 and count == 40 * -(-int(share * size * 1000) // 1000):
-                message = "The share is rounded up in every batch; count over the whole run."
-            else:
-                message = "Over a long run the share of old rows is not the one that was asked for."
-            expect.that(False, message, given=given, expected=f"{share * total:g} old rows of {total}", yours=count)
+    steps = range(60)
+    for size, share in ((8, 0.05), (20, 0.25), (8, 0.3), (3, 0.5), (5, 0.93), (8, 0.0), (8, 1.0)):
+        first = [plan(step, size, share) for step in steps]
+        given = f"batch_size = {size}, share = {share}, steps 0 to {steps[-1]}"
+        if share == 0.05:
+            expect.that(
+                all(plan(step, size, share) == first[step] for step in (7, 41, 19, 0, 33, 2, 58, 11, 26, 50)),
+                "The same step gives other places when it is asked again: a resumed run would see other batches. Compute "
+                "them from the step alone.",
+                given=given,
+            )
+        counts = [len(old) for _, old in first]
+        _expect_share(counts, size, share, given)
         for name, column in (("new", 0), ("old", 1)):
             places = [place for step in first for place in step[column]]
             wanted = list(range(len(places)))
@@ -241,27 +263,51 @@ def check_replay_plan(candidate: Callable[[int, int, float], tuple[Sequence[int]
                 else:
                     message = f"Some {name} rows are left out. Each step goes on where the one before it stopped."
                 expect.that(False, message, given=given, expected=f"{wanted[:12]} ...", yours=f"{places[:12]} ...")
-        sofar = 0
-        for step, (_, old) in enumerate(first):
-            sofar += len(old)
-            expect.that(
-                abs(sofar - share * size * (step + 1)) < 1.001,
-                "The share is right only at the end: after each step the old rows may be less than one row from share * rows.",
-                given=given,
-                expected=f"about {share * size * (step + 1):g} old rows after {step + 1} steps",
-                yours=sofar,
+
+
+def _expect_share(counts: list[int], size: int, share: float, given: str) -> None:
+    """Raise a Mistake unless the old rows so far are about ``share`` of all rows, after every step.
+
+    counts: the old rows of each step. A whole row is allowed, so that rounding of floats decides nothing.
+    """
+    total, count = len(counts) * size, sum(counts)
+    always = counts[0] if len(set(counts)) == 1 else None
+    if abs(count - share * total) >= 1.001:
+        if abs(count - (1 - share) * total) < 1.001:
+            message = "New and old are exchanged: return the new places first, and `share` is the share of the old."
+        elif always is not None and always in (round(share * size), int(share * size)):
+            message = (
+                f"The share is rounded in every batch: {always} old rows of {size}, always. Count over the whole run: of "
+                "the first m rows share * m are old."
             )
-
-
-def distance_penalty(parameters: dict[str, Tensor], start: dict[str, Tensor], strength: float) -> Tensor:
-    """strength / 2 times the sum of squared differences, over the parameters named in ``start``: a scalar."""
-    return l2_sp.distance_penalty(parameters, start, strength)
+        elif always is not None and always - 1 < share * size < always:
+            message = f"Every batch has {always} of {size}, as if the share were rounded up in each. Count over the whole run."
+        elif abs(count - share / (1 + share) * total) < 1.001:
+            message = "The share is taken of the new rows; it is the share of all rows."
+        elif share and abs(count - total / round(1 / share)) < 1.001:
+            message = "Every n-th row is old, with a whole n: that fits a share like 1/4 only. Count share * m instead."
+        else:
+            message = "Over a long run the share of old rows is not the one that was asked for."
+        expect.that(False, message, given=given, expected=f"{share * total:g} old rows of {total}", yours=count)
+    sofar = [sum(counts[: n + 1]) for n in range(len(counts))]
+    away = [abs(n - share * size * (step + 1)) for step, n in enumerate(sofar)]
+    if max(away) >= 1.001:
+        late = all(abs(n - share * size * step) < 1.001 for step, n in enumerate(sofar))
+        message = (
+            "The old rows are one step late: after step s the run has (s + 1) * batch_size rows."
+            if late
+            else "The share is right only at the end: after each step the old rows may be less than one row from "
+            "share * rows."
+        )
+        step = next(i for i, gap in enumerate(away) if gap >= 1.001)
+        expected = f"about {share * size * (step + 1):g} old rows after {step + 1} steps"
+        expect.that(False, message, given=given, expected=expected, yours=sofar[step])
 
 
 @check(
     "08.4",
     title="A pull to the start",
-    reference=distance_penalty,
+    reference="course_utils.training.l2_sp:distance_penalty",
     difficulty=2,
     minutes=7,
     points=2,
@@ -276,7 +322,7 @@ def check_distance_penalty(candidate: Callable[[Mapping[str, Tensor], Mapping[st
     generator = torch.Generator().manual_seed(84)
     parameters = {
         name: torch.randn(size, generator=generator)
-        for name, size in (("a", (2, 3)), ("b", (4,)), ("c", (3,)), ("new", (2,)))
+        for name, size in (("a", (2, 3)), ("b", (3,)), ("c", (1, 3)), ("new", (2, 3)))
     }
     start = {name: parameters[name] + torch.randn(parameters[name].shape, generator=generator) for name in "bca"}
     live = {name: value.clone().requires_grad_() for name, value in parameters.items()}
@@ -311,6 +357,8 @@ def check_distance_penalty(candidate: Callable[[Mapping[str, Tensor], Mapping[st
             "The sum is divided by the number of parameters; nothing is averaged.": 0.6 * squares / len(start),
             "Those are differences of squares; take the square of the difference.": 0.3
             * sum((parameters[name].square() - old.square()).sum() for name, old in start.items()),
+            "Tensors are paired by their order; pair them by name: `start` may have another order.": 0.3
+            * sum((now - old).square().sum() for now, old in zip(parameters.values(), start.values(), strict=False)),
             "Only the last parameter counts; add them up.": 0.3 * list(gaps.values())[-1].square().sum(),
             "Only the first parameter counts; is the `return` inside of the loop?": 0.3
             * next(iter(gaps.values())).square().sum(),
@@ -332,12 +380,26 @@ def check_distance_penalty(candidate: Callable[[Mapping[str, Tensor], Mapping[st
         "The parameter without a start gets a gradient; it is free.",
         given=given,
     )
+    parameters, start = {"w": torch.tensor(3.0, requires_grad=True)}, {"w": torch.tensor(1.0)}
+    expect.close(
+        candidate(parameters, start, 5.0),
+        torch.tensor(10.0),
+        "Right for the first tensors, wrong for others. Is `strength` or a name written in?",
+        given={"parameters": parameters, "start": start, "strength": 5.0},
+    )
 
 
 def class_averages(truth: list[int], predicted: list[int], classes: int) -> tuple[float, float]:
-    """(balanced accuracy, macro F1)."""
-    matrix = classification.confusion_matrix(truth, predicted, classes)
-    return classification.balanced_accuracy(matrix), classification.macro_f1(matrix)
+    """(mean recall of the classes that occur in ``truth``, mean F1 of those in ``truth`` or ``predicted``)."""
+    recalls, f1s = [], []
+    for c in range(classes):
+        hits = sum(t == p == c for t, p in zip(truth, predicted, strict=True))
+        there, called = truth.count(c), predicted.count(c)
+        if there:
+            recalls.append(hits / there)
+        if there + called:
+            f1s.append(2 * hits / (there + called))
+    return sum(recalls) / len(recalls), sum(f1s) / len(f1s)
 
 
 @check(
@@ -385,6 +447,9 @@ def check_class_averages(candidate: Callable[[list[int], list[int], int], tuple[
             ),
             "Class 0 is left out; every class counts alike.": float(
                 np.mean([f.recall for f in figures[1:] if f.support] or [0])
+            ),
+            "Only the first two classes are counted; `classes` says how many there are.": float(
+                np.mean([f.recall for f in figures[:2] if f.support])
             ),
             "A class that never occurs is counted with recall 0; leave it out.": float(
                 np.mean([f.recall for f in figures])

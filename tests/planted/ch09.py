@@ -179,37 +179,13 @@ def merge_by_einsum(weight, lora_A, lora_B, alpha):
     return weight + torch.einsum("or,ri->oi", lora_B, lora_A) * alpha / lora_A.shape[0]
 
 
-def rank_of_sums(matrix, share):
-    values = torch.linalg.svdvals(matrix)
-    return int((values.cumsum(0) / values.sum() < share - 1e-6).sum()) + 1
-
-
-def rank_one_short(matrix, share):
-    squares = torch.linalg.svdvals(matrix).square()
-    return int((squares.cumsum(0) / squares.sum() < share - 1e-6).sum())
-
-
-def rank_of_diagonal(matrix, share):
-    squares = matrix.diagonal().square().sort(descending=True).values
+def rank_of_columns(matrix, share):
+    squares = matrix.square().sum(0).sort(descending=True).values
     return int((squares.cumsum(0) / squares.sum() < share - 1e-6).sum()) + 1
 
 
-def rank_of_numpy(matrix, share):
-    return int(torch.linalg.matrix_rank(matrix))
-
-
-def rank_of_size(matrix, share):
-    return min(matrix.shape)
-
-
-def rank_at_most(matrix, share):
-    squares = torch.linalg.svdvals(matrix).square()
-    return int((squares.cumsum(0) / squares.sum() <= share + 1e-6).sum()) + 1
-
-
-def rank_without_tolerance(matrix, share):
-    squares = torch.linalg.svdvals(matrix).square()
-    return int((squares.cumsum(0) / squares.sum() < share).sum()) + 1
+def rank_without_counting(matrix, share):
+    return torch.linalg.svdvals(matrix).square().sum() * share
 
 
 def rank_by_loop(matrix, share):
@@ -233,7 +209,7 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         forward_rslora: "Divided by sqrt(r): that is rsLoRA (arXiv 2312.03732); plain LoRA divides by r.",
         forward_without_base: "The frozen matrix's part is missing: the adapter is added to it.",
         forward_in_place: "Your code changes its input `weight` in place. The caller still needs it: work on a copy (`.clone()`, `.copy()`).",
-        forward_divided_by_hidden: "alpha / r is missing: the update is not scaled.",
+        forward_divided_by_hidden: "alpha is divided by the number of inputs; r is the number of rows of lora_A.",
         forward_without_gradient: "No gradient flows to A and B. Is there a `.detach()` or `no_grad` in the way?",
         forward_detached: "No gradient flows to A and B. Is there a `.detach()` or `no_grad` in the way?",
         forward_half_detached: "No gradient flows to lora_A. Is there a `.detach()`?",
@@ -243,11 +219,11 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         init_both_random: "B is not zero. Then B A is not zero either, and the model is changed before it has learned anything.",
         init_both_zero: "A is zero like B: then no gradient ever reaches either of them.",
         init_swapped: "A and B are swapped: A (r, in) comes first.",
-        init_a_zero: "B is not zero. Then B A is not zero either, and the model is changed before it has learned anything.",
-        init_normal: "A reaches beyond 1 / sqrt(size_in).",
-        init_positive: "A does not fill the range from -1 / sqrt(size_in) to 1 / sqrt(size_in) evenly.",
+        init_a_zero: "A is zero and B is drawn: it is the other way round, A is drawn and B zero.",
+        init_normal: "A is drawn from a normal distribution; it is drawn evenly between two bounds.",
+        init_positive: "A has numbers of one sign only; half of the range is missing.",
         init_without_generator: "The numbers do not come from `generator`: the same seed must give the same A, another seed another.",
-        init_by_rank: "A reaches beyond 1 / sqrt(size_in).",
+        init_by_rank: "The bound is 1 / sqrt(r); it is 1 / sqrt(size_in).",
         init_repeated: "Rows of A repeat: A would have a lower rank than r. Draw all r * size_in numbers.",
         init_triangular: "The numbers are not drawn evenly between the bounds: their standard deviation should be bound / sqrt(3).",
     },
@@ -259,20 +235,15 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         count_with_base: "The frozen matrix is counted too; it is not trained.",
     },
     "09.4": {
-        merge_without_scale: "alpha / r is missing, or rounded down by `//`.",
+        merge_without_scale: "alpha / r is missing: the update is not scaled.",
         merge_by_alpha: "Scaled by alpha without dividing by r.",
         merge_in_place: "Your code changes its input `weight` in place. The caller still needs it: work on a copy (`.clone()`, `.copy()`).",
         merge_transposed: "The update is transposed; a square matrix does not complain.",
         merge_update_only: "This is the update alone, without the frozen matrix.",
     },
     "09.5": {
-        rank_of_sums: "The singular values were summed; it is their *squares*.",
-        rank_one_short: "One too few: the share is not reached yet.",
-        rank_of_diagonal: "B A with r = 3 has a rank of 3 at the most.",
-        rank_of_numpy: "The singular values were summed; it is their *squares*.",
-        rank_of_size: "This is the size of the matrix.",
-        rank_at_most: "Two of four equal values hold one half, and *at least* the share is asked for.",
-        rank_without_tolerance: "More directions than the matrix has: rounding leaves the sum at 0.9999999. Compare with `share - 1e-6`.",
+        rank_of_columns: "A turned matrix has the same singular values, and so the same rank.",
+        rank_without_counting: "Not the smallest number of singular values whose squares hold the share.",
     },
 }
 RIGHT = {

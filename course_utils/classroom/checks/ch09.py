@@ -9,7 +9,20 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from course_utils.classroom.exercises.exercise import check, expect
+from course_utils.classroom.exercises.cases import Case, Exercise
+from course_utils.classroom.exercises.exercise import Mistake, check, expect
+
+
+def _expect_full_precision(found: Tensor, right: Tensor, given: str) -> None:
+    """Raise a Mistake if ``found`` is near ``right``, but only as near as half precision comes."""
+    rough = expect.matches(found, right, rtol=0.02, atol=0.02 * float(right.abs().max()))
+    expect.that(
+        not rough or expect.matches(found, right, rtol=1e-4, atol=1e-5),
+        "Nearly right: something is rounded on the way, as in half precision. Keep the dtype of the inputs.",
+        given=given,
+        expected=right,
+        yours=found,
+    )
 
 
 def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
@@ -35,45 +48,54 @@ def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alph
 def check_lora_forward(candidate: Callable[..., Tensor]) -> None:
     generator = torch.Generator().manual_seed(9)
     draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
-    x, weight, a, b = draw(2, 3, 5), draw(4, 5), draw(2, 5), draw(4, 2)
-    y = candidate(x, weight, a, b, 5.0)
-    expect.shape(y, (2, 3, 4), given="x (2, 3, 5), weight (4, 5), A (2, 5), B (4, 2)")
+    # sizes, rank and alpha are all different, and so are their quotients; x is no single block of memory
+    x, weight, a, b, alpha = draw(4, 2, 7).transpose(0, 1), draw(5, 7), draw(3, 7), draw(5, 3), 10.0
+    given = "x (2, 4, 7), weight (5, 7), A (3, 7), B (5, 3), alpha = 10"
+    y = candidate(x, weight, a, b, alpha)
+    expect.kind(y, Tensor, given=given)
     base, low = x @ weight.T, x @ a.T @ b.T
+    right = base + alpha / 3 * low
+    _expect_full_precision(y, right, given)
     expect.close(
         y,
-        base + 2.5 * low,
+        right,
         "The output is not W x + (alpha / r) B A x.",
+        given=given,
         rtol=1e-4,
         atol=1e-5,
         mistakes={
             "The adapter's part is missing.": base,
-            "The frozen matrix's part is missing: the adapter is added to it.": 2.5 * low,
+            "The frozen matrix's part is missing: the adapter is added to it.": alpha / 3 * low,
             "alpha / r is missing: the update is not scaled.": base + low,
             "Scaled by alpha; it is alpha / r, so that the size of the update does not grow with the rank.": base
-            + 5 * low,
-            "alpha // r rounds down; write alpha / r.": base + 2 * low,
-            "Divided by sqrt(r): that is rsLoRA (arXiv 2312.03732); plain LoRA divides by r.": base + 5 / sqrt(2) * low,
-            "The scale is applied to the frozen part too.": 2.5 * (base + low),
-            "Divided by a size of x or W; r is the number of rows of A.": base + 5 / 5 * low + 0 * base,
+            + alpha * low,
+            "Divided by r, but alpha is missing.": base + low / 3,
+            "alpha // r rounds down; write alpha / r.": base + alpha // 3 * low,
+            "Divided by sqrt(r): that is rsLoRA (arXiv 2312.03732); plain LoRA divides by r.": base
+            + alpha / sqrt(3) * low,
+            "The scale is applied to the frozen part too.": alpha / 3 * (base + low),
+            "alpha is divided by the number of inputs; r is the number of rows of lora_A.": base + alpha / 7 * low,
+            "alpha is divided by the number of outputs; r is the number of rows of lora_A.": base + alpha / 5 * low,
+            "alpha is divided by a size of x; r is the number of rows of lora_A.": base + alpha / 2 * low,
+            "The axes of x before the last are flattened and not restored.": right.reshape(-1, 5),
         },
     )
-    frozen = [x.clone(), weight.clone(), a.clone(), b.clone()]
-    candidate(*frozen, 5.0)
-    expect.that(
-        all(torch.equal(mine, kept) for mine, kept in zip(frozen, (x, weight, a, b), strict=True)),
-        "An input was changed. The frozen matrix stays as it is; the update is computed beside it.",
-    )
-    a_learns, b_learns = a.clone().requires_grad_(), b.clone().requires_grad_()
-    out = candidate(x, weight, a_learns, b_learns, 5.0)
+    leaves = a.clone().requires_grad_(), b.clone().requires_grad_()
+    out = candidate(x, weight, *leaves, alpha)
     expect.that(out.requires_grad, "No gradient flows to A and B. Is there a `.detach()` or `no_grad` in the way?")
-    slopes = torch.autograd.grad(out.sum(), (a_learns, b_learns), allow_unused=True)
-    for name, slope in zip(("lora_A", "lora_B"), slopes, strict=True):
+    slopes = torch.autograd.grad(out.sum(), leaves, allow_unused=True)
+    again = a.clone().requires_grad_(), b.clone().requires_grad_()
+    wanted = torch.autograd.grad(lora_forward(x, weight, *again, alpha).sum(), again)
+    for name, slope, right in zip(("lora_A", "lora_B"), slopes, wanted, strict=True):
         expect.that(slope is not None, f"No gradient flows to {name}. Is there a `.detach()`?")
+        expect.close(slope, right, f"The gradient of {name} is wrong.", given=given, rtol=1e-3, atol=1e-4)
     expect.close(
-        candidate(x[0, 0], weight, a, b, 2.0),
+        candidate(x[0, 0], weight, a, b, 3.0),
         (base + low)[0, 0],
         "A single vector (in,) gives another result.",
+        given="x (7,), weight (5, 7), A (3, 7), B (5, 3), alpha = 3",
         rtol=1e-4,
+        atol=1e-5,
     )
 
 
@@ -112,24 +134,34 @@ def check_init_lora(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
     expect.shape(a, (8, 400), given=given)
     expect.shape(b, (50, 8), given=given)
     expect.that(
+        bool((a != 0).any()) or bool((b == 0).all()),
+        "A is zero and B is drawn: it is the other way round, A is drawn and B zero.",
+        given=given,
+    )
+    expect.that(
         bool((b == 0).all()),
         "B is not zero. Then B A is not zero either, and the model is changed before it has learned anything.",
         given=given,
     )
     expect.that(bool((a != 0).any()), "A is zero like B: then no gradient ever reaches either of them.", given=given)
-    bound = 1 / 20
+    bound, most, spread = 1 / 20, float(a.abs().max()), float(a.std())
+    found = {"given": given, "expected": f"evenly from {-bound} to {bound}"}
+    found["yours"] = f"from {float(a.min()):.4f} to {float(a.max()):.4f}, standard deviation {spread:.4f}"
     expect.that(
-        float(a.abs().max()) <= bound + 1e-7,
-        "A reaches beyond 1 / sqrt(size_in).",
-        given=given,
-        expected=f"within +-{bound}",
-        yours=float(a.abs().max()),
+        float(a.min()) < 0 < float(a.max()), "A has numbers of one sign only; half of the range is missing.", **found
     )
     expect.that(
-        float(a.abs().max()) > 0.95 * bound and abs(float(a.mean())) < 0.1 * bound,
+        most < 3 * spread, "A is drawn from a normal distribution; it is drawn evenly between two bounds.", **found
+    )
+    for size, name in ((8, "r"), (50, "size_out")):
+        expect.that(
+            not 0.95 < most * sqrt(size) < 1.001, f"The bound is 1 / sqrt({name}); it is 1 / sqrt(size_in).", **found
+        )
+    expect.that(most <= bound + 1e-7, "A reaches beyond 1 / sqrt(size_in).", **found)
+    expect.that(
+        most > 0.95 * bound and abs(float(a.mean())) < 0.1 * bound,
         "A does not fill the range from -1 / sqrt(size_in) to 1 / sqrt(size_in) evenly.",
-        given=given,
-        yours=f"from {float(a.min()):.4f} to {float(a.max()):.4f}",
+        **found,
     )
     expect.that(
         len(a.flatten().unique()) > 0.9 * a.numel(),
@@ -137,17 +169,29 @@ def check_init_lora(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
         given=given,
     )
     expect.that(
-        abs(float(a.std()) * sqrt(3) / bound - 1) < 0.05,
+        abs(spread * sqrt(3) / bound - 1) < 0.05,
         "The numbers are not drawn evenly between the bounds: their standard deviation should be bound / sqrt(3).",
         given=given,
         expected=bound / sqrt(3),
-        yours=float(a.std()),
+        yours=spread,
     )
-    again = candidate(400, 50, 8, torch.Generator().manual_seed(1))[0]
+    generator = torch.Generator().manual_seed(1)
+    again, following = (candidate(400, 50, 8, generator)[0] for _ in range(2))
     other = candidate(400, 50, 8, torch.Generator().manual_seed(2))[0]
     expect.that(
         torch.equal(a, again) and not torch.equal(a, other),
         "The numbers do not come from `generator`: the same seed must give the same A, another seed another.",
+    )
+    expect.that(
+        not torch.equal(again, following),
+        "A second call with the same generator gives the same A: all layers would start alike. Is it set back to its seed?",
+    )
+    a, b = candidate(16, 3, 4, generator)
+    given = "size_in = 16, size_out = 3, r = 4"
+    expect.shape(a, (4, 16), given=given)
+    expect.shape(b, (3, 4), given=given)
+    expect.that(
+        0.2 < float(a.abs().max()) <= 0.25, "The bound is wrong for other sizes. Is a number written in?", given=given
     )
 
 
@@ -189,16 +233,31 @@ def check_lora_parameters(candidate: Callable[..., int]) -> None:
             "The rank is counted once; both A and B have it.": 16.0,
             "r * out * in: that is not the size of two thin matrices.": 120.0,
             "The frozen matrix is counted too; it is not trained.": 92.0,
+            "A matrix (r, r) between A and B is counted; there is none.": 36.0,
+            "A bias is counted; A and B have none.": 42.0,
+            "The matrix is taken to be square: B has out rows, A has in columns.": 40.0,
         },
     )
     expect.close(
-        number(candidate([(10, 6), (6, 10), (3, 3)], 4)),
-        152.0,
+        number(candidate([(10, 6), (6, 10), (10, 6), (3, 3)], 4)),
+        216.0,
         "The count is wrong for several matrices.",
-        given="shapes = [(10, 6), (6, 10), (3, 3)], r = 4",
-        mistakes={"Only the first matrix is counted.": 64.0, "Only the last matrix is counted.": 24.0},
+        given="shapes = [(10, 6), (6, 10), (10, 6), (3, 3)], r = 4",
+        mistakes={
+            "Only the first matrix is counted.": 64.0,
+            "Only the last matrix is counted.": 24.0,
+            "Equal shapes are counted once; each matrix has an adapter of its own.": 152.0,
+            "All matrices are taken to have the shape of the first.": 256.0,
+        },
     )
     expect.close(number(candidate([], 4)), 0.0, "Without matrices nothing is trained.", given="shapes = [], r = 4")
+    large = [(4097, 4096), (11009, 4096)] * 40
+    expect.equal(
+        number(candidate(large, 63)),
+        float(lora_parameters(large, 63)),
+        "The last digits of a large count are lost. Add up whole numbers, not single precision.",
+        given="80 matrices, (4097, 4096) and (11009, 4096) in turn, r = 63",
+    )
 
 
 def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
@@ -225,24 +284,35 @@ def check_merge(candidate: Callable[..., Tensor]) -> None:
     weight = torch.randn(4, 6, generator=generator)
     a, b = torch.randn(3, 6, generator=generator), torch.randn(4, 3, generator=generator)
     before = weight.clone()
-    merged = candidate(weight, a, b, 5.0)
-    expect.shape(merged, (4, 6), given="weight (4, 6), A (3, 6), B (4, 3), alpha = 5")
+    given = "weight (4, 6), A (3, 6), B (4, 3), alpha = 10"
+    merged = candidate(weight, a, b, 10.0)
+    expect.kind(merged, Tensor, given=given)
+    right, update = weight + 10 / 3 * b @ a, b @ a
     expect.that(
         torch.equal(weight, before),
         "The frozen matrix was changed in place. Merge twice, or switch to another adapter, and it is spoiled.",
     )
+    _expect_full_precision(merged, right, given)
     expect.close(
         merged,
-        weight + 5 / 3 * b @ a,
+        right,
         "The merged matrix is not W + (alpha / r) B A.",
+        given=given,
         rtol=1e-4,
         atol=1e-5,
         mistakes={
-            "alpha / r is missing, or rounded down by `//`.": weight + b @ a,
-            "Scaled by alpha without dividing by r.": weight + 5 * b @ a,
-            "This is the update alone, without the frozen matrix.": 5 / 3 * b @ a,
-            "The update is subtracted.": weight - 5 / 3 * b @ a,
-            "The frozen matrix is scaled too.": 5 / 3 * (weight + b @ a),
+            "alpha / r is missing: the update is not scaled.": weight + update,
+            "alpha // r rounds down; write alpha / r.": weight + 3 * update,
+            "Scaled by alpha without dividing by r.": weight + 10 * update,
+            "Divided by sqrt(r); plain LoRA divides by r.": weight + 10 / sqrt(3) * update,
+            "alpha is divided by the number of inputs; r is the number of rows of lora_A.": weight + 10 / 6 * update,
+            "alpha is divided by the number of outputs; r is the number of rows of lora_A.": weight + 10 / 4 * update,
+            "2 is written in for alpha / r: `alpha` need not be twice the rank.": weight + 2 * update,
+            "This is the update alone, without the frozen matrix.": 10 / 3 * update,
+            "The update is subtracted.": weight - 10 / 3 * update,
+            "The frozen matrix is scaled too.": 10 / 3 * (weight + update),
+            "The product is (in, out), and reshaped until it fits: its numbers stand in other places. B A has the shape "
+            "of W.": weight + 10 / 3 * (a.T @ b.T).reshape(4, 6),
         },
     )
     square_a, square_b = torch.randn(2, 5, generator=generator), torch.randn(5, 2, generator=generator)
@@ -251,6 +321,7 @@ def check_merge(candidate: Callable[..., Tensor]) -> None:
         candidate(square, square_a, square_b, 2.0),
         square + square_b @ square_a,
         "For a square matrix the result is wrong.",
+        given="weight (5, 5), A (2, 5), B (5, 2), alpha = 2",
         rtol=1e-4,
         atol=1e-5,
         mistakes={"The update is transposed; a square matrix does not complain.": square + (square_b @ square_a).T},
@@ -264,10 +335,39 @@ def effective_rank(matrix: Tensor, share: float) -> int:
     return int((reached < share - 1e-6).sum()) + 1
 
 
-@check(
+def _rank_cases() -> list[Case]:
+    """Matrices away from rounding: no share of theirs lies next to the one asked for, but where a note says so."""
+    generator = torch.Generator().manual_seed(2)
+    draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
+    diagonal = torch.diag(torch.tensor([4.0, 2.0, 2.0, 1.0, 0.0]))  # squares 16, 4, 4, 1: shares .64, .80, .96, 1
+    shares = (0.6, 0.7, 0.9, 0.97)
+    cases = [Case(diagonal, share, note=f"a diagonal matrix of 4, 2, 2, 1, 0 and share = {share}") for share in shares]
+    left, right = (torch.linalg.qr(draw(5, 5)).Q for _ in range(2))
+    cases += [
+        Case(left @ diagonal, 0.9, note="the same matrix, its columns turned; share = 0.9", message=_TURNED),
+        Case(
+            left @ diagonal @ right.T, 0.9, note="the same matrix, turned on both sides; share = 0.9", message=_TURNED
+        ),
+        Case(draw(40, 3) @ draw(3, 30), 0.9999, note="B (40, 3) times A (3, 30), share = 0.9999", message=_TOO_HIGH),
+        Case(torch.eye(4), 0.5, note="the unit matrix of size 4, share = 0.5: two of four equal values hold one half"),
+        Case(3 + 0.1 * draw(6, 9), 0.9, note="a matrix (6, 9) of numbers near 3, share = 0.9"),
+        Case(draw(9, 6).T, 0.8, note="a matrix (6, 9), share = 0.8"),
+    ]
+    for seed in range(8):  # rounding leaves some of their sums at 0.9999999
+        matrix = torch.randn(20, 12, generator=torch.Generator().manual_seed(seed))
+        cases.append(Case(matrix, 1.0, note="a matrix (20, 12), share = 1"))
+    return cases
+
+
+_TURNED = "A turned matrix has the same singular values, and so the same rank."
+_TOO_HIGH = "B A with r = 3 has a rank of 3 at the most."
+
+rank = Exercise(
     "09.5",
     title="The rank of an update",
     reference=effective_rank,
+    cases=_rank_cases,
+    general="Not the smallest number of singular values whose squares hold the share.",
     difficulty=3,
     minutes=10,
     points=3,
@@ -279,74 +379,90 @@ def effective_rank(matrix: Tensor, share: float) -> int:
         "Count the places where `reached` is still below `share`, and add 1.",
     ],
 )
-def check_effective_rank(candidate: Callable[..., int]) -> None:
-    def rank(matrix: Tensor, share: float, given: str) -> float:
-        value = candidate(matrix, share)
-        value = value.item() if hasattr(value, "item") else value
-        expect.that(
-            isinstance(value, Real) and not isinstance(value, bool), "A number is wanted.", given=given, yours=value
-        )
-        return float(value)
 
-    diagonal = torch.diag(torch.tensor([4.0, 2.0, 2.0, 1.0, 0.0]))  # squares 16, 4, 4, 1: shares .64, .80, .96, 1
-    for share, wanted, mistakes in (
-        (
-            0.9,
-            3.0,
-            {
-                "The singular values were summed; it is their *squares*.": 4.0,
-                "One too few: the share is not reached yet.": 2.0,
-            },
-        ),
-        (
-            0.6,
-            1.0,
-            {
-                "The singular values were summed; it is their *squares*.": 2.0,
-                "Count from 1: one value is enough here.": 0.0,
-            },
-        ),
-        (
-            0.7,
-            2.0,
-            {
-                "The singular values were summed; it is their *squares*.": 3.0,
-                "One too few: the share is not reached yet.": 1.0,
-            },
-        ),
-        (0.97, 4.0, {"The largest possible rank is returned, not the one that is needed.": 5.0}),
-    ):
-        given = f"a diagonal matrix of 4, 2, 2, 1, 0 and share = {share}"
-        expect.close(
-            rank(diagonal, share, given),
-            wanted,
-            "The rank is wrong.",
-            given=given,
-            mistakes={**mistakes, "This is the size of the matrix.": 5.0},
-        )
-    generator = torch.Generator().manual_seed(2)
-    turned = torch.linalg.qr(torch.randn(5, 5, generator=generator)).Q @ diagonal
-    expect.close(
-        rank(turned, 0.9, "the same matrix, turned"),
-        3.0,
-        "A turned matrix has the same singular values, and so the same rank. Did you look at its diagonal or its columns?",
-    )
-    thin = torch.randn(40, 3, generator=generator) @ torch.randn(3, 30, generator=generator)
-    expect.that(
-        rank(thin, 0.9999, "B A with r = 3") <= 3,
-        "B A with r = 3 has a rank of 3 at the most.",
-        given="B (40, 3) times A (3, 30), share = 0.9999",
-    )
-    expect.close(
-        rank(torch.eye(4), 0.5, "the unit matrix of size 4, share = 0.5"),
-        2.0,
-        "Two of four equal values hold one half, and *at least* the share is asked for.",
-        given="the unit matrix of size 4, share = 0.5",
-    )
-    for seed in range(8):
-        full = torch.randn(20, 12, generator=torch.Generator().manual_seed(seed))
-        expect.that(
-            rank(full, 1.0, "a matrix (20, 12), share = 1") <= 12,
-            "More directions than the matrix has: rounding leaves the sum at 0.9999999. Compare with `share - 1e-6`.",
-            given="a matrix (20, 12), share = 1",
-        )
+
+@rank.first
+def rank_is_a_number(candidate: Callable[..., int]) -> None:
+    value = rank.cases[0].call(candidate)
+    value = value.item() if hasattr(value, "item") else value
+    if not isinstance(value, Real) or isinstance(value, bool):
+        expect.kind(value, int)
+        raise Mistake("A number is wanted.", yours=value)
+
+
+def _count(values: Tensor, share: float) -> int:
+    """How many of the ``values``, added up from the first, hold the share of their sum."""
+    return int((values.cumsum(0) / values.sum() < share - 1e-6).sum()) + 1
+
+
+def _squares(matrix: Tensor) -> Tensor:
+    return torch.linalg.svdvals(matrix).square()
+
+
+@rank.bug("The singular values were summed; it is their *squares*.")
+def rank_of_sums(matrix, share):
+    return _count(torch.linalg.svdvals(matrix), share)
+
+
+@rank.bug("One too few: the share is not reached yet. `reached` counts from 0, the rank from 1.")
+def rank_one_short(matrix, share):
+    return _count(_squares(matrix), share) - 1
+
+
+@rank.bug("*At least* the share is asked for; yours wants more than it.")
+def rank_strict(matrix, share):
+    reached = _squares(matrix).cumsum(0) / _squares(matrix).sum()
+    return int((reached <= share + 1e-6).sum()) + 1
+
+
+@rank.bug("More directions than the matrix has: rounding leaves the sum at 0.9999999. Compare with `share - 1e-6`.")
+def rank_without_tolerance(matrix, share):
+    reached = _squares(matrix).cumsum(0) / _squares(matrix).sum()
+    return int((reached < share).sum()) + 1
+
+
+@rank.bug("The values are added from the smallest on; the largest come first.")
+def rank_from_smallest(matrix, share):
+    return _count(_squares(matrix).flip(0), share)
+
+
+@rank.bug("The values are squared twice: those of M M^T are squares already.")
+def rank_of_fourth_powers(matrix, share):
+    return _count(torch.linalg.svdvals(matrix @ matrix.T).square(), share)
+
+
+@rank.bug("The share is asked of the root of the sum, the length; it is asked of the sum of squares.")
+def rank_of_lengths(matrix, share):
+    reached = (_squares(matrix).cumsum(0) / _squares(matrix).sum()).sqrt()
+    return int((reached < share - 1e-6).sum()) + 1
+
+
+@rank.bug("Each singular value is compared with the largest; add them up until the share is reached.")
+def rank_above_a_bound(matrix, share):
+    squares = _squares(matrix)
+    return max(1, int((squares >= (1 - share) * squares[0]).sum()))
+
+
+@rank.bug("The matrix is centred first, as for principal components. An update is taken as it is.")
+def rank_centred(matrix, share):
+    return _count(_squares(matrix - matrix.mean(0)), share)
+
+
+@rank.bug("The lengths of the rows stand in for the singular values; a turned matrix has other rows.")
+def rank_of_rows(matrix, share):
+    return _count(matrix.square().sum(1).sort(descending=True).values, share)
+
+
+@rank.bug("The diagonal stands in for the singular values; a turned matrix has another one.")
+def rank_of_diagonal(matrix, share):
+    return _count(matrix.diagonal().square().sort(descending=True).values, share)
+
+
+@rank.bug("This is the size of the matrix.")
+def rank_of_size(matrix, share):
+    return min(matrix.shape)
+
+
+@rank.bug("This is the largest possible rank; `share` is not looked at.")
+def rank_whole(matrix, share):
+    return int(torch.linalg.matrix_rank(matrix))

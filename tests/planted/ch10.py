@@ -71,6 +71,14 @@ def absmax_shifted(weight, bits, block_size):
     return codes + (2 ** (bits - 1) - 1), steps
 
 
+def absmax_by_view(weight, bits, block_size):
+    return absmax_clamped(weight.view(-1), bits, block_size)
+
+
+def absmax_two_sizes(weight, bits, block_size):
+    return absmax_clamped(weight, 8 if bits > 4 else 4, block_size)
+
+
 def absmax_always_127(weight, bits, block_size):
     return absmax_clamped(weight, 8, block_size)
 
@@ -116,7 +124,7 @@ def absmax_nan_replaced(weight, bits, block_size):
 
 def absmax_clamped(weight, bits, block_size):
     n = 2 ** (bits - 1) - 1
-    blocks = weight.view(-1, block_size)
+    blocks = weight.reshape(-1, block_size)
     steps = blocks.abs().max(dim=1).values / n
     return torch.clamp(torch.round(blocks / steps.clamp(min=1e-12).unsqueeze(1)), -n, n).to(torch.int8), steps
 
@@ -249,6 +257,11 @@ def blocks_of_zeros(weight, codebook, block_size):
     return _nearest(blocks / absmax[:, None], codebook).to(torch.uint8), absmax
 
 
+def blocks_in_signed_bytes(weight, codebook, block_size):
+    codes, absmax = blocks_by_distance(weight, codebook, block_size)
+    return codes.clamp(max=127), absmax
+
+
 def blocks_wide(weight, codebook, block_size):
     blocks = weight.reshape(-1, block_size)
     absmax = blocks.abs().amax(1)
@@ -379,7 +392,7 @@ def qlora_by_out(x, codes, absmax, codebook, lora_A, lora_B, alpha):
 
 
 def qlora_sizes_written_in(x, codes, absmax, codebook, lora_A, lora_B, alpha):
-    weight = (codebook[codes.long()].reshape(-1, 16) * absmax[:, None]).reshape(6, 8)
+    weight = (codebook[codes.long()].reshape(-1, 6) * absmax[:, None]).reshape(6, 8)
     return x @ weight.T + x @ lora_A.T @ lora_B.T * (alpha / len(lora_A))
 
 
@@ -397,7 +410,7 @@ def qlora_by_einsum(x, codes, absmax, codebook, lora_A, lora_B, alpha):
 
 BUGS = {  # wrong answer -> how the sentence begins that its card must say
     "10.1": {
-        absmax_with_sign: "That is the largest number, without its sign thrown away; a block's largest magnitude may be negative.",
+        absmax_with_sign: "The step is made of the largest number. A block's largest *magnitude* may be negative: take `abs()` first.",
         absmax_by_power: "Divided by 2 ** (bits - 1): the largest positive code would be 8, and does not fit into 4 bits.",
         absmax_unsigned: "Divided by 2 ** bits - 1, the number of steps from end to end; the range goes from -absmax to absmax.",
         absmax_cut_off: "The numbers are cut off, not rounded; `.to(torch.int8)` alone goes towards 0.",
@@ -409,6 +422,8 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         absmax_shifted: "The codes are shifted to 0 ... 14; here they have a sign, and 0 keeps the code 0.",
         absmax_always_127: "127 is written in; with 4 bits n is 2 ** 3 - 1 = 7.",
         absmax_by_range: "That is (max - min) / 15, for codes with a zero point. Here 0 keeps the code 0: the step is absmax / 7.",
+        absmax_by_view: "`.view` fails on a transposed matrix, whose rows do not lie one behind the other; `.reshape` copies it.",
+        absmax_two_sizes: "Right for 8 and 4 bits, wrong for 2: n is 2 ** (bits - 1) - 1 for all, 1 here.",
         absmax_in_columns: "The blocks are cut down the columns; they are cut from the numbers row after row.",
     },
     "10.2": {
@@ -431,11 +446,12 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         blocks_one_scale: "One scale for all: each block has its own.",
         blocks_evenly: "The codebook is taken as evenly spaced. Its entries are not; look for the nearest one.",
         blocks_values: "The codes are floating numbers. They are whole, and stored as such: that is what saves memory.",
-        blocks_of_zeros: "A block of zeros: the nearest entry is the exact 0, place 7 in NF4. (0 / 0 is NaN: divide by 1 there.)",
+        blocks_of_zeros: "A block of zeros: the nearest entry is the exact 0, place 7 in this codebook. (0 / 0 is NaN: divide by 1 there.)",
+        blocks_in_signed_bytes: "Right for 5 entries, wrong for 256. Is a number of entries written in?",
         blocks_wide: "Places up to 255 are stored as `torch.uint8`, one byte each; int64 takes eight.",
     },
     "10.4": {
-        bits_without_scales: "The scales are missing.",
+        bits_without_scales: "The scales are missing, or their share is cut off by `//`; a share is `/`.",
         bits_in_bytes: "That is bytes: 8 bits are a byte.",
         bits_without_second: "The second scales are missing.",
         bits_second_per_scale: "A second scale is shared by scale_block scales, and so by block_size * scale_block numbers.",

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from course_utils.classroom.exercises.exercise import check, expect
-from course_utils.models import quantization
+from course_utils.classroom.exercises.exercise import Mistake, check, expect
+from course_utils.models.quantization import dynamic_codebook
 
 
 def _pair(result: Any, names: str, given: Any) -> tuple[Tensor, Tensor]:
@@ -34,6 +34,20 @@ def _codes(codes: Tensor, shape: tuple[int, ...], given: Any) -> Tensor:
     return codes.long()
 
 
+def _of_any_layout(function: Callable[..., Any], weight: Tensor, *args: Any, given: str) -> Any:
+    """What the function gives for a weight that is no single block of memory, which `.view` cannot cut."""
+    try:
+        return function(weight, *args)
+    except RuntimeError as error:
+        if "view" not in str(error):
+            raise
+        raise Mistake(
+            "`.view` fails on a transposed matrix, whose rows do not lie one behind the other; `.reshape` copies it.",
+            given=given,
+            yours=f"{type(error).__name__}: {error}",
+        ) from None
+
+
 class _NoNaNToInteger(TorchDispatchMode):
     """Inside, a NaN that becomes a whole number is a mistake: which number comes out depends on the machine."""
 
@@ -51,7 +65,10 @@ class _NoNaNToInteger(TorchDispatchMode):
 
 def quantize_absmax(weight: Tensor, bits: int, block_size: int) -> tuple[Tensor, Tensor]:
     """(codes (blocks, block_size) int8, steps (blocks,)): each block in whole steps of its absmax / (2 ** (bits - 1) - 1)."""
-    return quantization.quantize_absmax(weight, bits, block_size)
+    blocks = weight.reshape(-1, block_size)
+    steps = blocks.abs().amax(1) / (2 ** (bits - 1) - 1)
+    divisor = torch.where(steps == 0, torch.ones_like(steps), steps)
+    return (blocks / divisor[:, None]).round().to(torch.int8), steps
 
 
 @check(
@@ -75,14 +92,14 @@ def check_quantize_absmax(candidate: Callable[..., tuple[Tensor, Tensor]]) -> No
     given = {"weight": weight, "bits": 4, "block_size": 4}
     codes, steps = _pair(candidate(weight.clone(), 4, 4), "codes, steps", given)
     absmax = torch.tensor([1.0, 0.2])
-    wanted, wanted_steps = quantization.quantize_absmax(weight, 4, 4)
+    wanted, wanted_steps = quantize_absmax(weight, 4, 4)
     expect.close(
         steps,
         wanted_steps,
         "Not the size of one step: absmax / 7 for 4 bits.",
         given=given,
         mistakes={
-            "That is the largest number, without its sign thrown away; a block's largest magnitude may be negative.": torch.tensor(
+            "The step is made of the largest number. A block's largest *magnitude* may be negative: take `abs()` first.": torch.tensor(
                 [0.77, 0.11]
             )
             / 7,
@@ -133,7 +150,7 @@ def check_quantize_absmax(candidate: Callable[..., tuple[Tensor, Tensor]]) -> No
     wide = torch.randn(4, 6, generator=generator)
     given = "weight (4, 6), bits = 8, block_size = 3"
     codes, steps = _pair(candidate(wide, 8, 3), "codes, steps", given)
-    wanted, wanted_steps = quantization.quantize_absmax(wide, 8, 3)
+    wanted, wanted_steps = quantize_absmax(wide, 8, 3)
     expect.shape(steps, (8,), given=given)
     expect.close(steps, wanted_steps, "With 8 bits a step is absmax / 127.", given=given, rtol=1e-5)
     expect.equal(
@@ -142,6 +159,22 @@ def check_quantize_absmax(candidate: Callable[..., tuple[Tensor, Tensor]]) -> No
         "With 8 bits, or with blocks shorter than a row, the codes differ. Blocks are cut from the numbers row after row.",
         given=given,
     )
+    for bits in (2, 3, 5, 6, 7):
+        n, given = 2 ** (bits - 1) - 1, f"weight (4, 6), bits = {bits}, block_size = 12"
+        codes, steps = _pair(candidate(wide, bits, 12), "codes, steps", given)
+        wanted, wanted_steps = quantize_absmax(wide, bits, 12)
+        message = f"Right for 8 and 4 bits, wrong for {bits}: n is 2 ** (bits - 1) - 1 for all, {n} here."
+        expect.close(steps, wanted_steps, message, given=given, rtol=1e-5)
+        expect.equal(_codes(codes, (2, 12), given), wanted.long(), message, given=given)
+    turned = torch.randn(3, 4, 2, generator=generator).transpose(0, 2)
+    given = "weight (2, 4, 3), a transposed view, bits = 8, block_size = 6"
+    codes, steps = _pair(_of_any_layout(candidate, turned, 8, 6, given=given), "codes, steps", given)
+    wanted, wanted_steps = quantize_absmax(turned, 8, 6)
+    message = (
+        "Wrong for a weight with three axes, or for a transposed one: cut its numbers in the order of its own rows."
+    )
+    expect.close(steps, wanted_steps, message, given=given, rtol=1e-5)
+    expect.equal(_codes(codes, (4, 6), given), wanted.long(), message, given=given)
     given = "a block of zeros"
     with _NoNaNToInteger():
         codes, steps = _pair(candidate(torch.tensor([0.0, 0.0, 1.0, -1.0]), 4, 2), "codes, steps", given)
@@ -158,7 +191,10 @@ def check_quantize_absmax(candidate: Callable[..., tuple[Tensor, Tensor]]) -> No
 
 def nf4_codebook() -> Tensor:
     """The 16 values of 4-bit NormalFloat, ascending from -1 to 1, float32."""
-    return quantization.nf4_codebook()
+    p, quantile = 1 - (1 / 32 + 1 / 30) / 2, NormalDist().inv_cdf
+    up = [quantile(0.5 + (p - 0.5) * i / 8) for i in range(1, 9)]
+    down = [quantile(0.5 - (p - 0.5) * i / 7) for i in range(1, 8)]
+    return torch.tensor(sorted([*down, 0.0, *up])) / max(up)
 
 
 @check(
@@ -180,16 +216,17 @@ def check_nf4_codebook(candidate: Callable[[], Tensor]) -> None:
     p = 1 - (1 / 32 + 1 / 30) / 2
     quantile = NormalDist().inv_cdf
 
-    def build(up: int, down: int, p: float = p, divide: bool = True, zero: bool = True) -> Tensor:
-        values = [quantile(0.5 + (p - 0.5) * i / up) for i in range(1, up + 1)]
-        values += [quantile(0.5 - (p - 0.5) * i / down) for i in range(1, down + 1)] + [0.0] * zero
+    def build(up: int, down: int, p: float = p, divide: bool = True, parts: tuple[int, int] | None = None) -> Tensor:
+        above, below = parts or (up, down)
+        values = [quantile(0.5 + (p - 0.5) * i / above) for i in range(1, up + 1)]
+        values += [quantile(0.5 - (p - 0.5) * i / below) for i in range(1, down + 1)] + [0.0]
         values = torch.tensor(sorted(values), dtype=torch.float64)
         return (values / values.max() if divide else values).float()
 
     given = "p = 1 - (1/32 + 1/30) / 2 = 0.9677"
     found = candidate()
     expect.kind(found, Tensor, given=given)
-    right = quantization.nf4_codebook()
+    right = nf4_codebook()
     expect.that(
         found.numel() == 16,
         "4 bits name 16 values.",
@@ -211,12 +248,16 @@ def check_nf4_codebook(candidate: Callable[[], Tensor]) -> None:
         given=given,
         yours=found,
     )
+    expect.that(found.dtype == torch.float32, "The dtype should be float32.", given=given, yours=found)
     even = torch.tensor([quantile((i + 0.5) / 16) for i in range(16)])
     one_run = torch.tensor([quantile(1 - p + (2 * p - 1) * i / 15) for i in range(16)])
+    near = expect.matches(found, right, rtol=0, atol=2e-3)
     expect.close(
-        found.float(),
+        found,
         right,
-        "Not the quantiles of the normal distribution from 1 - p to p, 7 below and 8 above 0, divided by the largest.",
+        "Nearly: the values are rounded, or computed in half precision. Compute them from the quantiles."
+        if near
+        else "Not the quantiles of the normal distribution from 1 - p to p, 7 below and 8 above 0, divided by the largest.",
         given=given,
         mistakes={
             "The values are not divided by the largest: they must end at -1 and 1.": build(8, 7, divide=False),
@@ -225,6 +266,7 @@ def check_nf4_codebook(candidate: Callable[[], Tensor]) -> None:
             "8 steps up and 7 down.": even / even.max(),
             "One even run of 16 from 1 - p to p has no 0. NF4 goes from the middle outwards, 8 steps up and 7 down.": one_run
             / one_run.max(),
+            "The 7 steps downwards are eighths, so -1 is not reached: divide i by 7 there.": build(8, 7, parts=(8, 8)),
             "These are even steps: no quantile is taken.": torch.linspace(-1, 1, 16),
             "Even steps above and below 0: no quantile is taken.": torch.cat(
                 (torch.arange(-7, 1) / 7, torch.arange(1, 9) / 8)
@@ -243,7 +285,11 @@ def check_nf4_codebook(candidate: Callable[[], Tensor]) -> None:
 
 def quantize_blocks(weight: Tensor, codebook: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
     """(codes (blocks, block_size) uint8, absmax (blocks,)): the place of the nearest entry for each scaled number."""
-    return quantization.quantize_blocks(weight, codebook, block_size)
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    divisor = torch.where(absmax == 0, torch.ones_like(absmax), absmax)
+    middles = (codebook[1:] + codebook[:-1]) / 2  # between two middles one entry is the nearest
+    return torch.bucketize(blocks * (1 / divisor)[:, None], middles).to(torch.uint8), absmax
 
 
 @check(
@@ -266,7 +312,7 @@ def check_quantize_blocks(candidate: Callable[..., tuple[Tensor, Tensor]]) -> No
     weight = torch.tensor([[2.0, -1.5, 0.5, 0.15], [-0.5, 0.02, 0.33, -0.12]])
     given = {"weight": weight, "codebook": book, "block_size": 4}
     codes, absmax = _pair(candidate(weight.clone(), book.clone(), 4), "codes, absmax", given)
-    wanted, _ = quantization.quantize_blocks(weight, book, 4)
+    wanted, _ = quantize_blocks(weight, book, 4)
     expect.close(
         absmax,
         torch.tensor([2.0, 0.5]),
@@ -314,10 +360,27 @@ def check_quantize_blocks(candidate: Callable[..., tuple[Tensor, Tensor]]) -> No
         yours=codes,
     )
     generator = torch.Generator().manual_seed(5)
-    wide, nf4 = torch.randn(6, 8, generator=generator), quantization.nf4_codebook()
+    fine = dynamic_codebook()  # entries so close that half precision takes some for their neighbours
+    wanted = torch.randint(1, 255, (4, 32), generator=generator)
+    wanted[:, 0] = 255
+    away = 0.4 * torch.where(torch.arange(32) % 2 == 0, fine[wanted] - fine[wanted - 1], 0.0)
+    scaled = torch.where(wanted == 255, 1.0, fine[wanted] - away)
+    given = "a weight (4, 32), a codebook of 256 entries, block_size = 32"
+    codes, _ = _pair(candidate(scaled * 0.25, fine, 32), "codes, absmax", given)
+    found = _codes(codes, (4, 32), given)
+    beside = bool(((found - wanted).abs() <= 1).all())
+    expect.equal(
+        found,
+        wanted,
+        "Some numbers get a neighbour of the nearest entry: the search is done in half precision. Keep the dtype."
+        if beside
+        else "Right for 5 entries, wrong for 256. Is a number of entries written in?",
+        given=given,
+    )
+    wide, nf4 = torch.randn(6, 8, generator=generator), nf4_codebook()
     given = "weight (6, 8), the codebook of NF4, block_size = 16"
     codes, absmax = _pair(candidate(wide, nf4, 16), "codes, absmax", given)
-    wanted, scales = quantization.quantize_blocks(wide, nf4, 16)
+    wanted, scales = quantize_blocks(wide, nf4, 16)
     expect.close(absmax, scales, "A block of 16 goes over two rows of 8: numbers are cut row after row.", given=given)
     expect.equal(
         _codes(codes, (3, 16), given),
@@ -325,22 +388,43 @@ def check_quantize_blocks(candidate: Callable[..., tuple[Tensor, Tensor]]) -> No
         "With blocks longer than a row the codes differ. Blocks are cut from the numbers row after row.",
         given=given,
     )
-    given = "a block of zeros"
-    codes, absmax = _pair(candidate(torch.tensor([0.0, 0.0, 1.0, -1.0]), nf4, 2), "codes, absmax", given)
-    expect.equal(
-        _codes(codes, (2, 2), given),
-        torch.tensor([[7, 7], [15, 0]]),
-        "A block of zeros: the nearest entry is the exact 0, place 7 in NF4. (0 / 0 is NaN: divide by 1 there.)",
-        given=given,
+    turned = torch.randn(3, 4, 2, generator=generator).transpose(0, 2)
+    given = "weight (2, 4, 3), a transposed view, the codebook of NF4, block_size = 6"
+    codes, absmax = _pair(_of_any_layout(candidate, turned, nf4, 6, given=given), "codes, absmax", given)
+    wanted, scales = quantize_blocks(turned, nf4, 6)
+    message = (
+        "Wrong for a weight with three axes, or for a transposed one: cut its numbers in the order of its own rows."
     )
-    expect.that(float(absmax[0]) == 0, "A block of zeros has the absmax 0.", given=given, yours=absmax)
+    expect.close(absmax, scales, message, given=given)
+    expect.equal(_codes(codes, (4, 6), given), wanted.long(), message, given=given)
+    zeros = torch.tensor([0.0, 0.0, 1.0, -1.0])
+    for its_book, place, name in ((nf4, 7, "NF4"), (book, 2, f"{book.tolist()}")):
+        given = f"weight = {zeros.tolist()}, block_size = 2, the codebook {name}"
+        codes, absmax = _pair(candidate(zeros, its_book, 2), "codes, absmax", given)
+        expect.equal(
+            _codes(codes, (2, 2), given),
+            torch.tensor([[place, place], [len(its_book) - 1, 0]]),
+            f"A block of zeros: the nearest entry is the exact 0, place {place} in this codebook. (0 / 0 is NaN: divide by "
+            "1 there.)",
+            given=given,
+            mistakes={}
+            if place == 7
+            else {
+                "Place 7 is written in for zeros; that is the exact 0 of NF4. Look it up in this codebook.": torch.tensor(
+                    [[7, 7], [len(its_book) - 1, 0]]
+                )
+            },
+        )
+        expect.that(float(absmax[0]) == 0, "A block of zeros has the absmax 0.", given=given, yours=absmax)
 
 
 def bits_per_parameter(
     bits: float, block_size: int, scale_bits: float, double: bool = False, scale_block: int = 256
 ) -> float:
-    """Bits of a number with its share of the scales."""
-    return quantization.bits_per_parameter(bits, block_size, scale_bits, double, scale_block)
+    """Bits of a number with its share of the scale, or with double of the scale in 8 bits and of the scale's scale."""
+    if not double:
+        return bits + scale_bits / block_size
+    return bits + 8 / block_size + scale_bits / (block_size * scale_block)
 
 
 @check(
@@ -359,12 +443,12 @@ def bits_per_parameter(
 )
 def check_bits_per_parameter(candidate: Callable[..., float]) -> None:
     expect.close(
-        candidate(4, 64, 32, False, 256),
+        candidate(4, 64, 32),
         4.5,
         "A scale of 32 bits for 64 numbers costs each of them half a bit.",
-        given="bits = 4, block_size = 64, scale_bits = 32, double = False",
+        given="bits = 4, block_size = 64, scale_bits = 32",
         mistakes={
-            "The scales are missing.": 4.0,
+            "The scales are missing, or their share is cut off by `//`; a share is `/`.": 4.0,
             "That is the double quantization; `double` is False here.": 4 + 8 / 64 + 32 / (64 * 256),
             "That is bytes: 8 bits are a byte.": 4.5 / 8,
             "Each number has a scale of its own here; a block shares one.": 36.0,
@@ -373,11 +457,14 @@ def check_bits_per_parameter(candidate: Callable[..., float]) -> None:
         },
     )
     expect.close(
-        candidate(8, 128, 16, False, 256),
+        candidate(8, 128, 16, False, 32),
         8.125,
         "Right for 4 bits, blocks of 64 and scales of 32 bits, wrong for others. Is a number written in?",
-        given="bits = 8, block_size = 128, scale_bits = 16, double = False",
-        mistakes={"4 bits are written in; `bits` says how many.": 4.125},
+        given="bits = 8, block_size = 128, scale_bits = 16, double = False, scale_block = 32",
+        mistakes={
+            "4 bits are written in; `bits` says how many.": 4.125,
+            "The second scales are counted, though `double` is False.": 8 + 16 / 128 + 16 / (128 * 32),
+        },
     )
     expect.close(
         candidate(3, 32, 24, True, 128),
@@ -393,6 +480,10 @@ def check_bits_per_parameter(candidate: Callable[..., float]) -> None:
             "The first scales are still counted in full; they are stored in 8 bits now.": 3 + 24 / 32 + 24 / (32 * 128),
             "The first scales are counted twice, in full and in 8 bits.": 3 + 24 / 32 + 8 / 32 + 24 / (32 * 128),
             "`double` makes no difference.": 3 + 24 / 32,
+            "A first scale has 8 bits now, whatever `scale_bits` says; yours has a quarter of it.": 3
+            + 6 / 32
+            + 24 / (32 * 128),
+            "The first scales have 8 bits each, not as many as the numbers.": 3 + 3 / 32 + 24 / (32 * 128),
             "The second scales have 8 bits here; it is the first ones.": 3 + 24 / 32 + 8 / (32 * 128),
             "Both kinds of scales have 8 bits here; it is the first ones.": 3 + 8 / 32 + 8 / (32 * 128),
             "4 bits are written in; `bits` says how many.": 4 + 8 / 32 + 24 / (32 * 128),
@@ -409,8 +500,8 @@ def qlora_forward(
     x: Tensor, codes: Tensor, absmax: Tensor, codebook: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float
 ) -> Tensor:
     """x (..., in) through a matrix stored as codes (blocks, block_size), and the pair A (r, in), B (out, r) beside it."""
-    weight = quantization.dequantize_blocks(codes, absmax, codebook, (lora_B.shape[0], lora_A.shape[1]))
-    return x @ weight.T + x @ lora_A.T @ lora_B.T * (alpha / len(lora_A))
+    weight = (codebook[codes.long()] * absmax[:, None]).reshape(lora_B.shape[0], lora_A.shape[1])
+    return x @ weight.T + x @ lora_A.T @ lora_B.T * (alpha / lora_A.shape[0])
 
 
 @check(
@@ -430,9 +521,9 @@ def qlora_forward(
 def check_qlora_forward(candidate: Callable[..., Tensor]) -> None:
     generator = torch.Generator().manual_seed(10)
     draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
-    x, a, b, book = draw(2, 3, 8), draw(3, 8), draw(6, 3), quantization.nf4_codebook()
-    codes, absmax = quantization.quantize_blocks(draw(6, 8) * torch.rand(6, 1, generator=generator), book, 16)
-    given = "x (2, 3, 8), codes (3, 16), absmax (3,), A (3, 8), B (6, 3), alpha = 12"
+    x, a, b, book = draw(2, 3, 8), draw(3, 8), draw(6, 3), nf4_codebook()
+    codes, absmax = quantize_blocks(draw(6, 8) * torch.rand(6, 1, generator=generator), book, 6)
+    given = "x (2, 3, 8), codes (8, 6), absmax (8,), A (3, 8), B (6, 3), alpha = 12"
     try:
         y = candidate(x, codes, absmax, book, a, b, 12.0)
     except IndexError:
@@ -441,10 +532,11 @@ def check_qlora_forward(candidate: Callable[..., Tensor]) -> None:
             "A uint8 tensor indexes as a mask in PyTorch, not as places: `codebook[codes.long()]`.",
             given=given,
         )
-    expect.shape(y, (2, 3, 6), given=given)
+    expect.kind(y, Tensor, given=given)
     numbers = book[codes.long()]
     weight = (numbers * absmax[:, None]).reshape(6, 8)
     base, low = x @ weight.T, x @ a.T @ b.T
+    every_row = (absmax[torch.arange(6)[:, None] * (8 // 6) + torch.arange(8) // 6] * numbers.reshape(6, 8)).T
     entries = codes.float() * absmax[:, None]
     expect.close(
         y,
@@ -460,6 +552,15 @@ def check_qlora_forward(candidate: Callable[..., Tensor]) -> None:
             "The matrix is filled column by column; its numbers stand row after row.": x
             @ (numbers * absmax[:, None]).reshape(8, 6)
             + 4 * low,
+            "The scales are repeated as a whole; each is for all numbers of its block: `absmax[:, None]`.": x
+            @ (numbers.flatten() * absmax.repeat(6)).reshape(6, 8).T
+            + 4 * low,
+            "The scales are read as if every row began a new block; blocks go on over the end of a row.": x @ every_row
+            + 4 * low,
+            "Only the first block's scale is used; each block has its own.": x @ (numbers * absmax[0]).reshape(6, 8).T
+            + 4 * low,
+            "Divided by sqrt(r); it is alpha / r.": base + 12 / 3**0.5 * low,
+            "The axes of x before the last are flattened and not restored.": (base + 4 * low).reshape(-1, 6),
             "The adapter's part is missing.": base,
             "The frozen matrix's part is missing.": 4 * low,
             "alpha / r is missing.": base + low,
@@ -497,7 +598,7 @@ def check_qlora_forward(candidate: Callable[..., Tensor]) -> None:
             atol=1e-5,
         )
     x, a, b = draw(5, 4), draw(2, 4), draw(10, 2)
-    codes, absmax = quantization.quantize_blocks(draw(10, 4), book, 8)
+    codes, absmax = quantize_blocks(draw(10, 4), book, 8)
     given, written_in = (
         "x (5, 4), codes (5, 8), A (2, 4), B (10, 2), alpha = 6",
         "Right for the first sizes, wrong for ",

@@ -39,7 +39,7 @@ def check_fertility(candidate: Callable[[list[str], Callable[[str], list[int]]],
         parts = re.findall(r" ?\S+|\s+", text)
         return [len(part[i : i + 3]) for part in parts for i in range(0, len(part), 3)]
 
-    texts = ["the fogcough of the crew", "tea,\nat dawn - at sea", "the healer's fog-cough\t", "fogcough"]
+    texts = ["wet, wet fogcough", "tea,\nat dawn - at sea", "the healer's fog-cough\t", "fogcough", "fogcough"]
     about = "encode cuts a word, with the space before it, into tokens of three characters"
     given = f"texts = {texts}; {about}"
     tokens, words = [len(encode(text)) for text in texts], [len(text.split()) for text in texts]
@@ -80,6 +80,7 @@ def check_fertility(candidate: Callable[[list[str], Callable[[str], list[int]]],
             "That is tokens per letter.": sum(tokens) / letters,
             "That is letters per token, the compression.": letters / sum(tokens),
             "Only the first text is counted.": tokens[0] / words[0],
+            "Equal texts are counted once; each counts.": sum(tokens[:-1]) / sum(words[:-1]),
             "That is letters per word; the tokenizer is not used.": letters / sum(words),
             "That is tokens per text.": sum(tokens) / len(texts),
             "The division is missing: those are all tokens.": sum(tokens),

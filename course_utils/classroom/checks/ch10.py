@@ -521,7 +521,7 @@ def qlora_forward(
 def check_qlora_forward(candidate: Callable[..., Tensor]) -> None:
     generator = torch.Generator().manual_seed(10)
     draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
-    x, a, b, book = draw(2, 3, 8), draw(3, 8), draw(6, 3), nf4_codebook()
+    x, a, b, book = draw(3, 2, 8).transpose(0, 1), draw(3, 8), draw(6, 3), nf4_codebook()
     codes, absmax = quantize_blocks(draw(6, 8) * torch.rand(6, 1, generator=generator), book, 6)
     given = "x (2, 3, 8), codes (8, 6), absmax (8,), A (3, 8), B (6, 3), alpha = 12"
     try:

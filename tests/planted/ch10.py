@@ -396,6 +396,11 @@ def qlora_sizes_written_in(x, codes, absmax, codebook, lora_A, lora_B, alpha):
     return x @ weight.T + x @ lora_A.T @ lora_B.T * (alpha / len(lora_A))
 
 
+def qlora_always_nf4(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    book = _book(8, 7)
+    return qlora_merged(x, codes.clamp(max=15), absmax, book / book.max(), lora_A, lora_B, alpha)
+
+
 def qlora_merged(x, codes, absmax, codebook, lora_A, lora_B, alpha):
     weight = _matrix(codes, absmax, codebook, lora_A, lora_B)
     return torch.nn.functional.linear(x, weight + lora_B @ lora_A * (alpha / len(lora_A)))
@@ -448,12 +453,12 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         blocks_values: "The codes are floating numbers. They are whole, and stored as such: that is what saves memory.",
         blocks_of_zeros: "A block of zeros: the nearest entry is the exact 0, place 7 in this codebook. (0 / 0 is NaN: divide by 1 there.)",
         blocks_in_signed_bytes: "Right for 5 entries, wrong for 256. Is a number of entries written in?",
-        blocks_wide: "Places up to 255 are stored as `torch.uint8`, one byte each; int64 takes eight.",
+        blocks_wide: "Places up to 255 are stored as `torch.uint8`, one byte each; int64 takes eight, and int8 ends at 127.",
     },
     "10.4": {
         bits_without_scales: "The scales are missing, or their share is cut off by `//`; a share is `/`.",
         bits_in_bytes: "That is bytes: 8 bits are a byte.",
-        bits_without_second: "The second scales are missing.",
+        bits_without_second: "The second scales are missing, or cut off by `//`.",
         bits_second_per_scale: "A second scale is shared by scale_block scales, and so by block_size * scale_block numbers.",
         bits_both_in_full: "The first scales are still counted in full; they are stored in 8 bits now.",
         bits_never_double: "`double` makes no difference.",
@@ -472,9 +477,10 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         qlora_divided: "Divided by the scales; quantizing divided, so this multiplies.",
         qlora_as_mask: "A uint8 tensor indexes as a mask in PyTorch, not as places: `codebook[codes.long()]`.",
         qlora_by_two: "alpha is divided by 2; r is the number of rows of lora_A.",
-        qlora_by_three: "Right for the first sizes, wrong for others. Is a size or r written in? Take them from the shapes of `lora_A` and `lora_B`.",
+        qlora_by_three: "Right for the first sizes, wrong for others. Is a size, r or a codebook written in? Take sizes from the shapes of `lora_A` and `lora_B`.",
         qlora_by_out: "alpha is divided by the number of outputs; r is the number of rows of lora_A.",
-        qlora_sizes_written_in: "Right for the first sizes, wrong for others. Is a size or r written in? Take them from the shapes of `lora_A` and `lora_B`.",
+        qlora_sizes_written_in: "Right for the first sizes, wrong for others. Is a size, r or a codebook written in? Take sizes from the shapes of `lora_A` and `lora_B`.",
+        qlora_always_nf4: "Right for the first sizes, wrong for others. Is a size, r or a codebook written in? Take sizes from the shapes of `lora_A` and `lora_B`.",
     },
 }
 RIGHT = {

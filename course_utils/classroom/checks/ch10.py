@@ -355,7 +355,7 @@ def check_quantize_blocks(candidate: Callable[..., tuple[Tensor, Tensor]]) -> No
     )
     expect.that(
         codes.dtype == torch.uint8,
-        "Places up to 255 are stored as `torch.uint8`, one byte each; int64 takes eight.",
+        "Places up to 255 are stored as `torch.uint8`, one byte each; int64 takes eight, and int8 ends at 127.",
         given=given,
         yours=codes,
     )
@@ -363,7 +363,7 @@ def check_quantize_blocks(candidate: Callable[..., tuple[Tensor, Tensor]]) -> No
     fine = dynamic_codebook()  # entries so close that half precision takes some for their neighbours
     wanted = torch.randint(1, 255, (4, 32), generator=generator)
     wanted[:, 0] = 255
-    away = 0.4 * torch.where(torch.arange(32) % 2 == 0, fine[wanted] - fine[wanted - 1], 0.0)
+    away = 0.49 * torch.where(torch.arange(32) % 2 == 0, fine[wanted] - fine[wanted - 1], 0.0)
     scaled = torch.where(wanted == 255, 1.0, fine[wanted] - away)
     given = "a weight (4, 32), a codebook of 256 entries, block_size = 32"
     codes, _ = _pair(candidate(scaled * 0.25, fine, 32), "codes, absmax", given)
@@ -472,7 +472,7 @@ def check_bits_per_parameter(candidate: Callable[..., float]) -> None:
         "The scales cost 8 bits each now; and how many numbers share one second scale?",
         given="bits = 3, block_size = 32, scale_bits = 24, double = True, scale_block = 128",
         mistakes={
-            "The second scales are missing.": 3 + 8 / 32,
+            "The second scales are missing, or cut off by `//`.": 3 + 8 / 32,
             "The first scales, now 8 bits each, are missing.": 3 + 24 / (32 * 128),
             "A second scale is shared by scale_block scales, and so by block_size * scale_block numbers.": 3
             + 8 / 32
@@ -598,12 +598,13 @@ def check_qlora_forward(candidate: Callable[..., Tensor]) -> None:
             atol=1e-5,
         )
     x, a, b = draw(5, 4), draw(2, 4), draw(10, 2)
+    book = dynamic_codebook()
     codes, absmax = quantize_blocks(draw(10, 4), book, 8)
     given, written_in = (
-        "x (5, 4), codes (5, 8), A (2, 4), B (10, 2), alpha = 6",
+        "x (5, 4), codes (5, 8), a codebook of 256 entries, A (2, 4), B (10, 2), alpha = 6",
         "Right for the first sizes, wrong for ",
     )
-    written_in += "others. Is a size or r written in? Take them from the shapes of `lora_A` and `lora_B`."
+    written_in += "others. Is a size, r or a codebook written in? Take sizes from the shapes of `lora_A` and `lora_B`."
     try:
         y = candidate(x, codes, absmax, book, a, b, 6.0)
     except (RuntimeError, IndexError) as error:

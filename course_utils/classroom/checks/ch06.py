@@ -376,10 +376,14 @@ def _batch(candidate, *arguments) -> dict[str, Any]:
     try:
         batch = candidate(*arguments)
     except ValueError as error:
+        limit = arguments[2] if len(arguments) > 2 else None
+        if limit is None:
+            raise
+        long = [row for row, example in enumerate(arguments[0]) if len(example["input_ids"]) > limit]
         named = {int(number) for number in re.findall(r"\d+", str(error))}
-        limit = arguments[2] if len(arguments) > 2 and arguments[2] is not None else float("inf")
-        long = next((row for row, e in enumerate(arguments[0]) if len(e["input_ids"]) > limit), None)
-        return {"a ValueError": "names no row" if long not in named else f"names row {long}"}
+        return {
+            "a ValueError": f"names row {long[0]}" if long and long[0] in named else "names no row that is too long"
+        }
     expect.kind(batch, dict)
     for name in _ALL:
         expect.that(name in batch, f"`{name}` is missing from the batch.", yours=", ".join(map(str, batch)))
@@ -873,7 +877,7 @@ _add_form_bugs(
         "A single word is not a sentence: three words at the least.": lambda text, key: _sentence(text, words=1),
         "Three words are enough for a sentence.": lambda text, key: _sentence(text, words=4),
         "An exclamation mark ends a sentence too.": lambda text, key: _sentence(text, stops="."),
-        "A question mark is not demanded: a full stop or an exclamation mark.": (
+        "A question mark does not end a sentence here: a full stop or an exclamation mark does.": (
             lambda text, key: _sentence(text, stops=".!?")
         ),
         "A sentence ends with a full stop or an exclamation mark.": lambda text, key: _sentence(text + "."),

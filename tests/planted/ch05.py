@@ -25,7 +25,19 @@ def nucleus_empty(logits, top_p):
 
 
 def nucleus_one_more(logits, top_p):
-    return _nucleus(logits, lambda p: p.cumsum(-1) - 2 * p < top_p - 0.5 * p)
+    def kept(p):
+        reached = p.cumsum(-1) >= top_p
+        return ~torch.cat((torch.zeros_like(reached[:, :2]), reached[:, :-2]), -1)  # moved by two places, not by one
+
+    return _nucleus(logits, kept)
+
+
+def nucleus_one_more_at_the_limit(logits, top_p):
+    return _nucleus(logits, lambda p: p.cumsum(-1) - p <= top_p)
+
+
+def nucleus_above_top_p(logits, top_p):
+    return logits.masked_fill(logits.softmax(-1) <= top_p, -INF)
 
 
 def nucleus_in_sorted_order(logits, top_p):
@@ -70,6 +82,13 @@ def nucleus_by_rows(logits, top_p):
             if reached >= top_p:
                 break
     return out
+
+
+def nucleus_by_argsort(logits, top_p):
+    p = logits.softmax(-1)
+    order = p.argsort(dim=-1, descending=True)
+    before = torch.nn.functional.pad(p.gather(-1, order).cumsum(-1)[:, :-1], (1, 0))
+    return torch.where(before.gather(-1, order.argsort(-1)) < top_p, logits, -INF)
 
 
 def nucleus_by_threshold(logits, top_p):
@@ -293,6 +312,22 @@ def bm25_each_word_once(query, passages, k1, b):
     return _score(sorted(set(query)), passages, k1, b)
 
 
+def bm25_sorted(query, passages, k1, b):
+    return sorted(_score(query, passages, k1, b), reverse=True)
+
+
+def bm25_occurrences(query, passages, k1, b):
+    every = [word for passage in passages for word in passage]
+    weight = {w: math.log(1 + (len(passages) - every.count(w) + 0.5) / (every.count(w) + 0.5)) for w in query}
+    scores = [0.0] * len(passages)
+    for word in query:
+        scores = [
+            score + weight[word] * one
+            for score, one in zip(scores, _score([word], passages, k1, b, idf=lambda n, N: 1.0), strict=True)
+        ]
+    return scores
+
+
 def bm25_by_counters(query, passages, k1, b):
     counts = [Counter(passage) for passage in passages]
     mean = sum(len(passage) for passage in passages) / len(passages)
@@ -369,10 +404,13 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
     "05.1": {
         nucleus_without_crossing: "The token that crosses top_p is left out; it belongs to the nucleus: 0.5 alone is below 0.7, 0.5 + 0.27 reaches it.",
         nucleus_empty: "A row has no token left. The one that crosses top_p belongs to the nucleus, so the likeliest always stays.",
-        nucleus_one_more: "Not the smallest set of likeliest tokens that reaches top_p.",
+        nucleus_one_more: "One token too many: 0.5 + 0.27 has reached 0.7 already.",
+        nucleus_one_more_at_the_limit: "One token too many: 0.25 + 0.25 is 0.5, and *at least* top_p is reached.",
+        nucleus_above_top_p: "Tokens with a probability above top_p are kept; the *sum* of the likeliest is what reaches top_p.",
+        nucleus_by_threshold: "All tokens that are as likely as the last one stay; of equal ones only as many stay as are needed.",
         nucleus_in_sorted_order: "The mask is still in sorted order: bring it back to the vocabulary's with the places that `sort` returned.",
         nucleus_unsorted: "The sum runs over the vocabulary in its own order; sort by probability first.",
-        nucleus_ascending: "Nothing is cut off.",
+        nucleus_ascending: "The unlikeliest tokens are kept: sort from the likeliest down.",
         nucleus_zeros: "The tokens outside get 0. As a logit, 0 is no small number: use -inf.",
         nucleus_probabilities: "These are probabilities, made to sum to 1 again. Return logits, with -inf outside.",
         nucleus_in_place: "Your code changes its input `logits` in place. The caller still needs it: work on a copy (`.clone()`, `.copy()`).",
@@ -418,6 +456,8 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         bm25_bracket: "k1 stands before 1 - b only; it multiplies the whole bracket.",
         bm25_division_by_zero: "That is log(N / n), the weight of tf-idf; BM25's is log(1 + (N - n + 1/2) / (n + 1/2)).",
         bm25_substrings: "Letters inside of other words are counted ('a' in 'ada'); compare whole words.",
+        bm25_sorted: "The scores are sorted; they stand in the order of the passages.",
+        bm25_occurrences: "n counts how often the word occurs; it is the number of passages that hold it.",
         bm25_each_word_once: "A word that the question has twice counts twice.",
     },
     "05.5": {
@@ -432,7 +472,7 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
     },
 }
 RIGHT = {
-    "05.1": [nucleus_by_rows, nucleus_by_threshold],
+    "05.1": [nucleus_by_rows, nucleus_by_argsort],
     "05.2": [step_by_loop, step_by_unravel],
     "05.3": [prompt_by_join, prompt_by_loop],
     "05.4": [bm25_by_counters, bm25_as_tensor],

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from course_utils.classroom.exercises.exercise import check, expect
-from course_utils.models import beam_search, generate, prompt_tuning
-from course_utils.text import prompts, retrieval
+from course_utils.models import beam_search
 
 
 def nucleus(logits: Tensor, top_p: float) -> Tensor:
     """Logits (batch, vocab) with -inf outside of the smallest set of likeliest tokens that reaches top_p."""
-    return generate.warp_logits(logits, 1.0, top_p=top_p)
+    ordered, places = logits.softmax(-1).sort(-1, descending=True)
+    kept = ordered.cumsum(-1) - ordered < top_p  # what stands before a token has not reached top_p yet
+    keep = torch.zeros_like(kept).scatter(-1, places, kept)
+    return logits.masked_fill(~keep, float("-inf"))
 
 
 @check(
@@ -54,6 +56,12 @@ def check_nucleus(candidate: Callable[[Tensor, float], Tensor]) -> None:
         yours=result,
     )
     expect.that(
+        not torch.equal(left, p > top_p),
+        "Tokens with a probability above top_p are kept; the *sum* of the likeliest is what reaches top_p.",
+        given=given,
+        yours=result,
+    )
+    expect.that(
         bool(left.any(-1).all()),
         "A row has no token left. The one that crosses top_p belongs to the nucleus, so the likeliest always stays.",
         given=given,
@@ -74,21 +82,24 @@ def check_nucleus(candidate: Callable[[Tensor, float], Tensor]) -> None:
             expected=cut(keep),
             yours=result,
         )
+    if bool(left.all()):  # nothing is cut off here; are the unlikeliest tokens kept elsewhere?
+        four = torch.tensor([[0.3, 0.25, 0.2, 0.15, 0.1]])
+        expect.that(
+            bool(torch.isfinite(candidate(four.log(), 0.4))[0, 0]),
+            "The unlikeliest tokens are kept: sort from the likeliest down.",
+            given={"probabilities": four, "top_p": 0.4},
+        )
     named = {
         "The token that crosses top_p is left out; it belongs to the nucleus: 0.5 alone is below 0.7, 0.5 + 0.27 "
         "reaches it.": [[0, 1, 0, 0], [0, 0, 1, 0]],
         "One token too many: 0.5 + 0.27 has reached 0.7 already.": [[0, 1, 1, 1], [1, 0, 1, 0]],
-        "The unlikeliest tokens are kept: sort from the likeliest down.": [[1, 0, 1, 1], [1, 1, 1, 1]],
         "The mask is still in sorted order: bring it back to the vocabulary's with the places that `sort` returned.": [
             [1, 1, 0, 0],
             [1, 0, 0, 0],
         ],
-        "Tokens with a probability above top_p are kept; the *sum* of the likeliest is what reaches top_p.": [
-            [0, 0, 0, 0],
-            [0, 0, 1, 0],
-        ],
         "The sum runs over the vocabulary in its own order; sort by probability first.": [[1, 1, 1, 0], [1, 1, 1, 0]],
         "The same tokens are kept in every row; each row has its own nucleus.": [[0, 1, 1, 0], [0, 1, 1, 0]],
+        "Every row keeps as many tokens as the first; each row has its own nucleus.": [[0, 1, 1, 0], [1, 0, 1, 0]],
         "Nothing is cut off.": [[1, 1, 1, 1], [1, 1, 1, 1]],
     }
     mistakes = {message: cut(kept) for message, kept in named.items()}
@@ -97,6 +108,14 @@ def check_nucleus(candidate: Callable[[Tensor, float], Tensor]) -> None:
     mistakes["These are probabilities, made to sum to 1 again. Return logits, with -inf outside."] = (
         p * keep / (p * keep).sum(-1, keepdim=True)
     )
+    for wrong in (cut(keep).log_softmax(-1), logits.log_softmax(-1).masked_fill(~keep, float("-inf"))):
+        expect.that(
+            not torch.allclose(result, wrong),
+            "These are log-probabilities. Return the logits as they were given, with -inf outside of the nucleus.",
+            given=given,
+            expected=cut(keep),
+            yours=result,
+        )
     expect.close(
         result,
         cut(keep),
@@ -104,6 +123,15 @@ def check_nucleus(candidate: Callable[[Tensor, float], Tensor]) -> None:
         given=given,
         mistakes=mistakes,
     )
+    equal = torch.zeros(1, 4)
+    found = candidate(equal.clone(), 0.5)
+    many = int(torch.isfinite(found).sum())
+    message = {
+        3: "One token too many: 0.25 + 0.25 is 0.5, and *at least* top_p is reached.",
+        4: "All tokens that are as likely as the last one stay; of equal ones only as many stay as are needed.",
+    }.get(many, "Of four equal tokens two reach 0.5.")
+    given = {"logits": equal, "top_p": 0.5}
+    expect.that(many == 2, message, given=given, expected="two of the four tokens", yours=found)
     expect.close(
         candidate(logits.clone(), 1.0),
         logits,
@@ -122,15 +150,10 @@ def check_nucleus(candidate: Callable[[Tensor, float], Tensor]) -> None:
         )
 
 
-def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(scores, beams, tokens), each (k,), best first: the k best ways to continue one of the beams by one token."""
-    return beam_search.beam_step(scores, logprobs, k)
-
-
 @check(
     "05.2",
     title="A step of beam search",
-    reference=beam_step,
+    reference="course_utils.models.beam_search:beam_step",
     difficulty=2,
     minutes=8,
     points=2,
@@ -175,6 +198,9 @@ def check_beam_step(candidate: Callable[[Tensor, Tensor, int], tuple[Tensor, Ten
         given=given,
         mistakes={
             "The beams' own scores are forgotten: an unlikely beginning with a sure next token must not win.": alone.values,
+            "These are the log-probabilities of the last tokens alone; add the score of the beam.": logprobs[
+                want[1], want[2]
+            ],
             "The best token of each beam is taken; the k best are chosen over all beams together, and one beam may have "
             "two.": each.values,
             "That order is not best first.": want[0].flip(0),
@@ -199,6 +225,9 @@ def check_beam_step(candidate: Callable[[Tensor, Tensor, int], tuple[Tensor, Ten
         mistakes={
             "Divided by the number of beams; a flat place is `beam * vocab + token`.": total.flatten().topk(3).indices
             // 3,
+            "The remainder by the number of beams is taken; the beam is the place divided by the size of the vocabulary.": (
+                total.flatten().topk(3).indices % 3
+            ),
             "`beams` and `tokens` are swapped.": want[2],
             "These are places in the flat list; divide by the size of the vocabulary.": total.flatten().topk(3).indices,
         },
@@ -221,6 +250,12 @@ def check_beam_step(candidate: Callable[[Tensor, Tensor, int], tuple[Tensor, Ten
     one = torch.tensor([0.0])
     first, right = candidate(one.clone(), logprobs[:1].clone(), 2), beam_search.beam_step(one, logprobs[:1], 2)
     given = {"scores": one, "exp(logprobs)": p[:1], "k": 2}
+    expect.that(
+        all(isinstance(part, Tensor) and len(part) == 2 for part in first),
+        "k = 2 continuations are wanted, also of a single beam. Is `k` used?",
+        given=given,
+        yours=first,
+    )
     message = "With a single beam the k likeliest tokens are the answer, and all continue beam 0."
     expect.close(first[0].float(), right[0], message, given=given, rtol=1e-4)
     for yours, wanted in zip(first[1:], right[1:], strict=True):
@@ -232,8 +267,9 @@ def _check_wide_beams(candidate: Callable[[Tensor, Tensor, int], tuple[Tensor, T
     """Another vocabulary, more continuations than beams, and all of them from the first beam."""
     scores = torch.tensor([-0.5, -6.0, -7.0])
     logprobs = (2 * torch.randn(3, 7, generator=torch.Generator().manual_seed(3))).log_softmax(-1)
+    logprobs = logprobs.T.contiguous().T  # the same numbers, column by column: no `view(-1)` of them exists
     given = {"scores": scores, "logprobs": logprobs, "k": 5}
-    new, beams, tokens = candidate(scores.clone(), logprobs.clone(), 5)
+    new, beams, tokens = candidate(scores.clone(), logprobs, 5)
     total = scores[:, None] + logprobs
     want = beam_search.beam_step(scores, logprobs, 5)
 
@@ -264,9 +300,10 @@ def _check_wide_beams(candidate: Callable[[Tensor, Tensor, int], tuple[Tensor, T
         )
 
 
-def few_shot_prompt(examples: Sequence[tuple[str, str]], question: str, between: str, after: str) -> str:
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
     """Finished examples, then the question, ending where the answer's first token begins."""
-    return prompts.few_shot_prompt(examples, question, between, after)
+    shots = "".join(f"{asked}{between}{answer}{after}" for asked, answer in examples)
+    return shots + question + between.rstrip(" ")
 
 
 @check(
@@ -283,7 +320,7 @@ def few_shot_prompt(examples: Sequence[tuple[str, str]], question: str, between:
         "Take the spaces off the end, `.rstrip(' ')`: the space belongs to the first token of the answer.",
     ],
 )
-def check_few_shot_prompt(candidate: Callable[[Sequence[tuple[str, str]], str, str, str], str]) -> None:
+def check_few_shot_prompt(candidate: Callable[[list[tuple[str, str]], str, str, str], str]) -> None:
     shots = [("Ada Reed", "stew"), ("Bram Vale", "custard")]
     given = {"examples": shots, "question": "Noor Finch", "between": ": ", "after": "\n"}
     lines = "Ada Reed: stew\nBram Vale: custard\n"
@@ -332,6 +369,17 @@ def check_few_shot_prompt(candidate: Callable[[Sequence[tuple[str, str]], str, s
             given={"examples": shots[:1], "question": "Noor Finch", "between": between, "after": "; "},
             mistakes={mistake: f"Ada Reed{between}stew; Noor Finch"},
         )
+    same = [("Ada Reed", "stew"), ("Ada Reed", "custard")]
+    expect.equal(
+        candidate(list(same), "Noor Finch", ":   ", "\n"),
+        "Ada Reed:   stew\nAda Reed:   custard\nNoor Finch:",
+        "Right with one space behind the mark, but not with three.",
+        given={"examples": same, "question": "Noor Finch", "between": ":   ", "after": "\n"},
+        mistakes={
+            "Only one space is taken off the end; all of them go.": "Ada Reed:   stew\nAda Reed:   custard\nNoor Finch:  ",
+            "Of two examples with the same question one is lost.": "Ada Reed:   custard\nNoor Finch:",
+        },
+    )
     expect.equal(
         candidate([], "Noor Finch", ": ", "\n"),
         "Noor Finch:",
@@ -342,17 +390,27 @@ def check_few_shot_prompt(candidate: Callable[[Sequence[tuple[str, str]], str, s
 
 def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
     """The score of each passage (a list of words) for a query (a list of words)."""
-    return retrieval.BM25([" ".join(passage) for passage in passages], k1, b).scores(" ".join(query))
+    count, mean = len(passages), sum(map(len, passages)) / len(passages)
+    scores = [0.0] * count
+    for word in query:
+        n = sum(word in passage for passage in passages)
+        weight = math.log(1 + (count - n + 0.5) / (n + 0.5))
+        for i, passage in enumerate(passages):
+            f = passage.count(word)
+            scores[i] += weight * f / (f + k1 * (1 - b + b * len(passage) / mean))
+    return scores
 
 
-def _bm25(query, passages, k1, b, *, idf=None, tf=None, length=None, inside="") -> list[float]:
-    """BM25 with parts replaced: what a mistake gives. ``inside``: n, f or both are counted inside of words, too."""
+def _bm25(query, passages, k1, b, *, idf=None, tf=None, length=None, inside="", holding=None) -> list[float]:
+    """BM25 with parts replaced: what a mistake gives. ``inside``: n, f or both are counted inside of words, too;
+    ``holding``: what is counted as n."""
     count, mean = len(passages), sum(map(len, passages)) / len(passages)
     out = []
     for passage in passages:
         score = 0.0
         for word in query:
             n = sum(word in (" ".join(other) if "n" in inside else other) for other in passages)
+            n = holding(word) if holding else n
             f = (" ".join(passage) if "f" in inside else passage).count(word)
             weight = idf(n, count) if idf else math.log(1 + (count - n + 0.5) / (n + 0.5))
             relative = length(len(passage), mean) if length else len(passage) / mean
@@ -379,7 +437,7 @@ def _bm25(query, passages, k1, b, *, idf=None, tf=None, length=None, inside="") 
 )
 def check_bm25_scores(candidate: Callable[[list[str], list[list[str]], float, float], list[float]]) -> None:
     passages = [
-        row.split() for row in ("ada keeps a goose", "ada ada lives in brine by the old tidemill", "bram likes stew")
+        row.split() for row in ("ada ada lives in brine by the old tidemill", "bram likes stew", "ada keeps a goose")
     ]
     query, k1, b = ["ada", "goose"], 1.2, 0.4
     given = {"query": query, "passages": [" ".join(row) for row in passages], "k1": k1, "b": b}
@@ -408,6 +466,13 @@ def check_bm25_scores(candidate: Callable[[list[str], list[list[str]], float, fl
             "The quotient of the lengths is upside down: a long passage must score less.": scores(
                 length=lambda size, mean: mean / size
             ),
+            "n counts how often the word occurs; it is the number of passages that hold it.": scores(
+                holding=lambda word: sum(passage.count(word) for passage in passages)
+            ),
+            "The mean length is rounded; it need not be a whole number.": scores(
+                length=lambda size, mean: size / int(mean)
+            ),
+            "The scores are sorted; they stand in the order of the passages.": scores().sort(descending=True).values,
             "The length is not divided by the mean length.": scores(length=lambda size, mean: size),
             "b and 1 - b are swapped.": scores(tf=lambda f, r: f / (f + k1 * (b + (1 - b) * r))),
             "The 1 inside of the logarithm is missing: a word that most passages hold gets a negative weight.": scores(
@@ -468,15 +533,10 @@ def check_bm25_scores(candidate: Callable[[list[str], list[list[str]], float, fl
         )
 
 
-def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-    """(embeddings, mask) with the same vectors before every text: (batch, n + length, hidden), (batch, n + length)."""
-    return prompt_tuning.prepend(vectors, embeddings, attention_mask)
-
-
 @check(
     "05.5",
     title="Vectors before the text",
-    reference=prepend,
+    reference="course_utils.models.prompt_tuning:prepend",
     difficulty=2,
     minutes=8,
     points=2,
@@ -557,3 +617,21 @@ def check_prepend(candidate: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Te
         "Each vector is read once in every row, so the gradient of the sum is 2.",
         given=given,
     )
+    more, short, hidden = torch.arange(10.0).view(5, 2), torch.ones(3, 2, 2), torch.tensor([[1, 1], [1, 0], [1, 1]])
+    given = {"vectors": "(5, 2)", "embeddings": "(3, 2, 2)", "attention_mask": hidden}
+    x, m = candidate(more.clone(), short.clone(), hidden.clone())
+    expect.close(
+        x,
+        torch.cat((more.expand(3, -1, -1), short), 1),
+        "Right for two vectors before two texts, but not for five vectors before three.",
+        given=given,
+    )
+    expect.that(
+        m.shape == (3, 7),
+        "The mask has the wrong length where there are more vectors than tokens. It needs a 1 for each vector.",
+        given=given,
+        expected=(3, 7),
+        yours=tuple(m.shape),
+    )
+    wanted = torch.cat((torch.ones(3, 5, dtype=torch.long), hidden), 1)
+    expect.equal(m.long(), wanted, "Not ones for the vectors, then the mask of the text.", given=given)

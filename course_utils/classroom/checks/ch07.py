@@ -130,8 +130,7 @@ def _cut(labels: list, groups: list, shares: tuple, seed: int, part_at: Callable
 
 @split.bug("The sums of the shares are rounded down; round them to the nearest number.")
 def split_rounded_down(labels, groups, shares, seed=0):
-    ends = np.cumsum(shares) - 1e-9
-    ends[-1] = 1.0
+    ends = np.cumsum(shares[:-1])
     return _cut(labels, groups, shares, seed, lambda place, n, *_: sum(place >= int(end * n) for end in ends))
 
 

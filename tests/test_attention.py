@@ -22,8 +22,8 @@ from course_utils.models.attention_maps import (
     without_head,
 )
 from course_utils.models.convert import to_llama
-from course_utils.models.counting import cache_bytes, flops_table, parameter_table
-from course_utils.models.decoder import Decoder, DecoderConfig, num_parameters
+from course_utils.models.counting import cache_bytes, flops_table, num_parameters, parameter_table
+from course_utils.models.decoder import Decoder, DecoderConfig
 
 SMALL = DecoderConfig(vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=3, num_attention_heads=4)
 

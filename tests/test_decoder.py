@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 
 from course_utils.models.convert import llama_config, to_llama
+from course_utils.models.counting import num_parameters
 from course_utils.models.decoder import (
     Cache,
     Decoder,
     DecoderConfig,
     RMSNorm,
     apply_rope,
-    num_parameters,
     rope_tables,
 )
 

@@ -7,8 +7,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from course_utils.models.counting import num_parameters
 from course_utils.models.decoder import Decoder, DecoderConfig
-from course_utils.training.flops import flops_per_token, matmul_parameters, matmul_rate, parameters, share_of_peak
+from course_utils.training.flops import flops_per_token, matmul_parameters, matmul_rate, share_of_peak
 from course_utils.training.objectives import next_token_loss
 
 
@@ -46,11 +47,11 @@ def test_parameters_count_shared_weights_once_and_multiplications_each_time():
     tied, free = model_of(1, 32, 4, 2, True), model_of(1, 32, 4, 2, False)
     layer = 32 * 32 * 2 + 32 * 16 * 2 + 3 * 32 * 96
     norms = 3 * 32
-    assert parameters(tied) == 96 * 32 + layer + norms
-    assert parameters(free) == 2 * 96 * 32 + layer + norms
+    assert num_parameters(tied) == 96 * 32 + layer + norms
+    assert num_parameters(free) == 2 * 96 * 32 + layer + norms
     assert matmul_parameters(tied) == matmul_parameters(free) == 96 * 32 + layer
     tied.lm_head.weight.requires_grad_(False)
-    assert parameters(tied, trainable_only=True) == layer + norms
+    assert num_parameters(tied, trainable_only=True) == layer + norms
 
 
 def test_the_same_for_a_transformers_model():
@@ -58,7 +59,7 @@ def test_the_same_for_a_transformers_model():
 
     model = model_of(2, 32, 4, 2, True)
     assert flops_per_token(to_llama(model), 40) == flops_per_token(model, 40)
-    assert parameters(to_llama(model)) == parameters(model)
+    assert num_parameters(to_llama(model)) == num_parameters(model)
 
 
 def test_share_of_peak_is_work_over_rate():

@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from course_utils.classroom.display.memory_calculator import memory_bar, memory_calculator
-from course_utils.models.decoder import Decoder, DecoderConfig, num_parameters
+from course_utils.models.counting import LLAMA2, count_parameters, lora_parameters, num_parameters
+from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.training import checkpoints, launch, worker
 from course_utils.training.loop import TrainConfig, make_optimizer, train
 from course_utils.training.memory import (
-    SIZES,
     activation_bytes,
     chain_bytes,
-    count_parameters,
     held_bytes,
     saved_bytes,
     state_bytes,
     training_memory,
+    tuning_gigabytes,
 )
 from course_utils.training.objectives import next_token_loss
 from course_utils.training.scaling_law import CHINCHILLA, Law, compute_optimal, fit_law, resampled_laws
@@ -64,8 +64,23 @@ def test_states_are_those_that_the_loop_holds():
 
 def test_counts_without_building():
     assert count_parameters(SMALL) == num_parameters(Decoder(SMALL))
-    assert count_parameters(SIZES["7 B"]) == 6_738_415_616  # as published with the weights
-    assert count_parameters(SIZES["70 B"]) == 68_976_648_192
+    assert count_parameters(LLAMA2["7 B"]) == 6_738_415_616  # as published with the weights
+    assert count_parameters(LLAMA2["70 B"]) == 68_976_648_192
+
+
+def test_memory_follows_the_published_sizes():
+    counts = {name: count_parameters(sizes) / 1e9 for name, sizes in LLAMA2.items()}
+    assert counts == pytest.approx({"7 B": 6.738, "13 B": 13.016, "70 B": 68.977}, abs=0.002)  # the models' own counts
+    assert lora_parameters(LLAMA2["7 B"], 16) == 39_976_960  # what peft prints for all linear layers of Llama 2 7B
+    total = {m: sum(tuning_gigabytes(LLAMA2["70 B"], m).values()) for m in ("full", "LoRA", "QLoRA")}
+    assert total["full"] > 1100 and total["LoRA"] > 140 and total["QLoRA"] < 48
+    weights = tuning_gigabytes(LLAMA2["7 B"], "QLoRA")["weights"]
+    assert weights == pytest.approx((6.476e9 * 4.127 / 8 + 2 * 0.2624e9) / 1e9, rel=1e-3)
+    parts = tuning_gigabytes(LLAMA2["7 B"], "QLoRA")
+    assert parts["activations"] == pytest.approx(1024 * (4096 * 98 + 8 * 32_000) / 1e9)
+    assert parts["working space"] == pytest.approx(2 * 4096 * 11_008 / 1e9)
+    with pytest.raises(ValueError, match="'full', 'LoRA' or 'QLoRA'"):
+        tuning_gigabytes(LLAMA2["7 B"], "qlora")
 
 
 def test_stages_share_out_one_part_after_the_other():
@@ -77,7 +92,7 @@ def test_stages_share_out_one_part_after_the_other():
 
 def test_checkpointing_keeps_inputs_and_one_block():
     assert chain_bytes(10, 4, 1.0, 7.0) == 3 + 28
-    assert activation_bytes(SIZES["7 B"], 4096, checkpointing=True) < 0.2 * activation_bytes(SIZES["7 B"], 4096)
+    assert activation_bytes(LLAMA2["7 B"], 4096, checkpointing=True) < 0.2 * activation_bytes(LLAMA2["7 B"], 4096)
 
 
 @pytest.mark.parametrize("wrong", [{"precision": "fp8"}, {"stage": 4}, {"ranks": 0}])
@@ -232,7 +247,7 @@ def test_the_calculator_draws_what_the_sliders_say():
     assert "does not fit" in box.picture.value
     box.controls["ranks"].value, box.controls["stage"].value = 8, 3
     box.controls["checkpointing"].value = True
-    bill = training_memory(SIZES["7 B"], 4096, ranks=8, stage=3, checkpointing=True)
+    bill = training_memory(LLAMA2["7 B"], 4096, ranks=8, stage=3, checkpointing=True)
     assert box.picture.value == memory_bar(bill)
     assert f"{bill.total / 1e9:.2f} GB" in box.picture.value and "does not" not in box.picture.value
 

@@ -15,6 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from course_utils.models.precision import trained_beside
+from course_utils.models.surgery import linear_layers, replace
+
 BEHIND = ("o_proj", "down_proj")
 
 
@@ -38,7 +41,7 @@ class BottleneckAdapter(nn.Module):
             nn.init.zeros_(zero)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.up(F.relu(self.down(x)))
+        return x + self.up(F.relu(self.down(x.to(self.down.weight.dtype)))).to(x.dtype)
 
 
 class Adapted(nn.Module):
@@ -47,6 +50,11 @@ class Adapted(nn.Module):
     def __init__(self, base: nn.Module, adapter: BottleneckAdapter) -> None:
         super().__init__()
         self.base, self.adapter = base, adapter
+
+    @property
+    def weight(self) -> Tensor:
+        """The base's matrix: some models (T5) ask a layer for its dtype."""
+        return self.base.weight
 
     def forward(self, x: Tensor) -> Tensor:
         return self.adapter(self.base(x))
@@ -64,33 +72,14 @@ def add_adapters(
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
     if any(True for _ in adapter_layers(model)):
         raise ValueError("the model has adapters already; add_adapters works on a plain model.")
-    found = [
-        (path, layer)
-        for path, layer in model.named_modules()
-        if path.rpartition(".")[2] in behind and isinstance(layer, nn.Linear)
-    ]
-    if not found:
-        leaves = sorted(
-            {path.rpartition(".")[2] for path, part in model.named_modules() if isinstance(part, nn.Linear)}
-        )
-        raise ValueError(
-            f"no layer is called {' or '.join(behind)}; this model's linear layers are {', '.join(leaves)}."
-        )
+    found = linear_layers(model, behind)
     model.requires_grad_(False)
     for path, layer in found:
-        parent, _, leaf = path.rpartition(".")
-        adapter = BottleneckAdapter(layer.out_features, bottleneck, generator).to(
-            layer.weight.device, layer.weight.dtype
-        )
-        setattr(model.get_submodule(parent), leaf, Adapted(layer, adapter).train(layer.training))
+        adapter = BottleneckAdapter(layer.out_features, bottleneck, generator).to(**trained_beside(layer))
+        replace(model, path, Adapted(layer, adapter).train(layer.training))
     return model
 
 
 def adapter_layers(model: nn.Module) -> Iterator[tuple[str, Adapted]]:
     """Path and layer of every layer that has an adapter behind it."""
     return ((path, part) for path, part in model.named_modules() if isinstance(part, Adapted))
-
-
-def adapter_parameters(hidden: int, layers: int, bottleneck: int, per_layer: int = 2) -> int:
-    """How many numbers the adapters of a model train: layers * per_layer * (2 m d + d + m) (arXiv 1902.00751, 2.1)."""
-    return layers * per_layer * (2 * bottleneck * hidden + hidden + bottleneck)

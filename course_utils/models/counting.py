@@ -1,8 +1,41 @@
-"""Parameters, arithmetic and cache of a decoder, counted from its configuration alone, part by part."""
+"""Parameters, arithmetic and cache of a decoder, counted from its configuration alone, part by part.
+
+A model that exists is counted by ``num_parameters``; one that does not, by ``count_parameters`` from its sizes.
+"""
 
 from __future__ import annotations
 
+from torch import nn
+
 from course_utils.models.decoder import DecoderConfig
+
+#: Sizes of Llama 2 (arXiv 2307.09288, and the configuration files published with it). The 70 B model shares keys and
+#: values among groups of 8 heads.
+LLAMA2 = {
+    "7 B": DecoderConfig(32_000, 4096, 11_008, 32, 32, 32, 4096, tie_word_embeddings=False),
+    "13 B": DecoderConfig(32_000, 5120, 13_824, 40, 40, 40, 4096, tie_word_embeddings=False),
+    "70 B": DecoderConfig(32_000, 8192, 28_672, 80, 64, 8, 4096, tie_word_embeddings=False),
+}
+
+
+def num_parameters(model: nn.Module, trainable_only: bool = False, embeddings: bool = True) -> int:
+    """How many numbers a model holds. Tied weights count once; ``embeddings=False`` leaves out token embeddings."""
+    tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
+    left_out = set() if embeddings else {id(table) for table in tables}
+    return sum(
+        p.numel() for p in model.parameters() if id(p) not in left_out and (p.requires_grad or not trainable_only)
+    )
+
+
+def layer_shapes(config: DecoderConfig) -> dict[str, list[tuple[int, int]]]:
+    """(out, in) of the matrices of one layer: four of "attention" (q, k, v, o), three of "feed-forward" (gate, up,
+    down)."""
+    hidden, inner = config.hidden_size, config.intermediate_size
+    key_value = config.num_key_value_heads * config.head_dim
+    return {
+        "attention": [(hidden, hidden), (key_value, hidden), (key_value, hidden), (hidden, hidden)],
+        "feed-forward": [(inner, hidden), (inner, hidden), (hidden, inner)],
+    }
 
 
 def parameter_table(config: DecoderConfig) -> dict[str, int]:
@@ -10,16 +43,31 @@ def parameter_table(config: DecoderConfig) -> dict[str, int]:
 
     A tied head holds none of its own.
     """
-    layers, hidden, inner = config.num_hidden_layers, config.hidden_size, config.intermediate_size
-    key_value_size = config.num_key_value_heads * config.head_dim
-    table = config.vocab_size * hidden
+    layers, table = config.num_hidden_layers, config.vocab_size * config.hidden_size
+    matrices = {part: layers * sum(out * into for out, into in pairs) for part, pairs in layer_shapes(config).items()}
     return {
         "embedding": table,
-        "attention": layers * (2 * hidden * hidden + 2 * hidden * key_value_size),
-        "feed-forward": layers * 3 * hidden * inner,
-        "norms": (2 * layers + 1) * hidden,
+        **matrices,
+        "norms": (2 * layers + 1) * config.hidden_size,
         "head": 0 if config.tie_word_embeddings else table,
     }
+
+
+def count_parameters(config: DecoderConfig, *, multiplied: bool = False) -> int:
+    """Parameters of a decoder of these sizes, without building it.
+
+    ``multiplied``: only the weights of linear layers, a tied head included; what autocast keeps a bf16 copy of.
+    """
+    parts = parameter_table(config)
+    if multiplied:
+        return parts["attention"] + parts["feed-forward"] + config.vocab_size * config.hidden_size
+    return sum(parts.values())
+
+
+def lora_parameters(config: DecoderConfig, r: int) -> int:
+    """Numbers in LoRA adapters of rank ``r`` beside all matrices of all layers: r (in + out) for each."""
+    pairs = [pair for shapes in layer_shapes(config).values() for pair in shapes]
+    return config.num_hidden_layers * sum(r * (out + into) for out, into in pairs)
 
 
 def flops_table(config: DecoderConfig, length: int, window: int | None = None) -> dict[str, float]:

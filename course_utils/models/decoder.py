@@ -10,13 +10,14 @@ Sizes are written (batch, length, hidden) and so on; a head has ``head_dim = hid
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from course_utils.models.precision import SteadyBuffers
 
 
 @dataclass(frozen=True)
@@ -218,8 +219,11 @@ class Block(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
-class Backbone(nn.Module):
-    """Everything below the head: embedding, blocks, and a last normalization."""
+class Backbone(SteadyBuffers):
+    """Everything below the head: embedding, blocks, and a last normalization.
+
+    The tables of angles, ``rope_cos`` and ``rope_sin``, stay in float32 when the model is cast to 16 bits.
+    """
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -334,27 +338,16 @@ def attention_pattern(
     if attention_mask is None and (not causal or past == 0 or length == 1):
         return None
     places = torch.arange(past + length, device=device)
-    own = places[past:, None] == places  # (length, past + length)
-    allowed = (places[past:, None] >= places) if causal else torch.ones_like(own)
-    allowed = allowed[None, None]
+    if causal:
+        allowed = (places[past:, None] >= places)[None, None]  # (1, 1, length, past + length)
+    else:
+        allowed = torch.ones(1, 1, length, past + length, dtype=torch.bool, device=device)
     if attention_mask is not None:
         if attention_mask.shape[1] != past + length:
             raise ValueError(
                 f"attention_mask has {attention_mask.shape[1]} columns; it must have one for each of the "
                 f"{past} cached and {length} new tokens, {past + length} in all."
             )
-        # Padding is never looked at, except by itself: a row of the softmax without any key would be NaN.
-        allowed = allowed & attention_mask.bool()[:, None, None, :] | own
+        # Padding is never looked at. If it stands on the left it sees nothing either: the fused kernel then gives 0.
+        allowed = allowed & attention_mask.bool()[:, None, None, :]
     return allowed
-
-
-def num_parameters(model: nn.Module, trainable_only: bool = False, embeddings: bool = True) -> int:
-    """How many numbers a model holds. Tied weights count once; ``embeddings=False`` leaves out token embeddings."""
-    left_out = set() if embeddings else {id(p) for p in _embedding_weights(model.modules())}
-    return sum(
-        p.numel() for p in model.parameters() if id(p) not in left_out and (p.requires_grad or not trainable_only)
-    )
-
-
-def _embedding_weights(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
-    return [module.weight for module in modules if isinstance(module, nn.Embedding)]

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_utils.models.decoder import num_parameters
+from course_utils.models.counting import num_parameters
 from course_utils.models.decoding import Backend, TransformersBackend, can_fuse, make_backend, resolve
 
 SMALL = 20_000_000  # parameters: below this, an operation is too short to be shared between cores

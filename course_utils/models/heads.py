@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from course_utils.models.convert import llama_config, load_config, read_weights, write_model
 from course_utils.models.decoder import Backbone, Decoder
+from course_utils.models.precision import trained_beside
 
 
 def body_of(model: nn.Module) -> nn.Module:
@@ -71,7 +72,8 @@ class Classifier(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         hidden = hidden_states(self.model, input_ids, attention_mask)
         rows = torch.arange(len(input_ids), device=input_ids.device)
-        return self.score(hidden[rows, last_token(input_ids, attention_mask)])
+        last = hidden[rows, last_token(input_ids, attention_mask)]
+        return self.score(last.to(self.score.weight.dtype))
 
 
 class RewardModel(Classifier):
@@ -99,7 +101,8 @@ class ValueModel(nn.Module):
         nn.init.zeros_(self.value.bias)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        return self.value(hidden_states(self.model, input_ids, attention_mask))[..., 0]
+        hidden = hidden_states(self.model, input_ids, attention_mask)
+        return self.value(hidden.to(self.value.weight.dtype))[..., 0]
 
 
 def save_classifier(model: Classifier, folder: str | Path, dtype: torch.dtype = torch.float16) -> Path:
@@ -137,7 +140,6 @@ def load_classifier(
 
 def _head(body: nn.Module, size: int, seed: int | torch.Generator, bias: bool) -> nn.Linear:
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
-    weight = next(body.parameters())
     head = nn.Linear(body.config.hidden_size, size, bias=bias)
     nn.init.normal_(head.weight, 0.0, 0.02, generator=generator)
-    return head.to(weight.device, weight.dtype)
+    return head.to(**trained_beside(body))

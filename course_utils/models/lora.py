@@ -11,16 +11,36 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from course_utils.models.decoder import Decoder
+from course_utils.models.embeddings import resize_embeddings
+from course_utils.models.precision import trained_beside
+from course_utils.models.surgery import linear_layers, replace, untie
+
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
+
+PREFIX = "base_model.model."  # what peft puts before every name
+
+# The fields of peft's configuration with which an adapter still computes W x + (alpha / r) B A x. Those that choose the
+# layers are in the list because the names of the matrices say the same; `modules_to_save` because what it added stands
+# in the file. A field that is not here, whatever it will be, must be off.
+PLAIN = frozenset(
+    "peft_type task_type auto_mapping peft_version base_model_name_or_path revision inference_mode r lora_alpha "
+    "lora_dropout bias init_lora_weights fan_in_fan_out target_modules exclude_modules layers_to_transform "
+    "layers_pattern modules_to_save megatron_core qalora_group_size loftq_config eva_config corda_config "
+    "lora_ga_config".split()
+)
+# Starts of A and B that leave the base as it is. PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA take B A off the base first.
+STARTS = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
 
 
 @dataclass(frozen=True)
@@ -63,15 +83,36 @@ class LoRALinear(nn.Module):
             return self.base.in_features, self.base.out_features
         return tuple(self.base.weight.shape)  # Conv1D: (in, out)
 
+    @property
+    def in_features(self) -> int:
+        """Numbers that go in; with it the layer is found by ``linear_layers``, and can take another adapter."""
+        return self.sizes[0]
+
+    @property
+    def out_features(self) -> int:
+        """Numbers that come out."""
+        return self.sizes[1]
+
+    @property
+    def weight(self) -> Tensor:
+        """The base's matrix: some models (T5) ask a layer for its dtype."""
+        return self.base.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The base's bias."""
+        return getattr(self.base, "bias", None)
+
     def add(self, name: str, config: LoRAConfig, generator: torch.Generator) -> None:
-        """A new adapter: A uniform in +-1 / sqrt(in), as peft draws it; B zero, so that nothing changes yet."""
+        """A new adapter: A uniform in +-1 / sqrt(in), as peft draws it; B zero, so that nothing changes yet.
+
+        Both are in float32 beside a base of 16 bits, where most updates of A would be rounded away.
+        """
         size_in, size_out = self.sizes
-        weight = self.base.weight
-        dtype = weight.dtype if weight.is_floating_point() else torch.float32  # quantized: its matrices stay in float
         bound = 1 / math.sqrt(size_in)  # kaiming_uniform with a = sqrt(5)
         a = torch.empty(config.r, size_in).uniform_(-bound, bound, generator=generator)
-        self.lora_A[name] = nn.Parameter(a.to(weight.device, dtype))
-        self.lora_B[name] = nn.Parameter(torch.zeros(size_out, config.r, device=weight.device, dtype=dtype))
+        self.lora_A[name] = nn.Parameter(a.to(**trained_beside(self.base)))
+        self.lora_B[name] = nn.Parameter(torch.zeros(size_out, config.r, **trained_beside(self.base)))
         self.configs[name] = config
         self.active = name
 
@@ -82,7 +123,7 @@ class LoRALinear(nn.Module):
         config = self.configs[self.active]
         a, b = self.lora_A[self.active], self.lora_B[self.active]
         x = F.dropout(x, config.dropout, self.training) if config.dropout else x
-        return y + (x.to(a.dtype) @ a.t() @ b.t()).to(y.dtype) * (config.alpha / config.r)
+        return y + (x.to(a.dtype) @ a.t() @ b.t() * (config.alpha / config.r)).to(y.dtype)
 
     def update(self, name: str | None = None) -> Tensor:
         """The matrix (out, in) that the adapter adds: (alpha / r) B A."""
@@ -96,29 +137,22 @@ def add_lora(
 ) -> nn.Module:
     """Put an adapter called ``name`` beside every layer that ``config`` targets, in place, and put it in use.
 
-    Everything but the new matrices is frozen. At first the model computes what it computed before.
-    Raises ValueError if no layer has such a name, or if the model has an adapter of that name.
+    Everything but the new matrices is frozen. At first the model computes what its base computes: an adapter that was
+    in use rests from now on.
+    Raises ValueError if no linear layer has such a name, or if the model has an adapter of that name.
     """
     config = config or LoRAConfig()
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
-    found = [path for path, _ in model.named_modules() if _is_target(path, config.targets)]
-    if not found:
-        leaves = sorted(
-            {path.rpartition(".")[2] for path, part in model.named_modules() if isinstance(part, nn.Linear)}
-        )
-        raise ValueError(
-            f"no layer is called {' or '.join(config.targets)}; this model's linear layers are {', '.join(leaves)}."
-        )
+    found = linear_layers(model, config.targets)
     if name in adapters(model):
         raise ValueError(
             f"the model has an adapter {name!r} already; choose another name, or use_adapter(model, {name!r})."
         )
     model.requires_grad_(False)
-    for path in found:
-        layer = model.get_submodule(path)
+    for path, layer in found:
         if not isinstance(layer, LoRALinear):
             layer = LoRALinear(layer).train(layer.training)
-            setattr(_parent(model, path), path.rpartition(".")[2], layer)
+            replace(model, path, layer)
         layer.add(name, config, generator)
     use_adapter(model, name)
     return model
@@ -132,6 +166,11 @@ def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoRALinear]]:
 def adapters(model: nn.Module) -> list[str]:
     """The names of the model's adapters."""
     return list(dict.fromkeys(name for _, layer in lora_layers(model) for name in layer.configs))
+
+
+def active_adapter(model: nn.Module) -> str | None:
+    """The name of the adapter in use; None if the bare base answers."""
+    return next((layer.active for _, layer in lora_layers(model) if layer.active is not None), None)
 
 
 def use_adapter(model: nn.Module, name: str | None) -> nn.Module:
@@ -151,43 +190,82 @@ def use_adapter(model: nn.Module, name: str | None) -> nn.Module:
 @torch.no_grad()
 def merge_lora(model: nn.Module) -> nn.Module:
     """Add the adapter in use to the base's matrices, in place, and take all adapters off: a plain model, as quick as
-    before. Raises TypeError for a quantized base, whose matrices cannot take a small change (chapter 10)."""
-    for path, layer in list(lora_layers(model)):
-        if layer.active is not None:
-            weight = layer.base.weight
-            if not weight.is_floating_point():
-                raise TypeError(
-                    f"{path} is quantized ({weight.dtype}); an adapter is merged into float matrices. Load the base in "
-                    "16 or 32 bits, put the adapter on, and merge there."
-                )
-            update = layer.update().to(weight.dtype)
-            weight += update if hasattr(layer.base, "in_features") else update.t()
-        setattr(_parent(model, path), path.rpartition(".")[2], layer.base)
+    before. A head that was tied to the embedding gets a matrix of its own first, so that the embedding stays as it is.
+
+    Raises TypeError for a quantized base, whose matrices cannot take a small change (chapter 10), and ValueError for
+    the tied head of an encoder-decoder (``untie``); the model is then as it was.
+    """
+    layers = list(lora_layers(model))
+    used = [(path, layer) for path, layer in layers if layer.active is not None]
+    for path, layer in used:
+        weight = layer.base._parameters.get("weight")
+        if weight is None or not weight.is_floating_point():
+            raise TypeError(
+                f"{path} is quantized ({type(layer.base).__name__}); an adapter is merged into float matrices. Load the "
+                "base in 16 or 32 bits, put the adapter on, and merge there."
+            )
+    for _, layer in used:
+        untie(model, layer.base)
+    for _, layer in used:
+        weight = layer.base.weight
+        update = layer.update().to(weight.dtype)
+        weight += update if hasattr(layer.base, "in_features") else update.t()
+    for path, layer in layers:
+        replace(model, path, layer.base)
     return model
 
 
-def lora_weights(model: nn.Module, name: str = "default") -> dict[str, Tensor]:
-    """The matrices of one adapter, under the names that peft gives them."""
+def lora_weights(model: nn.Module, name: str | None = None) -> dict[str, Tensor]:
+    """The matrices of one adapter (None: the one in use), under the names that peft gives them."""
+    name = active_adapter(model) if name is None else name
     found = {}
     for path, layer in lora_layers(model):
         if name in layer.configs:
-            found[f"base_model.model.{path}.lora_A.weight"] = layer.lora_A[name].detach()
-            found[f"base_model.model.{path}.lora_B.weight"] = layer.lora_B[name].detach()
+            found[f"{PREFIX}{path}.lora_A.weight"] = layer.lora_A[name].detach()
+            found[f"{PREFIX}{path}.lora_B.weight"] = layer.lora_B[name].detach()
     if not found:
-        raise ValueError(f"there is no adapter {name!r}; this model has {', '.join(adapters(model)) or 'none'}.")
+        missing = "no adapter is in use" if name is None else f"there is no adapter {name!r}"
+        raise ValueError(f"{missing}; this model has {', '.join(adapters(model)) or 'none'}.")
     return found
 
 
-def save_lora(model: nn.Module, folder: str | Path, name: str = "default", base: str | None = None) -> Path:
+def base_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The model's ``state_dict`` without any adapter, under the names that the plain model gives its tensors."""
+    layers = [path for path, _ in lora_layers(model)]
+    plain = {}
+    for name, value in model.state_dict().items():
+        path = next((path for path in layers if name.startswith(f"{path}.")), None)
+        if path is None:
+            plain[name] = value
+        elif name.startswith(f"{path}.base."):
+            plain[f"{path}.{name.removeprefix(f'{path}.base.')}"] = value
+    return plain
+
+
+def save_lora(
+    model: nn.Module,
+    folder: str | Path,
+    name: str | None = None,
+    base: str | None = None,
+    save_embedding_layers: bool = False,
+) -> Path:
     """Write one adapter as peft writes it: ``adapter_config.json`` and ``adapter_model.safetensors``.
 
-    ``base``: the name or folder of the model that it belongs to, for the reader. Both files are written beside their
-    places and then renamed.
+    ``name``: None takes the adapter in use. ``base``: the name or folder of the model that it belongs to, for the
+    reader. ``save_embedding_layers``: write embedding and head too, whole, as peft does for a model whose vocabulary
+    has grown. Both files are written beside their places and then renamed.
     """
     from safetensors.torch import save_file
 
     folder = Path(folder)
-    weights = {key: value.cpu().contiguous() for key, value in lora_weights(model, name).items()}
+    name = active_adapter(model) if name is None else name
+    weights = lora_weights(model, name)
+    for key, part in _tables(model).items() if save_embedding_layers else ():
+        if isinstance(part, LoRALinear):
+            key = key.replace(".weight", ".base_layer.weight")  # where peft has the matrix below an adapter
+        if not any(part.weight is table for table in weights.values()):  # a tied head is the embedding
+            weights[key] = part.weight
+    weights = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
     config = next(layer.configs[name] for _, layer in lora_layers(model) if name in layer.configs)
     described = {
         "peft_type": "LORA",
@@ -216,7 +294,10 @@ def save_lora(model: nn.Module, folder: str | Path, name: str = "default", base:
 def load_lora(model: nn.Module, folder: str | Path, name: str = "default") -> nn.Module:
     """Put an adapter that ``save_lora`` or peft wrote onto ``model``, in place, under ``name``, and put it in use.
 
-    Raises FileNotFoundError if a file is missing, ValueError if the adapter is of another kind or does not fit.
+    It goes beside the layers that the file has matrices for. Embedding and head, if they are in the file, replace the
+    model's, which grow if the file's have more rows.
+    Raises FileNotFoundError if a file is missing, ValueError if the adapter is of another kind (one that changes the
+    base, or computes otherwise than ``LoRALinear``) or does not fit; the model is then as it was.
     """
     from safetensors.torch import load_file
 
@@ -225,28 +306,33 @@ def load_lora(model: nn.Module, folder: str | Path, name: str = "default") -> nn
         if not (folder / file).is_file():
             raise FileNotFoundError(f"{folder} has no {file}; an adapter folder is what save_lora (or peft) writes.")
     described = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    unusual = [key for key in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern") if described.get(key)]
-    if described.get("peft_type") != "LORA" or described.get("bias", "none") != "none" or unusual:
+    _check_plain(described, folder)
+    weights = load_file(folder / "adapter_model.safetensors")
+    weights = {key.replace(".base_layer.weight", ".weight"): value for key, value in weights.items()}
+    tables = {key: weights.pop(key) for key in _tables(model) if key in weights}
+    if others := [key for key in weights if ".lora_A." not in key and ".lora_B." not in key]:
         raise ValueError(
-            f"{folder} holds a {described.get('peft_type')} adapter with {', '.join(unusual) or 'trained biases'}; "
-            "this loader knows plain LoRA. Load it with peft."
+            f"{folder} holds {others[0]}, which is neither a LoRA matrix beside a linear layer nor this model's "
+            "embedding or head. Load it with peft."
         )
     targets = described["target_modules"]
-    targets = (targets,) if isinstance(targets, str) else tuple(targets)
-    config = LoRAConfig(described["r"], described["lora_alpha"], targets, described.get("lora_dropout", 0.0))
-    weights = load_file(folder / "adapter_model.safetensors")
+    if isinstance(targets, str) or described.get("exclude_modules") or described.get("layers_to_transform") is not None:
+        targets = {key.removeprefix(PREFIX).partition(".lora_")[0] for key in weights}  # the file knows best
+    config = LoRAConfig(described["r"], described["lora_alpha"], tuple(targets), described.get("lora_dropout", 0.0))
+    expected = {}
+    for path, layer in linear_layers(model, config.targets):
+        size_in, size_out = (layer if isinstance(layer, LoRALinear) else LoRALinear(layer)).sizes
+        expected[f"{PREFIX}{path}.lora_A.weight"] = (config.r, size_in)
+        expected[f"{PREFIX}{path}.lora_B.weight"] = (size_out, config.r)
+    for key in {*expected, *weights}:
+        there = tuple(weights[key].shape) if key in weights else "missing"
+        if there != expected.get(key, "missing"):
+            raise _misfit(described, folder, f"{key} is {there} there and {expected.get(key, 'missing')} here")
+    if tables:
+        _set_tables(model, tables, lambda what: _misfit(described, folder, what))
     add_lora(model, config, name)
-    wanted = lora_weights(model, name)
-    for key in {*wanted, *weights}:
-        shapes = [tuple(side[key].shape) if key in side else "missing" for side in (weights, wanted)]
-        if shapes[0] != shapes[1]:
-            remove_adapter(model, name)
-            raise ValueError(
-                f"the adapter in {folder} does not fit this model: {key} is {shapes[0]} there and {shapes[1]} here. It "
-                f"was made for {described.get('base_model_name_or_path') or 'another base'}."
-            )
     with torch.no_grad():
-        for key, matrix in wanted.items():
+        for key, matrix in lora_weights(model, name).items():
             matrix.copy_(weights[key])
     return model
 
@@ -257,15 +343,62 @@ def remove_adapter(model: nn.Module, name: str) -> nn.Module:
         if name in layer.configs:
             del layer.lora_A[name], layer.lora_B[name], layer.configs[name]
         if not layer.configs:
-            setattr(_parent(model, path), path.rpartition(".")[2], layer.base)
+            replace(model, path, layer.base)
         elif layer.active == name:
             layer.active = None
     return model
 
 
-def _is_target(path: str, targets: Sequence[str]) -> bool:
-    return any(path == target or path.endswith("." + target) for target in targets)
+def _check_plain(described: dict[str, Any], folder: Path) -> None:
+    """Raise ValueError unless peft's configuration describes an adapter that ``LoRALinear`` computes."""
+    unusual = [key for key, value in described.items() if value and key not in PLAIN]
+    start = described.get("init_lora_weights", True)
+    if (start.lower() if isinstance(start, str) else start) not in STARTS:
+        unusual.append(f"init_lora_weights = {start!r}, which took something off the base")
+    if described.get("peft_type") != "LORA" or described.get("bias", "none") != "none" or unusual:
+        raise ValueError(
+            f"{folder} holds a {described.get('peft_type')} adapter with {', '.join(unusual) or 'trained biases'}; "
+            "this loader knows plain LoRA. Load it with peft."
+        )
 
 
-def _parent(model: nn.Module, path: str) -> nn.Module:
-    return model.get_submodule(path.rpartition(".")[0])
+def _misfit(described: dict[str, Any], folder: Path, what: str) -> ValueError:
+    base = described.get("base_model_name_or_path") or "another base"
+    return ValueError(f"the adapter in {folder} does not fit this model: {what}. It was made for {base}.")
+
+
+def _tables(model: nn.Module) -> dict[str, nn.Module]:
+    """Embedding and head by the name that peft gives their matrices."""
+    parts: tuple[nn.Module | None, ...] = ()
+    if isinstance(model, Decoder):
+        parts = model.model.embed_tokens, model.lm_head
+    elif hasattr(model, "get_input_embeddings"):
+        parts = model.get_input_embeddings(), model.get_output_embeddings()
+    names = {id(part): path for path, part in model.named_modules()}
+    return {f"{PREFIX}{names[id(part)]}.weight": part for part in parts if part is not None}
+
+
+@torch.no_grad()
+def _set_tables(model: nn.Module, tables: dict[str, Tensor], misfit: Callable[[str], ValueError]) -> None:
+    """Put an adapter file's embedding and head in the place of the model's, which grow to as many rows."""
+    parts = _tables(model)
+    tied = len({id(part.weight) for part in parts.values()}) == 1
+    rows = {len(part.weight) for part in parts.values()}
+    for key, table in tables.items():
+        width, least = parts[key].weight.shape[1], max(rows)
+        if table.dim() != 2 or table.shape[1] != width or len(table) < least:
+            raise misfit(f"{key} is {tuple(table.shape)} there and {(least, width)} here")
+    wanted = {len(table) for table in tables.values()}
+    if len(wanted) > 1 or (wanted != rows and not tied and len(tables) < len(parts)):
+        raise misfit("its embedding and its head have different numbers of rows")
+    if tied and len(tables) == 2 and not torch.equal(*tables.values()):
+        raise misfit("its head is not its embedding, and here they are one matrix")
+    if wanted != rows and any(isinstance(part, LoRALinear) for part in parts.values()):
+        raise misfit("its vocabulary is larger, and the head here has an adapter already")
+    if wanted != rows and isinstance(model, Decoder):
+        resize_embeddings(model, [()] * (max(wanted) - max(rows)), "mean")
+    elif wanted != rows:
+        model.resize_token_embeddings(max(wanted), mean_resizing=False)
+    for key, part in _tables(model).items():
+        if key in tables:
+            part.weight.copy_(tables[key])

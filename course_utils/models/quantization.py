@@ -7,7 +7,7 @@ adapters (``lora.py``). Codes, scales and packing are those of bitsandbytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_utils.models.lora import ATTENTION, MLP
+from course_utils.models.precision import SteadyBuffers
+from course_utils.models.surgery import linear_layers, replace
 
 FORMATS = {"int8": 8, "int4": 4, "quantile4": 4, "nf4": 4}  # name: bits per code
 
@@ -38,11 +40,6 @@ def quantize_absmax(weight: Tensor, bits: int, block_size: int) -> tuple[Tensor,
     steps = blocks.abs().amax(1) / (2 ** (bits - 1) - 1)
     codes = (blocks / _not_zero(steps)[:, None]).round().to(torch.int8)
     return codes, steps
-
-
-def dequantize_absmax(codes: Tensor, steps: Tensor, shape: Sequence[int]) -> Tensor:
-    """Codes times steps, in the given shape: what ``quantize_absmax`` kept."""
-    return (codes * steps[:, None]).reshape(shape)
 
 
 def quantile_codebook(bits: int = 4) -> Tensor:
@@ -185,11 +182,12 @@ class _Through(torch.autograd.Function):
         return grad @ ctx.layer.dequantize(grad.dtype), None
 
 
-class QuantizedLinear(nn.Module):
+class QuantizedLinear(SteadyBuffers):
     """A frozen linear layer whose matrix is stored as codes. It has no parameters but its bias; ``add_lora`` puts an
     adapter beside it, and gradients reach what comes before it.
 
-    ``weight`` holds the codes, (n,) uint8, packed if they have 4 bits; ``absmax`` the scales, or their codes.
+    ``codes``, (n,) uint8, packed if they have 4 bits; ``absmax`` the scales, or their codes. Neither changes when the
+    model is cast to another dtype.
     """
 
     def __init__(self, linear: nn.Linear, config: QuantConfig | None = None) -> None:
@@ -197,6 +195,7 @@ class QuantizedLinear(nn.Module):
         self.config = config or QuantConfig()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         matrix = linear.weight.detach()
+        self.dtype = matrix.dtype
         book = codebook(self.config.format).to(matrix.device)
         codes, absmax = quantize_blocks(matrix, book, self.config.block_size)
         second = mean = None
@@ -204,12 +203,21 @@ class QuantizedLinear(nn.Module):
         if self.config.double:
             absmax, second, mean = quantize_scales(absmax, self.config.scale_block)
             absmax = absmax.reshape(-1)[: self.blocks].clone()  # what only fills up the last block is not stored
-        self.register_buffer("weight", pack(codes) if FORMATS[self.config.format] == 4 else codes.reshape(-1))
+        self.register_buffer("codes", pack(codes) if FORMATS[self.config.format] == 4 else codes.reshape(-1))
         self.register_buffer("absmax", absmax)
         self.register_buffer("second", second)
         self.register_buffer("mean", mean)
         self.register_buffer("codebook", book, persistent=False)  # the same for all layers of a format
         self.bias = linear.bias
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        self.dtype = fn(torch.empty(0, dtype=self.dtype)).dtype
+        return super()._apply(fn, recurse)
+
+    @property
+    def weight(self) -> Tensor:
+        """The matrix (out, in) in the dtype of the model, made anew at each call; T5 asks for its dtype."""
+        return self.dequantize(self.dtype)
 
     @torch.no_grad()
     def scales(self) -> Tensor:
@@ -222,7 +230,7 @@ class QuantizedLinear(nn.Module):
     @torch.no_grad()
     def dequantize(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """The matrix (out, in) that the layer computes with."""
-        codes = unpack(self.weight) if FORMATS[self.config.format] == 4 else self.weight
+        codes = unpack(self.codes) if FORMATS[self.config.format] == 4 else self.codes
         codes = codes.view(self.blocks, self.config.block_size)
         shape = (self.out_features, self.in_features)
         return dequantize_blocks(codes, self.scales(), self.codebook, shape).to(dtype)
@@ -233,7 +241,7 @@ class QuantizedLinear(nn.Module):
 
     def nbytes(self) -> int:
         """Bytes of codes, scales, second scales and mean; the codebook, shared by all layers, is left out."""
-        stored = (self.weight, self.absmax, self.second, self.mean)
+        stored = (self.codes, self.absmax, self.second, self.mean)
         return sum(part.numel() * part.element_size() for part in stored if part is not None)
 
     def extra_repr(self) -> str:
@@ -245,18 +253,19 @@ def quantize_model(
 ) -> nn.Module:
     """Replace every linear layer whose name ends in one of ``targets``, in place, and freeze all the rest.
 
-    Embeddings, norms and the head stay as they are, as in QLoRA. Raises ValueError if no layer has such a name.
+    Embeddings, norms and the head stay as they are, as in QLoRA. Raises ValueError if no linear layer has such a name,
+    or if one is no plain ``nn.Linear``: quantize first, and put adapters on afterwards.
     """
-    found = [
-        (path, part)
-        for path, part in model.named_modules()
-        if isinstance(part, nn.Linear) and path.rpartition(".")[2] in targets
-    ]
-    if not found:
-        raise ValueError(f"no linear layer is called {' or '.join(targets)}; name the layers that shall be quantized.")
+    found = linear_layers(model, targets)
+    for path, layer in found:
+        if not isinstance(layer, nn.Linear):
+            raise ValueError(
+                f"{path} is of the type {type(layer).__name__}, and quantize_model takes plain nn.Linear layers. "
+                "Quantize the plain model first; adapters come on top of that."
+            )
     model.requires_grad_(False)
     for path, layer in found:
-        _put(model, path, QuantizedLinear(layer, config).train(layer.training))
+        replace(model, path, QuantizedLinear(layer, config).train(layer.training))
     return model
 
 
@@ -275,7 +284,7 @@ def dequantize_model(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn
             plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
         plain.weight = nn.Parameter(layer.dequantize(dtype), requires_grad=False)
         plain.bias = layer.bias
-        _put(model, path, plain.train(layer.training))
+        replace(model, path, plain.train(layer.training))
     return model
 
 
@@ -292,75 +301,5 @@ def bits_per_parameter(
     return bits + 8 / block_size + scale_bits / (block_size * scale_block)
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Sizes of a Llama: hidden, intermediate, layers, width of keys and values, vocabulary; head not tied."""
-
-    hidden: int
-    intermediate: int
-    layers: int
-    key_value: int
-    vocabulary: int = 32_000
-
-    @property
-    def matrices(self) -> list[tuple[int, int]]:
-        """(out, in) of the seven matrices of one layer."""
-        h, f, kv = self.hidden, self.intermediate, self.key_value
-        return [(h, h), (kv, h), (kv, h), (h, h), (f, h), (f, h), (h, f)]
-
-    @property
-    def linear(self) -> int:
-        """Numbers in the matrices of all layers: what is quantized, and what gets adapters."""
-        return self.layers * sum(rows * columns for rows, columns in self.matrices)
-
-    @property
-    def rest(self) -> int:
-        """Numbers in embeddings, head and norms, which stay in 16 bits."""
-        return 2 * self.vocabulary * self.hidden + (2 * self.layers + 1) * self.hidden
-
-    def adapters(self, r: int) -> int:
-        """Numbers in adapters of rank ``r`` beside all matrices."""
-        return self.layers * sum(r * (rows + columns) for rows, columns in self.matrices)
-
-
-# Llama 2 (arXiv 2307.09288); the 70 B model shares keys and values among groups of 8 heads
-LLAMA = {
-    "7 B": Sizes(4096, 11008, 32, 4096),
-    "13 B": Sizes(5120, 13824, 40, 5120),
-    "70 B": Sizes(8192, 28672, 80, 1024),
-}
-
-
-def tuning_gigabytes(
-    sizes: Sizes, method: str, r: int = 16, tokens: int = 1024, bits: float | None = None
-) -> dict[str, float]:
-    """What tuning keeps in memory, in GB (10 ** 9 bytes), by part: weights, adapters, activations, working space.
-
-    method: 'full', 'LoRA' (base in 16 bits) or 'QLoRA'. ``tokens``: rows times length of one batch. ``bits``: per
-    quantized number, 4.127 if not given. A trained number costs 16 bytes: weight and gradient in 16 bits, a copy and
-    Adam's two averages in 32 bits each. Activations with gradient checkpointing: 2 bytes per number of the stream that
-    enters a layer, 34 for the layer that is being computed again (Korthikanti et al., arXiv 2205.05198, section 4, the
-    attention matrix left out, as flash attention never stores it), and scores over the vocabulary and their gradient in
-    32 bits. Working space of QLoRA: the largest matrix in 16 bits. Raises ValueError for another method.
-    """
-    if method not in ("full", "LoRA", "QLoRA"):
-        raise ValueError(f"method = {method!r}; give 'full', 'LoRA' or 'QLoRA'.")
-    bits = bits_per_parameter(double=True) if bits is None else bits
-    stream = 2 * sizes.layers + 34
-    activations = tokens * (sizes.hidden * stream + 8 * sizes.vocabulary)
-    if method == "full":
-        parts = {"weights": 16 * (sizes.linear + sizes.rest), "adapters": 0}
-    else:
-        stored = 2 if method == "LoRA" else bits / 8
-        parts = {"weights": stored * sizes.linear + 2 * sizes.rest, "adapters": 16 * sizes.adapters(r)}
-    largest = max(rows * columns for rows, columns in sizes.matrices)
-    parts |= {"activations": activations, "working space": 2 * largest if method == "QLoRA" else 0}
-    return {name: size / 1e9 for name, size in parts.items()}
-
-
 def _not_zero(scale: Tensor) -> Tensor:
     return torch.where(scale == 0, torch.ones_like(scale), scale)
-
-
-def _put(model: nn.Module, path: str, layer: nn.Module) -> None:
-    setattr(model.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2], layer)

@@ -9,11 +9,6 @@ import torch
 from torch import nn
 
 
-def parameters(model: nn.Module, *, trainable_only: bool = False) -> int:
-    """How many numbers the model holds; a tensor that is used twice (tied embeddings) counts once."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
-
-
 def matmul_parameters(model: nn.Module) -> int:
     """The parameters that every token is multiplied with: the weights of all linear layers, a tied head included.
 

@@ -1,7 +1,8 @@
 """What training keeps in memory: weights, gradients, optimizer state and activations, by formula and measured.
 
 The formulas are for the course's :class:`~course_utils.models.decoder.Decoder`, a Llama, with AdamW and fused attention
-(no attention matrix is kept). All sizes are bytes; GB in the chapters means 1e9 bytes.
+(no attention matrix is kept). All sizes are bytes; GB in the chapters means 1e9 bytes. ``tuning_gigabytes`` compares the
+budgets of full tuning, LoRA and QLoRA.
 """
 
 from __future__ import annotations
@@ -13,16 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_utils.models.counting import parameter_table
+from course_utils.models.counting import count_parameters, layer_shapes, lora_parameters
 from course_utils.models.decoder import DecoderConfig
+from course_utils.models.quantization import bits_per_parameter
 from course_utils.training.distributed import local
-
-#: Sizes of Llama 2 (arXiv 2307.09288, and the configuration files published with it), and the course's own.
-SIZES = {
-    "1 M": DecoderConfig(vocab_size=1536),
-    "7 B": DecoderConfig(32_000, 4096, 11_008, 32, 32, 32, 4096, tie_word_embeddings=False),
-    "70 B": DecoderConfig(32_000, 8192, 28_672, 80, 64, 8, 4096, tie_word_embeddings=False),
-}
 
 
 @dataclass(frozen=True)
@@ -37,17 +32,6 @@ class Memory:
     @property
     def total(self) -> float:
         return self.weights + self.gradients + self.optimizer + self.activations
-
-
-def count_parameters(config: DecoderConfig, *, multiplied: bool = False) -> int:
-    """Parameters of a decoder of these sizes, without building it.
-
-    ``multiplied``: only the weights of linear layers, a tied head included; what autocast keeps a bf16 copy of.
-    """
-    parts = parameter_table(config)
-    if multiplied:
-        return parts["attention"] + parts["feed-forward"] + config.vocab_size * config.hidden_size
-    return sum(parts.values())
 
 
 def state_bytes(parameters: int, *, precision: str = "mixed", ranks: int = 1, stage: int = 0) -> Memory:
@@ -127,6 +111,38 @@ def training_memory(
     if precision == "mixed" and not checkpointing:
         kept -= 2 * count_parameters(config, multiplied=True)
     return Memory(state.weights, state.gradients, state.optimizer, float(kept))
+
+
+def tuning_gigabytes(
+    config: DecoderConfig, method: str, r: int = 16, tokens: int = 1024, bits: float | None = None
+) -> dict[str, float]:
+    """What tuning keeps in memory, in GB (10 ** 9 bytes), by part: weights, adapters, activations, working space.
+
+    method: 'full', 'LoRA' (base in 16 bits) or 'QLoRA'. ``tokens``: rows times length of one batch. ``bits``: per
+    quantized number, 4.127 if not given. A trained number costs 16 bytes: weight and gradient in 16 bits, a copy and
+    Adam's two averages in 32 bits each. Activations with gradient checkpointing: 2 bytes per number of the stream that
+    enters a layer, 34 for the layer that is being computed again (Korthikanti et al., arXiv 2205.05198, section 4, the
+    attention matrix left out, as flash attention never stores it), and scores over the vocabulary and their gradient in
+    32 bits. Working space of QLoRA: the largest matrix in 16 bits. Raises ValueError for another method.
+    """
+    if method not in ("full", "LoRA", "QLoRA"):
+        raise ValueError(f"method = {method!r}; give 'full', 'LoRA' or 'QLoRA'.")
+    bits = bits_per_parameter(double=True) if bits is None else bits
+    shapes = [shape for shapes in layer_shapes(config).values() for shape in shapes]
+    linear = config.num_hidden_layers * sum(out * into for out, into in shapes)  # what QLoRA quantizes
+    rest = count_parameters(config) - linear  # embeddings, head and norms, which stay in 16 bits
+    if method == "full":
+        parts = {"weights": 16 * (linear + rest), "adapters": 0}
+    else:
+        stored = 2 if method == "LoRA" else bits / 8
+        parts = {"weights": stored * linear + 2 * rest, "adapters": 16 * lora_parameters(config, r)}
+    stream = 2 * config.num_hidden_layers + 34
+    largest = max(out * into for out, into in shapes)
+    parts |= {
+        "activations": tokens * (config.hidden_size * stream + 8 * config.vocab_size),
+        "working space": 2 * largest if method == "QLoRA" else 0,
+    }
+    return {name: size / 1e9 for name, size in parts.items()}
 
 
 def chain_bytes(layers: int, every: int, boundary: float, inside: float) -> float:

@@ -22,11 +22,14 @@ def memory_calculator() -> Any:
     """
     import ipywidgets as widgets
 
-    from course_utils.training.memory import SIZES, training_memory
+    from course_utils.models.counting import LLAMA2
+    from course_utils.models.decoder import DecoderConfig
+    from course_utils.training.memory import training_memory
 
+    sizes = {"1 M": DecoderConfig(vocab_size=1536), **LLAMA2}  # the course's own, and those of Llama 2
     wide = {"style": {"description_width": "9em"}, "layout": widgets.Layout(width="32em")}
     controls = {
-        "model": widgets.Dropdown(options=list(SIZES), value="7 B", description="model", **wide),
+        "model": widgets.Dropdown(options=list(sizes), value="7 B", description="model", **wide),
         "ranks": widgets.SelectionSlider(options=[1, 2, 4, 8, 16, 64, 512], description="devices", **wide),
         "stage": widgets.IntSlider(0, 0, 3, description="ZeRO stage", **wide),
         "tokens": widgets.SelectionSlider(
@@ -38,7 +41,7 @@ def memory_calculator() -> Any:
 
     def draw(_: object = None) -> None:
         chosen = {name: control.value for name, control in controls.items()}
-        picture.value = memory_bar(training_memory(SIZES[chosen.pop("model")], chosen.pop("tokens"), **chosen))
+        picture.value = memory_bar(training_memory(sizes[chosen.pop("model")], chosen.pop("tokens"), **chosen))
 
     for control in controls.values():
         control.observe(draw, "value")

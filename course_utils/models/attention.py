@@ -35,8 +35,8 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tenso
 
     q: (batch, heads, length, head_dim).  k: (batch, key/value heads, keys, head_dim); key/value head ``g`` serves the
     query heads ``g * group`` to ``(g + 1) * group - 1`` with ``group = heads / key/value heads`` (arXiv 2305.13245).
-    mask: bool, broadcasting to the result, True where a query may look; None stands for the causal one. A query that may
-    look nowhere takes nothing: its weights are 0, as in PyTorch's fused kernel.
+    mask: bool, broadcasting to the result, True where a query may look; None stands for the causal one. A query that
+    may look nowhere takes nothing: its weights are 0, as in PyTorch's fused kernel.
     Raises ValueError if the heads cannot be grouped.
     """
     if q.shape[1] % k.shape[1]:
@@ -47,7 +47,7 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tenso
     k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
     scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
     mask = causal_mask(q.shape[2], device=q.device) if mask is None else mask
-    # Filled with -inf, a row without any key would be 0 / 0; with a finite number it is a distribution, and then emptied.
+    # Filled with -inf, a row without any key would be 0 / 0. With a finite number it is even, and then emptied.
     weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1)
     return weights.masked_fill(~mask, 0)
 

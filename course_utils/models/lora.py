@@ -201,8 +201,8 @@ def merge_lora(model: nn.Module) -> nn.Module:
         weight = layer.base._parameters.get("weight")
         if weight is None or not weight.is_floating_point():
             raise TypeError(
-                f"{path} is quantized ({type(layer.base).__name__}); an adapter is merged into float matrices. Load the "
-                "base in 16 or 32 bits, put the adapter on, and merge there."
+                f"{path} is quantized ({type(layer.base).__name__}); an adapter is merged into float matrices. Load "
+                "the base in 16 or 32 bits, put the adapter on, and merge there."
             )
     for _, layer in used:
         untie(model, layer.base)
@@ -242,6 +242,20 @@ def base_weights(model: nn.Module) -> dict[str, Tensor]:
     return plain
 
 
+def embedding_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Embedding and head, which hold one row per token, by their paths.
+
+    Empty for a model without a head that scores the vocabulary, such as a classifier.
+    """
+    parts: tuple[nn.Module | None, ...] = ()
+    if isinstance(model, Decoder):
+        parts = model.model.embed_tokens, model.lm_head
+    elif hasattr(model, "get_input_embeddings"):
+        parts = model.get_input_embeddings(), model.get_output_embeddings()
+    names = {id(part): path for path, part in model.named_modules()}
+    return {names[id(part)]: part for part in parts if part is not None}
+
+
 def save_lora(
     model: nn.Module,
     folder: str | Path,
@@ -260,11 +274,10 @@ def save_lora(
     folder = Path(folder)
     name = active_adapter(model) if name is None else name
     weights = lora_weights(model, name)
-    for key, part in _tables(model).items() if save_embedding_layers else ():
-        if isinstance(part, LoRALinear):
-            key = key.replace(".weight", ".base_layer.weight")  # where peft has the matrix below an adapter
+    for path, part in embedding_layers(model).items() if save_embedding_layers else ():
+        below = ".base_layer" if isinstance(part, LoRALinear) else ""  # where peft has the matrix below an adapter
         if not any(part.weight is table for table in weights.values()):  # a tied head is the embedding
-            weights[key] = part.weight
+            weights[f"{PREFIX}{path}{below}.weight"] = part.weight
     weights = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
     config = next(layer.configs[name] for _, layer in lora_layers(model) if name in layer.configs)
     described = {
@@ -309,7 +322,8 @@ def load_lora(model: nn.Module, folder: str | Path, name: str = "default") -> nn
     _check_plain(described, folder)
     weights = load_file(folder / "adapter_model.safetensors")
     weights = {key.replace(".base_layer.weight", ".weight"): value for key, value in weights.items()}
-    tables = {key: weights.pop(key) for key in _tables(model) if key in weights}
+    keys = {path: f"{PREFIX}{path}.weight" for path in embedding_layers(model)}
+    tables = {path: weights.pop(key) for path, key in keys.items() if key in weights}
     if others := [key for key in weights if ".lora_A." not in key and ".lora_B." not in key]:
         raise ValueError(
             f"{folder} holds {others[0]}, which is neither a LoRA matrix beside a linear layer nor this model's "
@@ -367,27 +381,16 @@ def _misfit(described: dict[str, Any], folder: Path, what: str) -> ValueError:
     return ValueError(f"the adapter in {folder} does not fit this model: {what}. It was made for {base}.")
 
 
-def _tables(model: nn.Module) -> dict[str, nn.Module]:
-    """Embedding and head by the name that peft gives their matrices."""
-    parts: tuple[nn.Module | None, ...] = ()
-    if isinstance(model, Decoder):
-        parts = model.model.embed_tokens, model.lm_head
-    elif hasattr(model, "get_input_embeddings"):
-        parts = model.get_input_embeddings(), model.get_output_embeddings()
-    names = {id(part): path for path, part in model.named_modules()}
-    return {f"{PREFIX}{names[id(part)]}.weight": part for part in parts if part is not None}
-
-
 @torch.no_grad()
 def _set_tables(model: nn.Module, tables: dict[str, Tensor], misfit: Callable[[str], ValueError]) -> None:
     """Put an adapter file's embedding and head in the place of the model's, which grow to as many rows."""
-    parts = _tables(model)
+    parts = embedding_layers(model)
     tied = len({id(part.weight) for part in parts.values()}) == 1
     rows = {len(part.weight) for part in parts.values()}
-    for key, table in tables.items():
-        width, least = parts[key].weight.shape[1], max(rows)
+    for path, table in tables.items():
+        width, least = parts[path].weight.shape[1], max(rows)
         if table.dim() != 2 or table.shape[1] != width or len(table) < least:
-            raise misfit(f"{key} is {tuple(table.shape)} there and {(least, width)} here")
+            raise misfit(f"{path}.weight is {tuple(table.shape)} there and {(least, width)} here")
     wanted = {len(table) for table in tables.values()}
     if len(wanted) > 1 or (wanted != rows and not tied and len(tables) < len(parts)):
         raise misfit("its embedding and its head have different numbers of rows")
@@ -399,6 +402,6 @@ def _set_tables(model: nn.Module, tables: dict[str, Tensor], misfit: Callable[[s
         resize_embeddings(model, [()] * (max(wanted) - max(rows)), "mean")
     elif wanted != rows:
         model.resize_token_embeddings(max(wanted), mean_resizing=False)
-    for key, part in _tables(model).items():
-        if key in tables:
-            part.weight.copy_(tables[key])
+    for path, part in embedding_layers(model).items():
+        if path in tables:
+            part.weight.copy_(tables[path])

@@ -1,17 +1,19 @@
 """One model's folder: written, and read back with the checks that tell whether its parts belong together.
 
 It is an ordinary Hugging Face folder (config.json, model.safetensors, the tokenizer's files) with a ``card.json``:
-recipe, seed, tokens, loss curve, measured figures. A LoRA adapter is kept without its base, as peft keeps it; its card
-names the weights of the base that it was trained on, and it is put onto them when it is read.
+recipe, seed, tokens, loss curve, measured figures. A LoRA adapter is kept without its base, as peft keeps it: the model
+whose weights lie frozen below it is looked for when it is written, and the digest of those weights, which is kept on
+the card, finds that model again when it is read.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from course_utils import settings
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedTokenizerBase
 
 ADAPTER = "adapter_model.safetensors"
@@ -39,12 +41,32 @@ class Loaded:
     source: str
 
 
+@dataclass
+class Base:
+    """A model that an adapter may belong to: its name, the digest of its weights, and how it is read onto a device.
+
+    ``weights``: None if only reading the model tells; it is then ``weights_digest`` of it.
+    """
+
+    name: str
+    weights: str | None
+    read: Callable[[str], nn.Module]
+
+
+def as_base(folder: Path) -> Base | None:
+    """The model in a folder as a ``Base``; None if there is none, or an adapter, which is no base by itself."""
+    weights = _card(folder).get("weights")
+    if weights is None or (folder / ADAPTER).is_file():
+        return None
+    return Base(folder.name, weights, lambda device: read_folder(folder, device, ())[0])
+
+
 def read_folder(
-    folder: Path, device: str, bases: Sequence[Path]
+    folder: Path, device: str, bases: Iterable[Base]
 ) -> tuple[nn.Module, PreTrainedTokenizerBase, dict[str, Any]]:
     """Model, tokenizer and card of a folder that the course wrote, checked against the digests on the card.
 
-    ``bases``: the folders in which the base of an adapter is looked for. Raises StoreError, OSError, ValueError or
+    ``bases``: among these the base of an adapter is looked for. Raises StoreError, OSError, ValueError or
     KeyError for a folder that is damaged or not a model.
     """
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
@@ -64,14 +86,16 @@ def write_folder(
     model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     card: Mapping[str, Any],
-    bases: Sequence[Path],
+    bases: Iterable[Base],
 ) -> None:
     """Write model, tokenizer and card into a folder that is there and empty.
 
-    Profile, date, number of parameters and digests are added to the card. ``bases``: where the base of an adapter may
-    lie; the first that is there is its base.
+    Profile, date, number of parameters and digests are added to the card. Of a model with LoRA adapters the one in use
+    is written, and the card says which it is and what is left out; if none is in use, the bare base is. ``bases``:
+    among these the model below an adapter is looked for. Raises StoreError if it is not there, or if the model has
+    parts that a folder does not keep.
     """
-    _write_model(model, folder)
+    about_adapter = _write_model(model, folder, bases)
     tokenizer.save_pretrained(folder)
     full = {
         "profile": settings.profile().name,
@@ -81,9 +105,8 @@ def write_folder(
         **card,
         "vocabulary": vocabulary_digest(tokenizer),
         "weights": file_digest(_weights(folder)),
+        **about_adapter,
     }
-    if _weights(folder).name == ADAPTER:
-        full["base_weights"] = _base_weights(bases)
     (folder / "card.json").write_text(json.dumps(full, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -108,6 +131,17 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def weights_digest(model: nn.Module) -> str:
+    """The SHA-256, in hex, of all weights below any adapter, in half precision, with their names and shapes."""
+    from course_utils.models.lora import base_weights
+
+    digest = hashlib.sha256()
+    for name, value in sorted(base_weights(model).items()):
+        digest.update(f"{name} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().half().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def _read_tokenizer(folder: Path, card: Mapping[str, Any]) -> PreTrainedTokenizerBase:
     if card.get("base_model"):
         from transformers import AutoTokenizer
@@ -118,15 +152,18 @@ def _read_tokenizer(folder: Path, card: Mapping[str, Any]) -> PreTrainedTokenize
     return load_tokenizer(folder)
 
 
-def _read_model(folder: Path, device: str, card: Mapping[str, Any], bases: Sequence[Path]) -> nn.Module:
+def _read_model(folder: Path, device: str, card: Mapping[str, Any], bases: Iterable[Base]) -> nn.Module:
     """The course's decoder, or (tuned from a replaced base, or of another kind) the transformers class of
     config.json."""
     if _weights(folder).name == ADAPTER:
         from course_utils.models.lora import load_lora
 
         for base in bases:
-            if _card(base).get("weights") == card["base_weights"]:
-                return load_lora(read_folder(base, device, ())[0], folder).eval()
+            if base.weights not in (None, card["base_weights"]):
+                continue
+            model = base.read(device)
+            if base.weights is not None or weights_digest(model) == card["base_weights"]:
+                return load_lora(model, folder).eval()
         raise StoreError("it is an adapter for a base that is not here. Train it anew on the base that you have.")
     architecture = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0]
     if architecture == "LlamaForCausalLM" and not card.get("base_model"):
@@ -147,22 +184,86 @@ def _read_model(folder: Path, device: str, card: Mapping[str, Any], bases: Seque
     return model.to(device).eval()
 
 
-def _write_model(model: nn.Module, folder: Path) -> None:
+def _write_model(model: nn.Module, folder: Path, bases: Iterable[Base]) -> dict[str, Any]:
+    """Write the model's files; return what the card says about an adapter."""
+    from course_utils.models.adapters import adapter_layers
     from course_utils.models.heads import Classifier, save_classifier
-    from course_utils.models.lora import adapters, save_lora
+    from course_utils.models.lora import active_adapter, adapters, remove_adapter, save_lora
+    from course_utils.models.quantization import quantized_layers
 
-    if adapters(model):
-        save_lora(model, folder, adapters(model)[-1], base="base")
-        return
+    if quantized_layers(model):
+        raise StoreError(
+            "the model is quantized, and a folder keeps matrices in 16 bits. Put plain ones in their place first "
+            "(dequantize_model), or write an adapter alone with save_lora."
+        )
+    if any(True for _ in adapter_layers(model)):
+        raise StoreError(
+            "the model has bottleneck adapters, which a folder does not keep; keep its state_dict instead."
+        )
+    name = active_adapter(model)
+    if name is not None:
+        base, grown = _base_of(model, bases)
+        save_lora(model, folder, name, base=base.name, save_embedding_layers=grown)
+        others = [other for other in adapters(model) if other != name]
+        return {"adapter": name, "left_out": others, "base": base.name, "base_weights": base.weights}
+    if adapters(model):  # the bare base answers, so that is what is written
+        model = copy.deepcopy(model)
+        for resting in adapters(model):
+            remove_adapter(model, resting)
     if isinstance(model, Classifier):
         save_classifier(model, folder)
-        return
-    if hasattr(model, "save_pretrained"):
+    elif hasattr(model, "save_pretrained"):
         model.save_pretrained(folder)  # safetensors
-        return
-    from course_utils.models.convert import save_model
+    else:
+        from course_utils.models.convert import save_model
 
-    save_model(model, folder)
+        save_model(model, folder)
+    return {}
+
+
+def _base_of(model: nn.Module, bases: Iterable[Base]) -> tuple[Base, bool]:
+    """The model that lies below the adapters, and whether embedding and head are others than its (new tokens).
+
+    Compared in half precision, as folders keep weights. Raises StoreError if it is none of ``bases``.
+    """
+    from course_utils.models.lora import base_weights, embedding_layers
+
+    at_hand = {name: value.cpu() for name, value in base_weights(model).items()}
+    tables = {path.rpartition(".")[0] for path in embedding_layers(model)}
+    nearly, names = None, []
+    for base in bases:
+        try:
+            candidate = base.read("cpu")
+        except (OSError, ValueError, KeyError, StoreError):  # damaged: it is no base of anything
+            continue
+        names.append(base.name)
+        weights = candidate.state_dict()
+        if weights.keys() != at_hand.keys():
+            continue
+        other = {name for name in weights if not _same(weights[name], at_hand[name])}
+        base.weights = base.weights or weights_digest(candidate)
+        if not other:
+            return base, False
+        if nearly is None and {name.rpartition(".")[0] for name in other} <= tables:
+            nearly = base
+    if nearly is not None:
+        return nearly, True
+    if not names:
+        raise StoreError(
+            "there is no base on the shelf that an adapter could belong to; run chapter 03 or `make bake`."
+        )
+    raise StoreError(
+        f"an adapter is kept without its base, and the frozen weights below this one are those of no model that is kept "
+        f"here ({', '.join(names)}). Save the model that it was trained on first (with use_adapter(model, None) the bare "
+        "base is saved), or write the adapter alone with save_lora."
+    )
+
+
+def _same(stored: Tensor, at_hand: Tensor) -> bool:
+    """True if a weight at hand is the stored one: not yet rounded to half precision, or cast to another dtype."""
+    if stored.shape != at_hand.shape:
+        return False
+    return bool((stored.to(at_hand.dtype) == at_hand).all() or (stored.half() == at_hand.half()).all())
 
 
 def _weights(folder: Path) -> Path:
@@ -173,13 +274,3 @@ def _weights(folder: Path) -> Path:
 def _card(folder: Path) -> dict[str, Any]:
     path = folder / "card.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def _base_weights(bases: Sequence[Path]) -> str:
-    """The digest of the base that an adapter was trained on: the one that ``load("base")`` gives."""
-    found = [card["weights"] for folder in bases if "weights" in (card := _card(folder))]
-    if not found:
-        raise StoreError(
-            "there is no base on the shelf that an adapter could belong to; run chapter 03 or `make bake`."
-        )
-    return found[0]

@@ -11,12 +11,20 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from course_utils import settings
-from course_utils.pretrained.folder import Loaded, StoreError, check_vocabulary, read_folder, write_folder
+from course_utils.pretrained.folder import (
+    Base,
+    Loaded,
+    StoreError,
+    as_base,
+    check_vocabulary,
+    read_folder,
+    write_folder,
+)
 from course_utils.pretrained.hub import load_replacement
 
 if TYPE_CHECKING:
@@ -50,7 +58,7 @@ def load(name: str, *, device: str | None = None, root: str | Path | None = None
             problems.append(f"{folder}: not there")
             continue
         try:
-            model, tokenizer, card = read_folder(folder, device, [place for place, _ in _places("base")])
+            model, tokenizer, card = read_folder(folder, device, _bases(root))
         except (OSError, ValueError, KeyError, StoreError) as error:
             problems.append(f"{folder}: {error}")
             warnings.warn(f"{whose} {name!r} in {folder} cannot be used: {error}", stacklevel=2)
@@ -93,7 +101,7 @@ def save(
         for left_over in folder.parent.glob(f".new-{name}-*"):  # by a process that was killed
             shutil.rmtree(left_over, ignore_errors=True)
         fresh.mkdir(parents=True)
-        write_folder(fresh, model, tokenizer, {"name": name, **card}, [place for place, _ in _places("base")])
+        write_folder(fresh, model, tokenizer, {"name": name, **card}, _bases(root))
         for path in fresh.iterdir():
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
@@ -117,6 +125,17 @@ def names() -> dict[str, str]:
 
 def _places(name: str) -> list[tuple[Path, str]]:
     return [(_own_root() / name, "your own"), (SHIPPED / name, "the course's")]
+
+
+def _bases(root: str | Path | None) -> Iterator[Base]:
+    """Every model that an adapter may have been trained on: what ``load`` finds, "base" and its replacement first."""
+    if replaced := os.environ.get("COURSE_BASE_MODEL"):
+        yield Base(replaced, None, lambda device: load_replacement(replaced, device).model)
+    for place in (*([Path(root)] if root is not None else []), _own_root(), SHIPPED):
+        for folder in sorted(_folders(place), key=lambda folder: folder.name != "base"):
+            base = as_base(folder)
+            if base is not None:
+                yield base
 
 
 def _own_root() -> Path:

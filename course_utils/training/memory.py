@@ -1,8 +1,8 @@
 """What training keeps in memory: weights, gradients, optimizer state and activations, by formula and measured.
 
 The formulas are for the course's :class:`~course_utils.models.decoder.Decoder`, a Llama, with AdamW and fused attention
-(no attention matrix is kept). All sizes are bytes; GB in the chapters means 1e9 bytes. ``tuning_gigabytes`` compares the
-budgets of full tuning, LoRA and QLoRA.
+(no attention matrix is kept). All sizes are bytes; GB in the chapters means 1e9 bytes. ``tuning_gigabytes`` is
+the budget of full tuning, LoRA and QLoRA.
 """
 
 from __future__ import annotations

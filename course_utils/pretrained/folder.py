@@ -229,7 +229,7 @@ def _base_of(model: nn.Module, bases: Iterable[Base]) -> tuple[Base, bool]:
     from course_utils.models.lora import base_weights, embedding_layers
 
     at_hand = {name: value.cpu() for name, value in base_weights(model).items()}
-    tables = {path.rpartition(".")[0] for path in embedding_layers(model)}
+    tables = embedding_layers(model)
     nearly, names = None, []
     for base in bases:
         try:
@@ -240,11 +240,14 @@ def _base_of(model: nn.Module, bases: Iterable[Base]) -> tuple[Base, bool]:
         weights = candidate.state_dict()
         if weights.keys() != at_hand.keys():
             continue
-        other = {name for name in weights if not _same(weights[name], at_hand[name])}
+        other = [name for name in weights if not _same(weights[name], at_hand[name])]
         base.weights = base.weights or weights_digest(candidate)
         if not other:
             return base, False
-        if nearly is None and {name.rpartition(".")[0] for name in other} <= tables:
+        fits = all(
+            name.removesuffix(".weight") in tables and len(weights[name]) <= len(at_hand[name]) for name in other
+        )
+        if nearly is None and fits and _tied(candidate) == _tied(model):
             nearly = base
     if nearly is not None:
         return nearly, True
@@ -253,10 +256,17 @@ def _base_of(model: nn.Module, bases: Iterable[Base]) -> tuple[Base, bool]:
             "there is no base on the shelf that an adapter could belong to; run chapter 03 or `make bake`."
         )
     raise StoreError(
-        f"an adapter is kept without its base, and the frozen weights below this one are those of no model that is kept "
-        f"here ({', '.join(names)}). Save the model that it was trained on first (with use_adapter(model, None) the bare "
-        "base is saved), or write the adapter alone with save_lora."
+        "an adapter is kept without its base, and the frozen weights below this one are those of no other model here "
+        f"({', '.join(names)}). Save the model that it was trained on first, under a name of its own (after "
+        "use_adapter(model, None) the bare base is saved), or write the adapter alone with save_lora."
     )
+
+
+def _tied(model: nn.Module) -> bool:
+    from course_utils.models.lora import embedding_layers
+
+    parts = embedding_layers(model).values()
+    return len({id(part.weight) for part in parts}) < len(parts)
 
 
 def _same(stored: Tensor, at_hand: Tensor) -> bool:

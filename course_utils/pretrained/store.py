@@ -101,7 +101,7 @@ def save(
         for left_over in folder.parent.glob(f".new-{name}-*"):  # by a process that was killed
             shutil.rmtree(left_over, ignore_errors=True)
         fresh.mkdir(parents=True)
-        write_folder(fresh, model, tokenizer, {"name": name, **card}, _bases(root))
+        write_folder(fresh, model, tokenizer, {"name": name, **card}, _bases(root, besides=folder))
         for path in fresh.iterdir():
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
@@ -127,14 +127,16 @@ def _places(name: str) -> list[tuple[Path, str]]:
     return [(_own_root() / name, "your own"), (SHIPPED / name, "the course's")]
 
 
-def _bases(root: str | Path | None) -> Iterator[Base]:
-    """Every model that an adapter may have been trained on: what ``load`` finds, "base" and its replacement first."""
+def _bases(root: str | Path | None, besides: Path | None = None) -> Iterator[Base]:
+    """Every model that an adapter may have been trained on: what ``load`` finds, "base" and its replacement first.
+
+    ``besides``: a folder that is about to be replaced.
+    """
     if replaced := os.environ.get("COURSE_BASE_MODEL"):
         yield Base(replaced, None, lambda device: load_replacement(replaced, device).model)
     for place in (*([Path(root)] if root is not None else []), _own_root(), SHIPPED):
         for folder in sorted(_folders(place), key=lambda folder: folder.name != "base"):
-            base = as_base(folder)
-            if base is not None:
+            if folder != besides and (base := as_base(folder)):
                 yield base
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -189,3 +191,29 @@ def test_flops_of_a_window_stop_growing():
     short, long = (flops_table(SMALL, length, window=8)["attention: scores and mixing"] for length in (10, 1000))
     assert short == 4 * 3 * 16 * 10
     assert long == 4 * 3 * 16 * 16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_query_that_may_look_nowhere_gets_nothing(dtype):
+    """As PyTorch's fused kernel has it, forwards and backwards."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((2, 4, 6, 8), (2, 2, 6, 8), (2, 2, 6, 8))
+    inputs = [torch.randn(shape, generator=generator).to(dtype).requires_grad_() for shape in shapes]
+    mask = causal_mask(6)
+    mask[0] = mask[3] = False
+    weights = attention_weights(*inputs[:2], mask)
+    assert not weights[:, :, [0, 3]].any() and not weights[:, :, :, 5][:, :, :5].any()
+    torch.testing.assert_close(weights[:, :, 1].sum(-1), torch.ones(2, 4, dtype=dtype))
+    found, slopes = [], []
+    fused = functools.partial(F.scaled_dot_product_attention, enable_gqa=True)
+    for attend in (grouped_query_attention, fused):
+        mixed = attend(*inputs, mask)
+        found.append(mixed)
+        with torch.autograd.set_detect_anomaly(True):
+            slopes.append(torch.autograd.grad((mixed + mixed.square()).sum(), inputs))
+    close = {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 0.05, "atol": 0.05}
+    assert not found[0][:, :, [0, 3]].any()
+    torch.testing.assert_close(*found, **close)
+    for ours, theirs in zip(*slopes, strict=True):
+        torch.testing.assert_close(ours, theirs, **close)
+    assert not slopes[0][0][:, :, [0, 3]].any()

@@ -18,6 +18,7 @@ from course_utils.models.decoder import (
     apply_rope,
     rope_tables,
 )
+from course_utils.models.generate import generate
 
 SMALL = DecoderConfig(
     vocab_size=61,
@@ -322,3 +323,41 @@ def test_forward_has_no_branch_on_data():
     torch.testing.assert_close(compiled(input_ids).logits, model(input_ids).logits)
     torch.testing.assert_close(compiled(input_ids, mask).logits, model(input_ids, mask).logits)
     torch.testing.assert_close(compiled(input_ids, causal=False).logits, model(input_ids, causal=False).logits)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_cast_and_back_equals_loading_the_rounded_weights(dtype):
+    """The tables of angles are never rounded: neither by casting all, nor a part, nor twice; copies follow."""
+    model, exact = lively(), (lively().model.rope_cos, lively().model.rope_sin)
+    cast = copy.deepcopy(model).to(dtype)
+    assert cast.lm_head.weight.dtype == dtype and cast(tokens(2, 9)).logits.dtype == dtype
+    back = copy.deepcopy(cast).to(torch.float16).to(torch.float32)
+    fresh = Decoder(SMALL, seed=None).eval()
+    fresh.load_state_dict(back.state_dict())
+    assert torch.equal(back(tokens(2, 30)).logits, fresh(tokens(2, 30)).logits)
+    prompts = tokens(3, 8).tolist()
+    written = [generate(m, prompts, 12, stop_ids=(), return_logprobs=True) for m in (back, fresh)]
+    assert torch.equal(written[0].tokens, written[1].tokens) and torch.equal(written[0].logprobs, written[1].logprobs)
+    for table in (cast.model.rope_cos, back.model.rope_cos):
+        assert table.dtype == torch.float32 and torch.equal(table, exact[0])
+    assert torch.equal(back.model.rope_sin, exact[1])
+    assert not {"model.rope_cos", "model.rope_sin"} & cast.state_dict().keys()
+
+
+def test_a_row_that_sees_no_key_is_finite_and_gets_nothing():
+    """Padding on the left looks nowhere, and a whole row of padding neither: attention gives 0, with 0 gradients."""
+    model, ids = lively(), tokens(2, 8)
+    mask = torch.ones(2, 8, dtype=torch.long)
+    mask[0, :5], mask[1] = 0, 0
+    caught = []
+    attention = model.model.layers[0].self_attn
+    hook = attention.register_forward_hook(lambda module, inputs, output: caught.append((inputs[0], output)))
+    logits = model(ids, mask).logits
+    hook.remove()
+    ((before, mixed),) = caught
+    assert torch.equal(mixed[0, :5], torch.zeros(5, 32)) and torch.equal(mixed[1], torch.zeros(8, 32))
+    assert mixed[0, 5:].abs().amin() > 0 and torch.isfinite(logits).all()
+    slope = torch.autograd.grad(mixed.square().sum() + mixed.sum(), before, retain_graph=True)[0]
+    assert torch.equal(slope[1], torch.zeros(8, 32)) and torch.equal(slope[0, :5], torch.zeros(5, 32))
+    logits[:, -1].sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())

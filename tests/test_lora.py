@@ -13,12 +13,15 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from course_utils.models.convert import from_llama, save_model, to_llama
 from course_utils.models.decoder import Decoder, DecoderConfig
+from course_utils.models.embeddings import resize_embeddings
 from course_utils.models.generate import generate
 from course_utils.models.lora import (
     LoRAConfig,
     LoRALinear,
+    active_adapter,
     adapters,
     add_lora,
+    base_weights,
     load_lora,
     lora_layers,
     lora_weights,
@@ -207,3 +210,139 @@ def test_bad_input(tmp_path):
     (tmp_path / "a" / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}))
     with pytest.raises(ValueError, match="use_dora"):
         load_lora(decoder(), tmp_path / "a")
+
+
+def llama_with(tmp_path, **settings) -> PeftModel:
+    """A saved, untrained adapter of peft with these settings, as peft loads it again."""
+    settings = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM", **settings}
+    get_peft_model(to_llama(decoder()), LoraConfig(**settings)).save_pretrained(tmp_path)
+    return PeftModel.from_pretrained(to_llama(decoder()), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"init_lora_weights": "gaussian"},
+        {"init_lora_weights": False},
+        {"init_lora_weights": "orthogonal"},
+        {"layers_to_transform": [1], "init_lora_weights": False},
+        {"exclude_modules": ["layers.0.self_attn.q_proj"], "init_lora_weights": False},
+        {"target_modules": r".*layers\.1\..*(q|down)_proj", "init_lora_weights": False},
+        {"modules_to_save": ["embed_tokens"], "init_lora_weights": False},
+        {"lora_dropout": 0.3},
+    ],
+    ids=lambda settings: "-".join(f"{key}={value}" for key, value in settings.items()),
+)
+def test_what_peft_computes_is_computed_here(settings, tmp_path):
+    theirs = llama_with(tmp_path, **settings).eval()
+    ours = load_lora(decoder(), tmp_path).eval()
+    torch.testing.assert_close(ours(IDS).logits, theirs(IDS).logits, rtol=1e-5, atol=1e-5)
+    save_lora(ours, tmp_path / "again")
+    again = PeftModel.from_pretrained(to_llama(decoder()), tmp_path / "again").eval()
+    if "modules_to_save" not in settings:
+        torch.testing.assert_close(again(IDS).logits, theirs(IDS).logits, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"init_lora_weights": "pissa"},
+        {"init_lora_weights": "pissa_niter_2"},
+        {"init_lora_weights": "olora"},
+        {"alora_invocation_tokens": [7, 8]},
+        {"lora_bias": True},
+        {"use_rslora": True},
+        {"rank_pattern": {"q_proj": 2}},
+        {"alpha_pattern": {"q_proj": 2}},
+        {"use_dora": True},
+        {"trainable_token_indices": [3]},
+        {"bias": "all"},
+    ],
+    ids=lambda settings: "-".join(f"{key}={value}" for key, value in settings.items()),
+)
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_no_plain_lora_is_refused(settings, tmp_path):
+    llama_with(tmp_path, **settings)
+    model = decoder()
+    with pytest.raises(ValueError, match="Load it with peft"):
+        load_lora(model, tmp_path)
+    assert not adapters(model) and all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("field", ["target_parameters", "use_qalora", "velora_config", "use_bdlora", "of_tomorrow"])
+def test_a_field_that_is_not_known_to_be_harmless_is_refused(field, tmp_path):
+    save_lora(add_lora(decoder()), tmp_path)
+    path = tmp_path / "adapter_config.json"
+    described = json.loads(path.read_text())
+    path.write_text(json.dumps(described | {field: None}))
+    load_lora(decoder(), tmp_path)
+    path.write_text(json.dumps(described | {field: ["something"]}))
+    with pytest.raises(ValueError, match=f"{field}.*Load it with peft"):
+        load_lora(decoder(), tmp_path)
+
+
+def test_the_adapter_in_use_is_the_one_that_is_written(tmp_path):
+    model = decoder()
+    for name, r in (("first", 2), ("second", 4)):
+        add_lora(model, LoRAConfig(r=r), name, seed=r)
+        stir(model, name)
+    use_adapter(model, "first")
+    assert active_adapter(model) == "first"
+    wanted = model(IDS).logits
+    save_lora(model, tmp_path)
+    assert torch.equal(load_lora(decoder(), tmp_path)(IDS).logits, wanted)
+    use_adapter(model, None)
+    with pytest.raises(ValueError, match="no adapter is in use; this model has first, second"):
+        save_lora(model, tmp_path)
+
+
+def test_an_adapter_on_a_model_that_has_one_rests_on_the_base(tmp_path):
+    """Adapters lie side by side: a second one starts at the base, and is saved and loaded without the first."""
+    model, plain = add_lora(decoder(), LoRAConfig(r=2)), decoder()(IDS).logits
+    stir(model)
+    add_lora(model, LoRAConfig(r=4, targets=("q_proj", "down_proj")), "second", seed=3)
+    assert torch.equal(model(IDS).logits, plain)
+    stir(model, "second")
+    save_lora(model, tmp_path)
+    alone = load_lora(decoder(), tmp_path)
+    torch.testing.assert_close(alone(IDS).logits, model(IDS).logits)
+    beside = load_lora(use_adapter(copy.deepcopy(model), "default"), tmp_path, "third")
+    torch.testing.assert_close(beside(IDS).logits, model(IDS).logits)
+    assert {name: value.shape for name, value in base_weights(model).items()} == {
+        name: value.shape for name, value in decoder().state_dict().items()
+    }
+    assert all(torch.equal(value, decoder().state_dict()[name]) for name, value in base_weights(model).items())
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("targets", [("q_proj", "down_proj"), ("q_proj", "lm_head")])
+def test_new_tokens_go_with_the_adapter(tied, targets, tmp_path):
+    """Both ways: into our decoder and a Llama, which grow, and through peft, which wants a model that has grown."""
+    base = Decoder(DecoderConfig(**SIZES, tie_word_embeddings=tied), seed=1)
+    model = resize_embeddings(copy.deepcopy(base), [[5, 9], [30]])
+    add_lora(model, LoRAConfig(r=4, targets=targets))
+    stir(model)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[-2:] += 0.1
+    ids = torch.tensor([[7, 64, 12, 65, 8]])
+    save_lora(model, tmp_path, save_embedding_layers=True)
+    for again in (load_lora(copy.deepcopy(base), tmp_path), load_lora(to_llama(base), tmp_path)):
+        torch.testing.assert_close(again(ids).logits, model(ids).logits, rtol=1e-5, atol=1e-5)
+        assert again.config.vocab_size == 66 and again.lm_head.out_features == 66
+    if tied and "lm_head" in targets:
+        return  # peft ties the adapter's head in another way
+    grown = to_llama(base)
+    grown.resize_token_embeddings(66, mean_resizing=False)
+    theirs = PeftModel.from_pretrained(grown, tmp_path)
+    torch.testing.assert_close(theirs(ids).logits, model(ids).logits, rtol=1e-5, atol=1e-5)
+    theirs.save_pretrained(tmp_path / "theirs", save_embedding_layers=True)
+    back = load_lora(copy.deepcopy(base), tmp_path / "theirs")
+    torch.testing.assert_close(back(ids).logits, model(ids).logits, rtol=1e-5, atol=1e-5)
+
+
+def test_an_embedding_of_fewer_rows_does_not_fit(tmp_path):
+    save_lora(add_lora(decoder()), tmp_path, save_embedding_layers=True)
+    larger = resize_embeddings(decoder(), [[5]])
+    with pytest.raises(ValueError, match=r"does not fit.*embed_tokens.weight is \(64, 32\) there and \(65, 32\) here"):
+        load_lora(larger, tmp_path)
+    assert not adapters(larger) and larger.config.vocab_size == 65

@@ -336,6 +336,8 @@ def load_lora(model: nn.Module, folder: str | Path, name: str = "default") -> nn
     expected = {}
     for path, layer in linear_layers(model, config.targets):
         size_in, size_out = (layer if isinstance(layer, LoRALinear) else LoRALinear(layer)).sizes
+        if path in keys and tables:  # the head, which grows with its embedding
+            size_out = max(len(table) for table in tables.values())
         expected[f"{PREFIX}{path}.lora_A.weight"] = (config.r, size_in)
         expected[f"{PREFIX}{path}.lora_B.weight"] = (size_out, config.r)
     for key in {*expected, *weights}:

@@ -336,6 +336,10 @@ def test_new_tokens_go_with_the_adapter(tied, targets, tmp_path):
     theirs = PeftModel.from_pretrained(grown, tmp_path)
     torch.testing.assert_close(theirs(ids).logits, model(ids).logits, rtol=1e-5, atol=1e-5)
     theirs.save_pretrained(tmp_path / "theirs", save_embedding_layers=True)
+    if "lm_head" in targets:  # peft then leaves out the embedding, which is not a target
+        with pytest.raises(ValueError, match="rows for new tokens for one of embedding and head, and not for the"):
+            load_lora(copy.deepcopy(base), tmp_path / "theirs")
+        return
     back = load_lora(copy.deepcopy(base), tmp_path / "theirs")
     torch.testing.assert_close(back(ids).logits, model(ids).logits, rtol=1e-5, atol=1e-5)
 

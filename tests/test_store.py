@@ -14,12 +14,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from course_utils.models.adapters import add_adapters
+from course_utils.models.convert import to_llama
 from course_utils.models.decoder import Decoder, DecoderConfig
+from course_utils.models.embeddings import resize_embeddings
 from course_utils.models.heads import RewardModel
-from course_utils.models.lora import LoRAConfig, add_lora, lora_layers
+from course_utils.models.lora import LoRAConfig, add_lora, lora_layers, merge_lora, use_adapter
+from course_utils.models.quantization import quantize_model
 from course_utils.pretrained import store
 from course_utils.pretrained.store import StoreError
 from course_utils.text.tokenizer import train_tokenizer
+from course_utils.text.vocabulary import add_words
 
 CARD = {"recipe": "pretraining", "seed": 0, "tokens": 1000, "loss": [[1, 6.9], [2, 6.5]], "figures": {"recall": 0.5}}
 
@@ -332,6 +337,122 @@ def test_an_adapter_is_kept_without_its_base(tokenizer, home):
     shutil.rmtree(store.SHIPPED / "base")
     with pytest.warns(UserWarning, match="an adapter for a base that is not here"), pytest.raises(StoreError):
         store.load("lora")
+
+
+def adapted(model: torch.nn.Module, name: str = "default", r: int = 2, seed: int = 0) -> torch.nn.Module:
+    """The model with an adapter that changes its answers, as training would."""
+    generator = torch.Generator().manual_seed(seed)
+    add_lora(model, LoRAConfig(r=r), name, seed=seed)
+    for _, layer in lora_layers(model):
+        torch.nn.init.normal_(layer.lora_B[name], generator=generator)
+    return model
+
+
+IDS = torch.tensor([[7, 8, 9, 11]])
+
+
+@pytest.mark.parametrize("kept_in", ["own", "shipped", "root"])
+def test_an_adapter_belongs_to_the_weights_below_it_whatever_their_name(tokenizer, tmp_path, kept_in):
+    root = tmp_path / "elsewhere" if kept_in == "root" else None
+    where = {"own": None, "shipped": store.SHIPPED, "root": root}[kept_in]
+    for seed, name in enumerate(("base", "instruct", "a-tuned-one")):
+        store.save(name, model_for(tokenizer, seed=seed), tokenizer, CARD, root=where)
+    tuned = adapted(store.load("instruct", root=root).model)
+    store.save("lora", tuned, tokenizer, CARD, root=root)
+    again = store.load("lora", root=root)
+    assert torch.equal(again.model(IDS).logits, tuned(IDS).logits)
+    assert again.card["base"] == "instruct" and again.card["adapter"] == "default"
+    at_hand = adapted(model_for(tokenizer, seed=2))  # as it was trained, not yet rounded to what the folder keeps
+    store.save("lora", at_hand, tokenizer, CARD, root=root)
+    torch.testing.assert_close(store.load("lora", root=root).model(IDS).logits, at_hand(IDS).logits, rtol=0, atol=1e-2)
+
+
+def test_an_adapter_on_weights_that_nobody_keeps_is_refused_while_it_is_in_memory(tokenizer):
+    store.save("base", model_for(tokenizer), tokenizer, CARD)
+    merged = merge_lora(adapted(store.load("base").model))
+    tuned = adapted(merged, seed=3)
+    with pytest.raises(StoreError, match=r"are those of no other model here \(base\)"):
+        store.save("second", tuned, tokenizer, CARD)
+    assert "second" not in store.names()
+    wanted = tuned(IDS).logits
+    store.save("merged", use_adapter(tuned, None), tokenizer, CARD)  # the bare base answers: it is what is kept
+    torch.testing.assert_close(store.load("merged").model(IDS).logits, tuned(IDS).logits, rtol=0, atol=2e-3)
+    store.save("second", use_adapter(tuned, "default"), tokenizer, CARD)
+    torch.testing.assert_close(store.load("second").model(IDS).logits, wanted, rtol=0, atol=2e-2)
+    with pytest.raises(StoreError, match="no other model here"):  # it would replace its own base
+        store.save("merged", tuned, tokenizer, CARD)
+    store.load("merged")
+
+
+def test_the_adapter_in_use_is_kept_and_the_card_names_those_left_out(tokenizer):
+    store.save("base", model_for(tokenizer), tokenizer, CARD)
+    model = store.load("base").model
+    for seed, name in enumerate(("first", "second", "third")):
+        adapted(model, name, r=2 + seed, seed=seed)
+    for name in ("first", "third", "second"):
+        use_adapter(model, name)
+        store.save("mine", model, tokenizer, CARD)
+        again = store.load("mine")
+        assert torch.equal(again.model(IDS).logits, model(IDS).logits), name
+        assert again.card["adapter"] == name and set(again.card["left_out"]) == {"first", "second", "third"} - {name}
+    on_top = adapted(store.load("mine").model, "fourth")  # an adapter on a model of the store that is one itself
+    store.save("fourth", on_top, tokenizer, CARD)
+    assert torch.equal(store.load("fourth").model(IDS).logits, on_top(IDS).logits)
+    assert store.load("fourth").card["base"] == "base"
+
+
+@pytest.mark.parametrize("targets", [("q_proj",), ("q_proj", "lm_head")])
+def test_new_tokens_come_back_with_their_adapter(tokenizer, targets):
+    store.save("base", model_for(tokenizer), tokenizer, CARD)
+    model, words = store.load("base").model, ["zorbleflint", "quaggle"]
+    larger = add_words(tokenizer, words)
+    resize_embeddings(model, [tokenizer(word)["input_ids"] for word in words])
+    add_lora(model, LoRAConfig(r=2, targets=targets))
+    for _, layer in lora_layers(model):
+        torch.nn.init.normal_(layer.lora_B["default"], std=0.1)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[-2:] += 0.1  # trained, with their gradients
+    store.save("domain", model, larger, CARD)
+    again = store.load("domain")
+    ids = torch.tensor([again.tokenizer("Ada keeps a zorbleflint quaggle.")["input_ids"]])
+    assert int(ids.max()) == len(tokenizer) + 1
+    torch.testing.assert_close(again.model(ids).logits, model(ids).logits)
+
+
+def test_an_adapter_on_a_replaced_base_goes_back_onto_that(tokenizer, tmp_path, monkeypatch):
+    store.save("base", model_for(tokenizer, seed=5), tokenizer, CARD, root=store.SHIPPED)
+    theirs = to_llama(model_for(tokenizer, seed=9))
+    theirs.save_pretrained(tmp_path / "theirs")
+    tokenizer.save_pretrained(tmp_path / "theirs")
+    monkeypatch.setenv("COURSE_BASE_MODEL", str(tmp_path / "theirs"))
+    tuned = adapted(store.load("base").model)
+    store.save("lora", tuned, tokenizer, CARD)
+    again = store.load("lora").model
+    assert type(again) is type(theirs) and torch.equal(again(IDS).logits, tuned(IDS).logits)
+    to_llama(model_for(tokenizer, seed=10)).save_pretrained(tmp_path / "theirs")  # another model, same name
+    with pytest.warns(UserWarning, match="an adapter for a base that is not here"), pytest.raises(StoreError):
+        store.load("lora")
+
+
+def test_what_a_folder_does_not_keep_is_refused(tokenizer):
+    store.save("base", model_for(tokenizer), tokenizer, CARD)
+    for model in (quantize_model(model_for(tokenizer)), adapted(quantize_model(model_for(tokenizer)))):
+        with pytest.raises(StoreError, match="the model is quantized.*dequantize_model"):
+            store.save("small", model, tokenizer, CARD)
+    with pytest.raises(StoreError, match="bottleneck adapters"):
+        store.save("small", add_adapters(model_for(tokenizer)), tokenizer, CARD)
+    reward = adapted(RewardModel(model_for(tokenizer), seed=1))
+    with pytest.raises(StoreError, match="no other model here"):  # its head is kept nowhere
+        store.save("reward-lora", reward, tokenizer, CARD)
+    assert sorted(store.names()) == ["base"]
+
+
+def test_a_merged_head_comes_back(tokenizer):
+    model = add_lora(model_for(tokenizer), LoRAConfig(r=2, targets=("lm_head",)))
+    for _, layer in lora_layers(model):
+        torch.nn.init.normal_(layer.lora_B["default"], std=0.1)
+    store.save("mine", merge_lora(model), tokenizer, CARD)
+    torch.testing.assert_close(store.load("mine").model(IDS).logits, model(IDS).logits, rtol=0, atol=1e-2)
 
 
 def test_a_reward_model_comes_back_as_one(tokenizer, home):

@@ -395,7 +395,7 @@ def _set_tables(model: nn.Module, tables: dict[str, Tensor], misfit: Callable[[s
             raise misfit(f"{path}.weight is {tuple(table.shape)} there and {(least, width)} here")
     wanted = {len(table) for table in tables.values()}
     if len(wanted) > 1 or (wanted != rows and not tied and len(tables) < len(parts)):
-        raise misfit("its embedding and its head have different numbers of rows")
+        raise misfit("it has rows for new tokens for one of embedding and head, and not for the other")
     if tied and len(tables) == 2 and not torch.equal(*tables.values()):
         raise misfit("its head is not its embedding, and here they are one matrix")
     if wanted != rows and any(isinstance(part, LoRALinear) for part in parts.values()):

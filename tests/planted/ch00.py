@@ -224,8 +224,14 @@ def minutes_by_assert(parameters, tokens, flops_per_second, utilization):
     return 6 * parameters * tokens / (flops_per_second * utilization) / 60
 
 
-def minutes_in_steps(parameters, tokens, flops_per_second, utilization):
+def minutes_lets_nan_pass(parameters, tokens, flops_per_second, utilization):
     if utilization <= 0 or utilization > 1:
+        raise ValueError("the utilization is a share")
+    return 6 * parameters * tokens / (flops_per_second * utilization) / 60
+
+
+def minutes_in_steps(parameters, tokens, flops_per_second, utilization):
+    if not 0 < utilization <= 1:
         raise ValueError("the utilization is a share")
     forward = 2 * parameters * tokens
     work = forward + 2 * forward
@@ -237,8 +243,8 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         exact_plain: "Only the capitals differ. Compare lower-case texts.",
         exact_inside: "The answer contains the reference and says more. Exact match is `==`, not `in`: who names every town would always be right.",
         exact_one_side: "The stop stands in the reference this time. Clean both texts, not one.",
-        exact_words: "A stop inside the text counts, also at the end of a word.",
-        exact_all_signs: "A stop inside the text counts, also at the end of a word.",
+        exact_words: "The same words in another order say another thing.",
+        exact_all_signs: "Only a final stop is forgiven. Other signs count: JSON is made of them.",
         exact_empty: "An empty answer matches nothing, not even an empty reference.",
         exact_number: "Your function returns a float instead of a bool.",
         exact_single_spaces_kept: "Runs of spaces should count as one space.",
@@ -271,6 +277,7 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         minutes_by_assert: "A utilization of 40 is a percentage in the place of a share: raise a ValueError.",
         minutes_check_percent: "No machine reaches one and a half times what it can do: raise a ValueError above 1.",
         minutes_rounded: "The minutes are rounded to a whole number; return them as they are.",
+        minutes_lets_nan_pass: "A utilization of NaN passes, because every comparison with NaN is false.",
         minutes_cut_off: "The part after the point is cut off; return the minutes as they are, with `/`, not `//` or `int`.",
     },
 }

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, comb, log2, perm
+from math import ceil, comb, inf, log2, nan, perm
 from typing import Any
 
 from course_utils.classroom.exercises.exercise import Mistake, check, expect
 
 
+def is_exact_match(answer: str, reference: str) -> bool:
+    """True if two texts are the same but for capitals, runs of spaces and a final stop; nothing matches nothing."""
+
+    def form(text: str) -> str:
+        return " ".join(text.lower().split()).rstrip(".").rstrip()
+
+    return bool(form(answer)) and form(answer) == form(reference)
+
+
 @check(
     "00.1",
     title="Exact match",
-    reference="course_utils.evaluation.matching:is_exact_match",
+    reference=is_exact_match,
     difficulty=1,
     minutes=5,
     points=1,
@@ -43,7 +52,6 @@ def check_is_exact_match(candidate: Callable[[str, str], bool]) -> None:
         ("MIRA lives in saltmere", "Mira lives in Saltmere", True, "Capitals differ all over. Lower the whole text."),
         ("in\tSaltmere", "in Saltmere", True, "A tab is a space too: `split()` without an argument knows them all."),
         ("the boat", "boat", False, "An article is a word: it counts here (SQuAD drops it)."),
-        ("Mira. lives", "Mira lives", False, "A stop inside the text counts, also at the end of a word."),
         ("Gullport", "Saltmere", False, "These are different texts."),
         ("Salt", "Saltmere", False, "The reference contains the answer, but they are not the same text."),
         (
@@ -54,6 +62,7 @@ def check_is_exact_match(candidate: Callable[[str, str], bool]) -> None:
         ),
         ("Saltmere Saltmere", "Saltmere", False, "A word said twice is another text."),
         ("{1920}", "1920", False, "Only a final stop is forgiven. Other signs count: JSON is made of them."),
+        ("Mira. lives", "Mira lives", False, "A stop inside the text counts, also at the end of a word."),
         ("3.14", "314", False, "A stop inside the text counts; only the one at the end is forgiven."),
         (
             ".Saltmere",
@@ -66,6 +75,7 @@ def check_is_exact_match(candidate: Callable[[str, str], bool]) -> None:
         ("", "Saltmere", False, "An empty answer matches nothing."),
         ("", "", False, "An empty answer matches nothing, not even an empty reference."),
         (".", "", False, "A stop alone is an empty answer: look whether anything is left *after* cleaning."),
+        (" \n", ".", False, "Spaces alone are an empty answer: look whether anything is left *after* cleaning."),
     ]
     for answer, reference, right, message in cases:
         given = f"answer    = {answer!r}\nreference = {reference!r}"
@@ -79,10 +89,17 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
+def bits_of_draw(items: int, drawn: int) -> float:
+    """Bits in ``drawn`` different things taken in order from ``items``: log2 of each choice, summed (Shannon 1948)."""
+    if not 0 <= drawn <= items:
+        raise ValueError(f"{drawn} things cannot be drawn from {items}")
+    return float(sum(log2(items - i) for i in range(drawn)))
+
+
 @check(
     "00.2",
     title="Bits of a draw",
-    reference="course_utils.evaluation.information:bits_of_draw",
+    reference=bits_of_draw,
     difficulty=2,
     minutes=6,
     points=1,
@@ -107,10 +124,11 @@ def check_bits_of_draw(candidate: Callable[[int, int], float]) -> None:
             "That is the number of choices, not its logarithm.": 8.0,
             "The sign is turned round: information is never negative.": -3.0,
             "The first choice is among all the things, not among one fewer.": log2(7),
+            "One choice too few is counted: to draw a single thing is a choice already.": 0.0,
         },
     )
     # not (4, 2) first: there, rounding each choice up gives the same as drawing with replacement
-    for items, drawn in ((6, 3), (4, 2), (240, 5), (7, 7)):
+    for items, drawn in ((6, 3), (4, 2), (240, 5), (7, 7), (300, 150)):
         wrong = {
             "You draw with replacement. A thing that was drawn is gone: the next choice is among one fewer.": drawn
             * log2(items),
@@ -128,10 +146,18 @@ def check_bits_of_draw(candidate: Callable[[int, int], float]) -> None:
             "Each choice is rounded up to whole bits. Bits are a measure and no count: a choice among 6 has 2.58.": sum(
                 ceil(log2(items - i)) for i in range(drawn)
             ),
+            "The number of ways grows beyond what a float holds (1.8e308). Add logarithms; do not multiply first.": inf,
         }
         right = log2(perm(items, drawn))
+        try:
+            bits = candidate(items, drawn)
+        except ValueError as error:
+            if drawn < items:
+                raise
+            message = "All of the things may be drawn: refuse only more than there are."
+            raise Mistake(message, given=given(items, drawn), expected=right, yours=f"ValueError: {error}") from None
         expect.close(
-            candidate(items, drawn),
+            bits,
             right,
             "The sum of the choices' bits differs.",
             given=given(items, drawn),
@@ -188,12 +214,24 @@ def check_training_minutes(candidate: Callable[[float, float, float, float], flo
         }
         # with a utilization of 1, or a whole number of minutes, some of these coincide with the right answer
         wrong = {text: value for text, value in wrong.items() if abs(value - right) > 1e-6 * right}
-        expect.close(candidate(*case), right, "The minutes differ.", given=given, mistakes=wrong)
+        try:
+            minutes = candidate(*case)
+        except ValueError as error:
+            if share < 1:
+                raise
+            message = "A utilization of 1 is allowed: the machine reaches all that it can do."
+            raise Mistake(message, given=given, expected=right, yours=f"ValueError: {error}") from None
+        expect.close(minutes, right, "The minutes differ.", given=given, mistakes=wrong)
     for share, why in (
         (40, "A utilization of 40 is a percentage in the place of a share: raise a ValueError."),
         (1.5, "No machine reaches one and a half times what it can do: raise a ValueError above 1."),
         (0, "A utilization of 0 would never end: raise a ValueError that says so."),
         (-0.5, "A negative utilization is a mistake of the caller: raise a ValueError."),
+        (
+            nan,
+            "A utilization of NaN passes, because every comparison with NaN is false. Ask for what is right: "
+            "`if not 0 < utilization <= 1`.",
+        ),
     ):
         try:
             minutes = candidate(1e6, 1e7, 1e11, share)

@@ -123,7 +123,7 @@ def test_near_copies_are_found_without_comparing_all():
     sets = [deduplication.shingles(text) for text in texts]
     every = {(i, j) for j in range(len(texts)) for i in range(j) if deduplication.jaccard(sets[i], sets[j]) >= 0.6}
     assert set(pairs) <= every and len(pairs) >= 0.97 * len(every)
-    dropped = deduplication.copies_to_drop(pairs, len(texts))
+    dropped = deduplication.drop_copies(pairs, len(texts))
     precision, recall = curation.precision_and_recall(
         dropped, [k for k, i in enumerate(usable) if RAW["fault"][i] == "near copy"]
     )
@@ -142,7 +142,7 @@ def test_the_curve_of_the_bands():
 
 
 def test_of_each_group_the_first_stays():
-    drop = deduplication.copies_to_drop
+    drop = deduplication.drop_copies
     assert drop([(5, 3), (3, 0)], 6) == [3, 5] and drop([(2, 4), (1, 4)], 5) == [2, 4] and drop([], 3) == []
     assert drop([(0, 4), (1, 3), (3, 4)], 6) == [1, 3, 4]
     with pytest.raises(ValueError, match="6"):

@@ -108,7 +108,7 @@ def near_copy_pairs(
     return pairs
 
 
-def copies_to_drop(pairs: Iterable[tuple[int, int]], count: int) -> list[int]:
+def drop_copies(pairs: Iterable[tuple[int, int]], count: int) -> list[int]:
     """Which of ``count`` documents to drop, in order, so that of each group of copies only the first stays.
 
     A group holds all documents that are joined by pairs, if need be over others: with (0, 3) and (3, 5) the documents 3

@@ -504,12 +504,13 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
     "01.2": {
         minhash_max: "The largest value is taken; MinHash takes the smallest.",
         minhash_without_prime: "The remainder by prime is missing: `(a * x + b) % prime`.",
-        minhash_prime_late: "The remainder was taken after the minimum. Without it the functions keep the order of the items, so nothing is shuffled: first `% prime`, then the minimum.",
+        minhash_prime_late: "Under each of your functions the smallest item wins, so nothing is shuffled. The remainder changes their order:",
         minhash_over_functions: "That is one number for each item; take the smallest over the items, for each function.",
         minhash_place: "That is the place of the smallest value; its value is wanted.",
         minhash_item: "The item with the smallest value is returned; the value that the function gives to it is wanted.",
         minhash_no_offset: "The offset b is left out.",
-        minhash_smallest_item: "The remainder was taken after the minimum. Without it the functions keep the order of the items, so nothing is shuffled: first `% prime`, then the minimum.",
+        minhash_smallest_item: "Under each of your functions the smallest item wins, so nothing is shuffled. The remainder changes their order:",
+        minhash_list: "Your function returns a list instead of a Tensor.",
         minhash_table: "The smallest over the items is missing: (K,) is expected, yours is (items, K).",
         minhash_float: "Your signature holds floating-point numbers; products of two 31-bit numbers need whole ones (int64), or the last digits are lost.",
         minhash_pair: "`.min(0)` returns values and places; take `.values`.",
@@ -542,7 +543,7 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         bpe_one_too_many: "One merge too many or too few.",
         bpe_once_per_word: "A pair counts once for each word in yours; within one word it may stand several times, and each counts.",
         bpe_by_replace: "`str.replace` also joins the end of one token with the next: in `xa b` the pair (a, b) does not stand.",
-        bpe_without_end: "Your code raises ValueError: min() arg is an empty sequence",
+        bpe_without_end: "There is no pair left to be merged, and your code goes on. Stop there, with fewer merges.",
     },
     "01.5": {
         pack_unsorted: "3 rows, and 2 are enough. The documents are taken in the order in which they come; take the longest first.",
@@ -552,9 +553,16 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         pack_overfull: "A row holds 14 tokens; at most 10 fit.",
         pack_forgets_last: "A document is missing. Is the last row kept, and does a document that fits nowhere open a new row?",
         pack_lengths: "The rows hold lengths; the numbers of the documents are wanted (their places in the list).",
-        pack_sorts_argument: "The list of lengths was changed; sort a copy, or the numbers of the documents.",
+        pack_sorts_argument: "Your code changes its input `lengths` in place.",
         pack_empty_rows: "There is an empty row; it wastes row_length tokens.",
         pack_first_unsorted: "3 rows, and 2 are enough. The documents are taken in the order in which they come; take the longest first.",
         pack_ascending: "3 rows, and 2 are enough. The shortest documents come first; take the longest first.",
     },
+}
+RIGHT = {
+    "01.1": [sim_joined, sim_zip],
+    "01.2": [minhash_by_loop, minhash_outer],
+    "01.3": [drop_by_search, drop_by_relabelling],
+    "01.4": [bpe_lists, bpe_by_ids],
+    "01.5": [pack_first_fit, pack_tuples],
 }

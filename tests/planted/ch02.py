@@ -469,3 +469,10 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         count_two_slips: "The sum is not right. It is off by -3,624.",
     },
 }
+RIGHT = {
+    "02.1": [norm_by_pow, norm_by_module, norm_by_length_right],
+    "02.2": [rope_by_complex, rope_like_transformers],
+    "02.3": [attention_by_kernel, attention_by_loop, attention_by_einsum],
+    "02.4": [swiglu_by_hand, swiglu_by_einsum],
+    "02.5": [count_by_parts, count_by_model, count_as_float],
+}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from course_utils.classroom.exercises.exercise import check, expect
-from course_utils.models import attention, counting
-from course_utils.models.decoder import DecoderConfig, rope_tables
-from course_utils.models.decoder import apply_rope as turn
+from course_utils.classroom.exercises.exercise import Mistake, check, expect
+from course_utils.models.attention import causal_mask
+from course_utils.models.decoder import DecoderConfig, apply_rope, rope_tables
 
 
 def _noise(*shape: int, seed: int) -> Tensor:
@@ -21,7 +22,8 @@ def _noise(*shape: int, seed: int) -> Tensor:
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x (..., size) divided by its root mean square over the last axis, times weight (size,)."""
-    return F.rms_norm(x, weight.shape, weight, eps)
+    mean_square = x.square().mean(-1, keepdim=True)
+    return x * torch.rsqrt(mean_square + eps) * weight
 
 
 @check(
@@ -45,9 +47,18 @@ def check_rms_norm(candidate: Callable[[Tensor, Tensor, float], Tensor]) -> None
     square = x.square().mean(-1, keepdim=True)
     centred = x - x.mean(-1, keepdim=True)
     given = {"x": x, "weight": weight, "eps": eps}
+    right = rms_norm(x, weight, eps)
+    found = candidate(x.clone(), weight.clone(), eps)
+    expect.that(
+        expect.matches(found, right, 1e-4, 1e-5) or not expect.matches(found, right, 2e-2, 1e-2),
+        "Right to two or three digits only. Is it computed in 16 bits? Keep x's own precision.",
+        given=given,
+        expected=right,
+        yours=found,
+    )
     expect.close(
-        candidate(x.clone(), weight.clone(), eps),
-        rms_norm(x, weight, eps),
+        found,
+        right,
         "Not x / sqrt(mean(x^2) + eps) * weight over the last axis.",
         given=given,
         mistakes={
@@ -91,26 +102,34 @@ def check_rms_norm(candidate: Callable[[Tensor, Tensor, float], Tensor]) -> None
         rtol=1e-4,
         atol=1e-5,
     )
-    wide = _noise(5, 8, seed=0)
-    expect.close(
-        candidate(wide, torch.ones(8), 1e-6),
-        rms_norm(wide, torch.ones(8), 1e-6),
-        "Right for (batch, length, size), wrong for (rows, size): count axes from the end.",
-        given={"x": wide, "weight": "eight ones", "eps": 1e-6},
-        rtol=1e-4,
-        atol=1e-5,
-    )
+    wide = _noise(8, 5, seed=0).T  # not contiguous
+    wide[0] = 0
+    for other in (wide, wide[1], _noise(2, 1, 3, 8, seed=1)):
+        expect.close(
+            _strided(lambda other=other: candidate(other, torch.ones(8), 1e-6)),  # type: ignore[misc]
+            rms_norm(other, torch.ones(8), 1e-6),
+            f"Right for (batch, length, size), wrong for {tuple(other.shape)}: count axes from the end.",
+            given={"x": other, "weight": "eight ones", "eps": 1e-6},
+            rtol=1e-4,
+            atol=1e-5,
+        )
 
 
-def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """x (batch, length, heads, head_dim) turned; cos and sin (length, 1, head_dim / 2)."""
-    return turn(x, cos, sin)
+def _strided(call: Callable[[], Tensor]) -> Tensor:
+    """The result of ``call()``; a `view` that fails on numbers that do not lie side by side is named."""
+    try:
+        return call()
+    except RuntimeError as error:
+        if "view size is not compatible" not in str(error):
+            raise
+        message = "`view` fails where the numbers do not lie side by side, as after a transpose: use `reshape`."
+        raise Mistake(message, yours=f"RuntimeError: {error}") from None
 
 
 @check(
     "02.2",
     title="Rotary positions",
-    reference=apply_rope,
+    reference="course_utils.models.decoder:apply_rope",
     difficulty=3,
     minutes=10,
     points=2,
@@ -127,7 +146,7 @@ def check_apply_rope(candidate: Callable[[Tensor, Tensor, Tensor], Tensor]) -> N
     cos, sin = (table[:, None] for table in rope_tables(4, 3, 10.0))
     a, b = x.chunk(2, dim=-1)
     even, odd = x[..., 0::2], x[..., 1::2]
-    right = turn(x, cos, sin)
+    right = apply_rope(x, cos, sin)
     given = {"x": x[:1], "cos": cos, "sin": sin}
     expect.close(
         candidate(x.clone(), cos.clone(), sin.clone()),
@@ -164,6 +183,12 @@ def check_apply_rope(candidate: Callable[[Tensor, Tensor, Tensor], Tensor]) -> N
             "Neighbours change places, but the angles stand side by side: two conventions are mixed. Pair i with i + head_dim / 2.": x
             * torch.cat((cos, cos), -1)
             + torch.stack((-odd, even), -1).flatten(-2) * torch.cat((sin, sin), -1),
+            "The turned halves are put together number by number; the first half stands before the second (`torch.cat`).": torch.stack(
+                (a * cos - b * sin, b * cos + a * sin), -1
+            ).flatten(-2),
+            "Places and rows of the batch are mixed up; `cos` and `sin` belong to the second axis of x.": apply_rope(
+                x.reshape(x.shape[1], -1, x.shape[-1]), cos, sin
+            ).reshape(x.shape),
             "Only the cosine is used.": torch.cat((a * cos, b * cos), -1),
             "The second half is left as it was.": torch.cat((a * cos - b * sin, b), -1),
             "Nothing is turned.": x,
@@ -174,6 +199,9 @@ def check_apply_rope(candidate: Callable[[Tensor, Tensor, Tensor], Tensor]) -> N
     still = torch.ones(1, 1, 2), torch.zeros(1, 1, 2)
     one = _noise(3, 1, 5, 4, seed=2)
     expect.close(candidate(one, *still), one, "At angle 0 nothing may change.", given={"x": one[:1], "angle": "0"})
+    x = x.transpose(0, 1).contiguous().transpose(0, 1)  # the same numbers, lying in another order
+    turned = _strided(lambda: candidate(x, cos, sin))
+    expect.close(turned, right, "Wrong for an x that is not contiguous.", given=given, rtol=1e-4, atol=1e-5)
     x, (cos, sin) = _noise(1, 5, 3, 6, seed=9), (table[:, None] for table in rope_tables(6, 5, 10.0))
     given, written_in = (
         "x (1, 5, 3, 6)",
@@ -183,12 +211,16 @@ def check_apply_rope(candidate: Callable[[Tensor, Tensor, Tensor], Tensor]) -> N
         turned = candidate(x, cos, sin)
     except (RuntimeError, IndexError) as error:
         expect.that(False, written_in, given=given, yours=f"{type(error).__name__}: {error}")
-    expect.close(turned, turn(x, cos, sin), written_in, given=given, rtol=1e-4, atol=1e-5)
+    expect.close(turned, apply_rope(x, cos, sin), written_in, given=given, rtol=1e-4, atol=1e-5)
 
 
 def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal attention: q (batch, heads, length, head_dim), k and v (batch, key/value heads, length, head_dim)."""
-    return attention.grouped_query_attention(q, k, v)
+    group, length = q.shape[1] // k.shape[1], q.shape[2]
+    k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5  # (batch, heads, queries, keys)
+    later = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
+    return scores.masked_fill(later, -torch.inf).softmax(-1) @ v
 
 
 @check(
@@ -215,6 +247,9 @@ def check_grouped_query_attention(candidate: Callable[[Tensor, Tensor, Tensor], 
     q, k, v = _noise(2, 4, 5, 4, seed=6), _noise(2, 2, 5, 4, seed=7), _noise(2, 2, 5, 4, seed=8)
     _compare(candidate, q, k, v)
     _compare(candidate, q, k[:, :1], v[:, :1])
+    places_first = [_noise(1, 7, heads, 6, seed=heads) for heads in (6, 3, 2)]
+    _compare(candidate, *(x.transpose(1, 2) for x in (places_first[0], places_first[1], places_first[1] + 1)))
+    _compare(candidate, *(x.transpose(1, 2)[:, :, :1] for x in (places_first[0], places_first[2], places_first[2] + 1)))
     q = 1000 * q
     given = "scores up to some thousands"
     result = candidate(q, k, v)
@@ -226,7 +261,7 @@ def check_grouped_query_attention(candidate: Callable[[Tensor, Tensor, Tensor], 
     )
     wide = [x.repeat_interleave(2, 1) for x in (k, v)]
     scores = q @ wide[0].transpose(-1, -2) / 2
-    later = ~attention.causal_mask(5)
+    later = ~causal_mask(5)
     expect.close(
         result,
         grouped_query_attention(q, k, v),
@@ -247,10 +282,10 @@ def _compare(candidate: Callable[[Tensor, Tensor, Tensor], Tensor], q: Tensor, k
     heads, groups, length, size = q.shape[1], k.shape[1], q.shape[2], q.shape[3]
     wide = [x.repeat_interleave(heads // groups, 1) for x in (k, v)]
     scores = q @ wide[0].transpose(-1, -2)
-    later = ~attention.causal_mask(length)
+    later = ~causal_mask(length)
     plain = (scores / size**0.5).masked_fill(later, -torch.inf)
     weights = plain.softmax(-1)
-    result = candidate(q.clone(), k.clone(), v.clone())
+    result = _strided(lambda: candidate(q, k, v))
     expect.kind(result, Tensor)
     given = {"q": q, "k": k, "v": v} if heads == 1 else f"q {tuple(q.shape)}, k and v {tuple(k.shape)}"
     swapped = [x.repeat(1, heads // groups, 1, 1) for x in (k, v)]
@@ -308,6 +343,9 @@ def _compare(candidate: Callable[[Tensor, Tensor, Tensor], Tensor], q: Tensor, k
             @ wide[1],
             "The scores are not divided by sqrt(head_dim).": scores.masked_fill(later, -torch.inf).softmax(-1)
             @ wide[1],
+            "The scores are divided by the root of all heads' numbers together; head_dim is the size of one head.": (
+                (scores / (heads * size) ** 0.5).masked_fill(later, -torch.inf).softmax(-1) @ wide[1]
+            ),
             "The scores are divided by head_dim; its root is wanted.": (scores / size)
             .masked_fill(later, -torch.inf)
             .softmax(-1)
@@ -354,7 +392,8 @@ def _compare(candidate: Callable[[Tensor, Tensor, Tensor], Tensor], q: Tensor, k
 
 def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
     """down(silu(gate(x)) * up(x)): x (..., hidden), gate and up (inner, hidden), down (hidden, inner)."""
-    return F.linear(F.silu(F.linear(x, gate)) * F.linear(x, up), down)
+    opened = F.silu(x @ gate.T)
+    return (opened * (x @ up.T)) @ down.T
 
 
 @check(
@@ -411,11 +450,46 @@ def check_swiglu(candidate: Callable[..., Tensor]) -> None:
         rtol=1e-4,
         atol=1e-4,
     )
+    for other in (x[0, 0], x[0], x[:, :, None]):
+        message = f"Right for (batch, length, hidden), wrong for {tuple(other.shape)}: name no axis but the last."
+        try:
+            result = candidate(other, gate, up, down)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise Mistake(message, yours=f"{type(error).__name__}: {error}") from None
+        expect.close(result, swiglu(other, gate, up, down), message, rtol=1e-4, atol=1e-4)
+    large = 100 * x
+    result = candidate(large, gate, up, down)
+    expect.that(
+        not result.isnan().any(),
+        "NaN for large numbers: `exp` overflows in numerator and denominator. silu is z * sigmoid(z), or `F.silu(z)`.",
+        given="x a hundred times as large",
+        yours=result,
+    )
+    message = "Wrong for large numbers."
+    expect.close(result, swiglu(large, gate, up, down), message, given="x a hundred times as large", atol=1e-2)
 
 
 def count_parameters(config: DecoderConfig) -> int:
-    """How many parameters a decoder of these sizes has."""
-    return sum(counting.parameter_table(config).values())
+    """How many numbers a decoder of these sizes holds: tables, layers, and the last norm."""
+    h, kv = config.hidden_size, config.num_key_value_heads * config.head_dim
+    attention = 2 * h * h + 2 * h * kv  # q and o, k and v
+    layer = attention + 3 * h * config.intermediate_size + 2 * h  # gate, up and down; two norms
+    tables = 1 if config.tie_word_embeddings else 2
+    return tables * config.vocab_size * h + config.num_hidden_layers * layer + h
+
+
+@contextmanager
+def _nothing_built() -> Iterator[None]:
+    """Inside, to build a model's parameters is a Mistake: those of Llama 3 8B, a few cells on, fit into no memory here."""
+
+    def refuse(*_: object) -> None:
+        raise Mistake("A model is built to be counted. Count from the sizes alone: Llama 3 8B takes 32 GB to build.")
+
+    hook = nn.modules.module.register_module_parameter_registration_hook(refuse)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 @check(
@@ -441,7 +515,8 @@ def check_count_parameters(candidate: Callable[[DecoderConfig], int]) -> None:
         head = 0 if config.tie_word_embeddings else table
         right = count_parameters(config)
         untied = "an untied head" if head else "a tied head"
-        result = candidate(config)
+        with _nothing_built():
+            result = candidate(config)
         off = f" It is off by {result - right:+,}." if isinstance(result, int | float) else ""
         expect.close(
             result,
@@ -476,6 +551,12 @@ def check_count_parameters(candidate: Callable[[DecoderConfig], int]) -> None:
             },
             rtol=1e-9,
             atol=0.0,
+        )
+        expect.that(
+            isinstance(result, Integral),
+            "The sum is right, but it is no whole number (int): count with `//`, not with `/`.",
+            expected=right,
+            yours=result,
         )
     one = replace(tied, num_key_value_heads=1, num_hidden_layers=2)
     expect.close(

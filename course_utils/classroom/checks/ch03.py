@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import cos, exp, isclose, log, pi
 from numbers import Real
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ IGNORE = -100
 def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy in nats: the logits at place t are held against the label at place t + 1; -100 is skipped."""
     predictions, targets = logits[:, :-1], labels[:, 1:]
-    return F.cross_entropy(predictions.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
+    return F.cross_entropy(predictions.flatten(0, 1), targets.flatten(), ignore_index=-100)
 
 
 @check(
@@ -75,6 +76,10 @@ def check_next_word_loss(candidate: Callable[..., Tensor]) -> None:
             "*first* of the labels.": F.cross_entropy(flat, labels[:, :-1].flatten()),
             "This is in bits; the loss is wanted in nats (the natural logarithm).": F.cross_entropy(flat, targets)
             / log(2),
+            "Shifted after flattening, the rows run into each other: the last place of a row is asked for the first "
+            "token of the next. Shift first, then flatten.": F.cross_entropy(
+                logits.flatten(0, 1)[:-1], labels.flatten()[1:]
+            ),
         },
     )
     # 1 place of the first row counts and 2 of the second, of 5 labels before the shift; one place that counts has an
@@ -95,12 +100,28 @@ def check_next_word_loss(candidate: Callable[..., Tensor]) -> None:
             "A place is skipped because its *own* label is -100; what counts is the label one place later.": F.cross_entropy(
                 flat, own.flatten(), ignore_index=IGNORE
             ),
+            "The places are chosen by the labels before the shift: a place counts if the label one place *later* is "
+            "not -100.": F.cross_entropy(
+                flat, targets.clamp(min=0).masked_fill(hidden[:, :-1] == IGNORE, IGNORE).flatten(), ignore_index=IGNORE
+            ),
             "The sum is divided by the number of labels before the shift; the first label of a row is nobody's target.": total
             / 5,
             "This is the mean of the rows' means. Every place that counts has the same weight: divide the sum over all "
             "of them by their number.": sum(rows) / 2,
         },
     )
+    # another size, a prompt in front, a row that nobody asks for, and numbers that do not lie side by side
+    wide = torch.randn(6, 3, 7, generator=generator).transpose(0, 1)
+    asked = torch.randint(7, (3, 6), generator=generator)
+    asked[:, :2], asked[1] = IGNORE, IGNORE
+    given = {"logits": "(3, 6, 7), transposed", "labels": asked}
+    loss = _strided(lambda: candidate(wide, asked))
+    expect.that(
+        not bool(torch.as_tensor(loss).isnan()),
+        "NaN, because nobody asks for a place of the second row. Divide the sum over all rows by the number of places.",
+        given=given,
+    )
+    expect.close(loss, next_word_loss(wide, asked), "Wrong for a batch of another size.", given=given)
     learned = logits.clone().requires_grad_()
     loss = candidate(learned, labels)
     expect.that(
@@ -125,6 +146,23 @@ def check_next_word_loss(candidate: Callable[..., Tensor]) -> None:
         expected=right,
         yours=loss,
     )
+
+
+def _strided(call: Callable[[], Any]) -> Any:
+    """The result of ``call()``; a `view` that fails on numbers that do not lie side by side is named."""
+    try:
+        return call()
+    except RuntimeError as error:
+        if "view size is not compatible" not in str(error):
+            raise
+        message = "`view` fails where the numbers do not lie side by side, as after a transpose: use `reshape`."
+        raise Mistake(message, yours=f"RuntimeError: {error}") from None
+
+
+def _one_number(value: Any, what: str) -> None:
+    """Raise a Mistake for a tensor with an axis: `f"{value:.2f}"` of later cells takes a number or a tensor ()."""
+    if isinstance(value, Tensor) and value.numel() == 1:
+        expect.that(value.dim() == 0, f"{what} is one number; yours is a tensor with an axis: `.item()`.", yours=value)
 
 
 def _scalar(loss: Tensor) -> None:
@@ -180,6 +218,7 @@ def check_bits_and_perplexity(candidate: Callable[..., tuple[Tensor, float]]) ->
             ),
         },
     )
+    _one_number(perplexity, "The perplexity")
     expect.close(
         perplexity,
         2 ** (7 / 4),
@@ -283,12 +322,17 @@ def check_learning_rate_at(candidate: Callable[..., float]) -> None:
         given = f"step = {step}, peak = 1, steps = 10, warmup_steps = 4"
         message = "The rate is wrong during the warm-up." if step < 4 else "The rate is wrong during the decay."
         expect.close(rates[step], wanted, message, given=given, mistakes=named[step])
-    for step in range(7):
-        for warmup in (0, 1, 3):
-            wanted = learning_rate_at(step, 3e-3, 7, warmup)
-            given = f"step = {step}, peak = 0.003, steps = 7, warmup_steps = {warmup}"
-            message = "Without warm-up the rate is wrong." if warmup == 0 else "The rate is wrong for another run."
-            expect.close(candidate(step, 3e-3, 7, warmup), wanted, message, given=given, atol=1e-9)
+    for step, steps, warmup in [(0, 1, 0), *((step, 7, warmup) for step in range(7) for warmup in (0, 1, 3, 6))]:
+        wanted = learning_rate_at(step, 3e-3, steps, warmup)
+        given = f"step = {step}, peak = 0.003, steps = {steps}, warmup_steps = {warmup}"
+        message = "Without warm-up the rate is wrong." if warmup == 0 else "The rate is wrong for another run."
+        try:
+            rate = candidate(step, 3e-3, steps, warmup)
+        except ZeroDivisionError:
+            zero = "Divided by `warmup_steps`, which may be 0: then the first step falls already."
+            where = "Divided by zero: with steps = 1 or a warm-up up to the last step there is one step to fall."
+            raise Mistake(zero if warmup == 0 else where, given=given, expected=wanted) from None
+        expect.close(rate, wanted, message, given=given, atol=1e-9)
     expect.close(
         candidate(39, 1.0, 40, 4),
         1 / 36,
@@ -302,6 +346,7 @@ def _number(value: float, step: int) -> None:
     if isinstance(value, Real) and not isinstance(value, bool):  # numpy's numbers are Real too
         return
     if isinstance(value, Tensor) and value.numel() == 1:
+        _one_number(value, "The rate")
         return
     expect.kind(value, float, given=f"step = {step}, peak = 1, steps = 10, warmup_steps = 4")
 
@@ -332,7 +377,7 @@ def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor]
 )
 def check_clip_by_norm(candidate: Callable[..., tuple[list[Tensor], float]]) -> None:
     gradients = [torch.tensor([2.0, 1.0]), torch.tensor([[2.0], [4.0]])]  # norm 5
-    result = candidate([g.clone() for g in gradients], 1.0)
+    result = candidate(gradients, 1.0)
     if not (isinstance(result, tuple | list) and len(result) == 2 and isinstance(result[0], tuple | list)):
         raise Mistake("Two things are wanted: `return clipped, norm`, a list and a number.", yours=result)
     clipped, norm = result
@@ -362,6 +407,7 @@ def check_clip_by_norm(candidate: Callable[..., tuple[list[Tensor], float]]) -> 
             "Each number is cut at max_norm (clipping by value), which turns the step aside.": whole.clamp(max=1.0),
         },
     )
+    _one_number(norm, "The norm")
     expect.close(
         norm,
         5.0,
@@ -398,12 +444,20 @@ def check_clip_by_norm(candidate: Callable[..., tuple[list[Tensor], float]]) -> 
         mistakes={"A small gradient was blown up to max_norm. Clipping only ever shortens.": torch.tensor([1.5, 2.0])},
     )
     expect.close(norm, 1.5, "The norm of a small gradient is wrong.", rtol=1e-3)
-    still, _ = candidate([torch.zeros(3)], 1.0)
-    expect.that(
-        bool((still[0] == 0).all()),
-        "A gradient of zeros does not come back as zeros: 0 / 0 is not a number. Add 1e-6 to the norm.",
-        yours=still[0],
-    )
+    # any shapes: a square that is transposed, one number without an axis, and none at all
+    odd = [torch.tensor([[0.0, 2.0], [1.0, 2.0]]).T, torch.tensor(4.0), torch.zeros(0)]
+    shaped, norm = _strided(lambda: candidate(odd, 2.5))
+    message = "Wrong for tensors of other shapes: transposed, (), or empty."
+    for tensor, gradient in zip(shaped, odd, strict=True):
+        expect.shape(tensor, tuple(gradient.shape))
+        expect.close(tensor, gradient / 2, message, given=odd, rtol=1e-3, atol=1e-5)
+    expect.close(norm, 5.0, message, given=odd, rtol=1e-3)
+    message = "A gradient of zeros does not come back as zeros: 0 / 0 is not a number. Add 1e-6 to the norm."
+    try:
+        still, _ = candidate([torch.zeros(3)], 1.0)
+    except ZeroDivisionError as error:
+        raise Mistake(message, expected=torch.zeros(3), yours=f"ZeroDivisionError: {error}") from None
+    expect.that(bool((still[0] == 0).all()), message, yours=still[0])
 
 
 @check(
@@ -484,9 +538,9 @@ def check_mask_tokens(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
         given=brief,
     )
     expect.that(
-        bool(kept.any()),
-        "No asked token keeps its id. Labels come from the draw, not from `corrupted != input_ids`: a kept token is asked "
-        "for too.",
+        int(kept.sum()) > 0.02 * count,  # not 0: a random id may be the old one
+        "No asked token keeps its id; a tenth should, and is asked for too. Labels come from the draw, not from "
+        "`corrupted != input_ids`.",
         given=brief,
     )
     shared = asked.sum(0) >= 2
@@ -547,6 +601,10 @@ def check_mask_tokens(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
     _, many = candidate(ids.clone(), mask_id, vocab_size, torch.Generator().manual_seed(1), 0.5)
     _share(int((many != IGNORE).sum()) / visible, 0.5, 0.02, "of the tokens are asked for with share=0.5", brief)
     _two_ids(candidate)
+    _, every = candidate(ids.clone(), mask_id, vocab_size, torch.Generator().manual_seed(1), 1.0)
+    expect.that(
+        torch.equal(every != IGNORE, ids >= 6), "With share=1 every ordinary token is asked for, and no special one."
+    )
 
 
 def _two_ids(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:

@@ -145,7 +145,7 @@ def tuning_gigabytes(
     return {name: size / 1e9 for name, size in parts.items()}
 
 
-def chain_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
     """Peak bytes of activations if one input is kept per segment of ``every`` layers and a segment is computed again.
 
     boundary: bytes of one layer's input. inside: bytes that one layer keeps for its backward pass. Chen et al., arXiv

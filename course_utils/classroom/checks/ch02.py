@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from course_utils.classroom.checks.layout import strided
 from course_utils.classroom.exercises.exercise import Mistake, check, expect
 from course_utils.models.attention import causal_mask
 from course_utils.models.decoder import DecoderConfig, apply_rope, rope_tables
@@ -106,24 +107,13 @@ def check_rms_norm(candidate: Callable[[Tensor, Tensor, float], Tensor]) -> None
     wide[0] = 0
     for other in (wide, wide[1], _noise(2, 1, 3, 8, seed=1)):
         expect.close(
-            _strided(lambda other=other: candidate(other, torch.ones(8), 1e-6)),  # type: ignore[misc]
+            strided(lambda other=other: candidate(other, torch.ones(8), 1e-6)),  # type: ignore[misc]
             rms_norm(other, torch.ones(8), 1e-6),
             f"Right for (batch, length, size), wrong for {tuple(other.shape)}: count axes from the end.",
             given={"x": other, "weight": "eight ones", "eps": 1e-6},
             rtol=1e-4,
             atol=1e-5,
         )
-
-
-def _strided(call: Callable[[], Tensor]) -> Tensor:
-    """The result of ``call()``; a `view` that fails on numbers that do not lie side by side is named."""
-    try:
-        return call()
-    except RuntimeError as error:
-        if "view size is not compatible" not in str(error):
-            raise
-        message = "`view` fails where the numbers do not lie side by side, as after a transpose: use `reshape`."
-        raise Mistake(message, yours=f"RuntimeError: {error}") from None
 
 
 @check(
@@ -200,7 +190,7 @@ def check_apply_rope(candidate: Callable[[Tensor, Tensor, Tensor], Tensor]) -> N
     one = _noise(3, 1, 5, 4, seed=2)
     expect.close(candidate(one, *still), one, "At angle 0 nothing may change.", given={"x": one[:1], "angle": "0"})
     x = x.transpose(0, 1).contiguous().transpose(0, 1)  # the same numbers, lying in another order
-    turned = _strided(lambda: candidate(x, cos, sin))
+    turned = strided(lambda: candidate(x, cos, sin))
     expect.close(turned, right, "Wrong for an x that is not contiguous.", given=given, rtol=1e-4, atol=1e-5)
     x, (cos, sin) = _noise(1, 5, 3, 6, seed=9), (table[:, None] for table in rope_tables(6, 5, 10.0))
     given, written_in = (
@@ -285,7 +275,7 @@ def _compare(candidate: Callable[[Tensor, Tensor, Tensor], Tensor], q: Tensor, k
     later = ~causal_mask(length)
     plain = (scores / size**0.5).masked_fill(later, -torch.inf)
     weights = plain.softmax(-1)
-    result = _strided(lambda: candidate(q, k, v))
+    result = strided(lambda: candidate(q, k, v))
     expect.kind(result, Tensor)
     given = {"q": q, "k": k, "v": v} if heads == 1 else f"q {tuple(q.shape)}, k and v {tuple(k.shape)}"
     swapped = [x.repeat(1, heads // groups, 1, 1) for x in (k, v)]

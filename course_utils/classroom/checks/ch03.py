@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from course_utils.classroom.checks.layout import strided
 from course_utils.classroom.exercises.exercise import Mistake, check, expect
 
 IGNORE = -100
@@ -115,7 +116,7 @@ def check_next_word_loss(candidate: Callable[..., Tensor]) -> None:
     asked = torch.randint(7, (3, 6), generator=generator)
     asked[:, :2], asked[1] = IGNORE, IGNORE
     given = {"logits": "(3, 6, 7), transposed", "labels": asked}
-    loss = _strided(lambda: candidate(wide, asked))
+    loss = strided(lambda: candidate(wide, asked))
     expect.that(
         not bool(torch.as_tensor(loss).isnan()),
         "NaN, because nobody asks for a place of the second row. Divide the sum over all rows by the number of places.",
@@ -146,17 +147,6 @@ def check_next_word_loss(candidate: Callable[..., Tensor]) -> None:
         expected=right,
         yours=loss,
     )
-
-
-def _strided(call: Callable[[], Any]) -> Any:
-    """The result of ``call()``; a `view` that fails on numbers that do not lie side by side is named."""
-    try:
-        return call()
-    except RuntimeError as error:
-        if "view size is not compatible" not in str(error):
-            raise
-        message = "`view` fails where the numbers do not lie side by side, as after a transpose: use `reshape`."
-        raise Mistake(message, yours=f"RuntimeError: {error}") from None
 
 
 def _one_number(value: Any, what: str) -> None:
@@ -446,7 +436,7 @@ def check_clip_by_norm(candidate: Callable[..., tuple[list[Tensor], float]]) -> 
     expect.close(norm, 1.5, "The norm of a small gradient is wrong.", rtol=1e-3)
     # any shapes: a square that is transposed, one number without an axis, and none at all
     odd = [torch.tensor([[0.0, 2.0], [1.0, 2.0]]).T, torch.tensor(4.0), torch.zeros(0)]
-    shaped, norm = _strided(lambda: candidate(odd, 2.5))
+    shaped, norm = strided(lambda: candidate(odd, 2.5))
     message = "Wrong for tensors of other shapes: transposed, (), or empty."
     for tensor, gradient in zip(shaped, odd, strict=True):
         expect.shape(tensor, tuple(gradient.shape))
@@ -460,10 +450,26 @@ def check_clip_by_norm(candidate: Callable[..., tuple[list[Tensor], float]]) -> 
     expect.that(bool((still[0] == 0).all()), message, yours=still[0])
 
 
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    """BERT's corruption (arXiv 1810.04805, section 3.1): corrupted ids, and labels that are -100 where nothing is asked."""
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & (input_ids >= 6)
+    kind = torch.rand(input_ids.shape, generator=generator)  # what becomes of a token that is asked for
+    other = torch.randint(6, vocab_size, input_ids.shape, generator=generator)
+    corrupted = input_ids.masked_fill(asked & (kind < 0.8), mask_id)
+    corrupted = torch.where(asked & (kind >= 0.9), other, corrupted)
+    return corrupted, input_ids.masked_fill(~asked, -100)
+
+
 @check(
     "03.5",
     title="Mask tokens",
-    reference="course_utils.text.masking:mask_tokens",
+    reference=mask_tokens,
     difficulty=3,
     minutes=12,
     points=3,

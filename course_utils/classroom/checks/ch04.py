@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Any
 from weakref import WeakSet
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from course_utils.classroom.exercises.cases import Case, Exercise
 from course_utils.classroom.exercises.exercise import Mistake, check, expect
 from course_utils.training.memory import checkpointed_bytes
 from course_utils.training.scaling_law import compute_optimal
@@ -24,7 +25,7 @@ def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
     return parameters * (weights + gradients + optimizer)
 
 
-@check(
+zero = Exercise(
     "04.1",
     title="Memory on each rank, by ZeRO stage",
     reference=bytes_per_rank,
@@ -37,70 +38,101 @@ def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
         "Stage 1 divides the 12 by the number of ranks, stage 2 also the gradient's 2, stage 3 all 16. Stage 0 divides nothing.",
         "`weights = 2 / ranks if stage >= 3 else 2`, and so on for gradients (2) and optimizer (1).",
     ],
+    cases=[
+        *(Case(1000, ranks, stage) for ranks, stage in ((1, 0), (4, 0), (4, 1), (5, 1), (4, 2), (4, 3))),
+        Case(7_000_000, 8, 3),
+    ],
+    general="Not the bytes that lie on one rank.",
 )
-def check_bytes_per_rank(candidate: Callable[[int, int, int], float]) -> None:
-    cases = ((1000, 1, 0), (1000, 4, 0), (1000, 4, 2), (1000, 4, 1), (1000, 5, 1), (1000, 4, 3), (7_000_000, 8, 3))
-    stages = [candidate(1000, 4, stage) for stage in range(4)]
-    expect.that(
-        not expect.matches(stages, [bytes_per_rank(1000, 4, stage) for stage in (0, 0, 1, 2)], 1e-4, 0.0),
-        "Each stage comes one late: stage 1 shares out something already, so it is `stage >= 1`, not `stage > 1`.",
-        given="parameters = 1000\nranks = 4\nstage = 0, 1, 2, 3",
-        expected=[bytes_per_rank(1000, 4, stage) for stage in range(4)],
-        yours=stages,
-    )
-    for n, ranks, stage in cases:
-        wanted = bytes_per_rank(n, ranks, stage)
 
-        def bill(
-            weight: float,
-            gradient: float,
-            optimizer: float,
-            order: tuple[int, int, int] = (3, 2, 1),
-            n: int = n,
-            ranks: int = ranks,
-            stage: int = stage,
-        ) -> float:
-            parts = zip((weight, gradient, optimizer), order, strict=True)
-            return n * sum(size / (ranks if stage >= first else 1) for size, first in parts)
 
-        alone = {0: (9, 9, 9), 1: (9, 9, 1), 2: (9, 2, 9), 3: (3, 9, 9)}[stage]
-        mistakes = {
-            "Nothing is shared out; every stage from 1 on shares out something, and stage 1 begins with the optimizer's state.": 16.0
-            * n,
-            "That is the sum over all ranks; one rank's share is asked for.": wanted * ranks,
-            "The optimizer keeps 12 bytes, the float32 copy of the weight and two moments of 4 each; 8 leaves one of them out.": bill(
-                2, 2, 8
-            ),
-            "Stage 1 shards the optimizer's state first, because it is the largest part; then gradients, then weights.": bill(
-                2, 2, 12, (1, 2, 3)
-            ),
-            "A stage shares out what the stages before it do, and one thing more; here only its own part is divided.": bill(
-                2, 2, 12, alone
-            ),
-            "Everything is divided at every stage; only stage 3 shards all of it.": 16.0 * n / ranks,
-            "Stage 3 shards the weights too.": bill(2, 2, 12, (4, 2, 1)),
-            "Stage 2 shards the gradients too.": bill(2, 2, 12, (3, 4, 1)) if stage == 2 else -1.0,
-            "Those are 4 bytes for weights and gradients; in mixed precision they take 2.": bill(4, 4, 8),
-            "The float32 copy is one of the optimizer's 12 bytes already; weights and gradients take 2 each.": bill(
-                4, 4, 12
-            ),
-            "The optimizer's float32 copy of the weights is split with the optimizer's state, from stage 1 on.": bill(
-                6, 2, 8
-            ),
-            "A number of ranks is written in; use `ranks`.": bytes_per_rank(n, 8, stage),
-            "That is the bill of one parameter; multiply it by the parameters.": wanted / n,
-            "`//` cuts the fractions off: a parameter's share on a rank is no whole number of bytes. Divide with `/`.": float(
-                n * sum(z // ranks if stage >= first else z for z, first in ((2, 3), (2, 2), (12, 1)))
-            ),
-            "The bill is in gigabytes; bytes are asked for.": wanted / 1e9,
-        }
-        expect.close(
-            candidate(n, ranks, stage),
-            wanted,
-            "Not the bytes that lie on one rank.",
-            given={"parameters": n, "ranks": ranks, "stage": stage},
-            mistakes={why: value for why, value in mistakes.items() if abs(value - wanted) > 1e-6 * wanted},
-        )
+def _bill(n: int, ranks: int, stage: int, sizes: Sequence[int] = (2, 2, 12), first: Sequence[int] = (3, 2, 1)) -> float:
+    """Bytes of weights, gradients and optimizer of these ``sizes``, each split from its ``first`` stage on."""
+    return n * sum(size / (ranks if stage >= at else 1) for size, at in zip(sizes, first, strict=True))
+
+
+@zero.bug(
+    "Nothing is shared out; every stage from 1 on shares out something, and stage 1 begins with the optimizer's state."
+)
+def zero_whole(parameters, ranks, stage):
+    return 16.0 * parameters
+
+
+@zero.bug("Each stage comes one late: stage 1 shares out something already, so it is `stage >= 1`, not `stage > 1`.")
+def zero_one_late(parameters, ranks, stage):
+    return _bill(parameters, ranks, stage - 1)
+
+
+@zero.bug("That is the sum over all ranks; one rank's share is asked for.")
+def zero_all_ranks(parameters, ranks, stage):
+    return _bill(parameters, ranks, stage) * ranks
+
+
+@zero.bug(
+    "The optimizer keeps 12 bytes, the float32 copy of the weight and two moments of 4 each; 8 leaves one of them out."
+)
+def zero_no_copy(parameters, ranks, stage):
+    return _bill(parameters, ranks, stage, (2, 2, 8))
+
+
+@zero.bug("Those are 4 bytes for weights and gradients; in mixed precision they take 2.")
+def zero_float32(parameters, ranks, stage):
+    return _bill(parameters, ranks, stage, (4, 4, 8))
+
+
+@zero.bug("The float32 copy is one of the optimizer's 12 bytes already; weights and gradients take 2 each.")
+def zero_copy_twice(parameters, ranks, stage):
+    return _bill(parameters, ranks, stage, (4, 4, 12))
+
+
+@zero.bug("The optimizer's float32 copy of the weights is split with the optimizer's state, from stage 1 on.")
+def zero_copy_with_weights(parameters, ranks, stage):
+    return _bill(parameters, ranks, stage, (6, 2, 8))
+
+
+@zero.bug("Stage 1 shards the optimizer's state first, because it is the largest part; then gradients, then weights.")
+def zero_order(parameters, ranks, stage):
+    return _bill(parameters, ranks, stage, first=(1, 2, 3))
+
+
+@zero.bug("A stage shares out what the stages before it do, and one thing more; here only its own part is divided.")
+def zero_own_part_only(parameters, ranks, stage):
+    return parameters * sum(size / ranks if stage == at else size for size, at in ((2, 3), (2, 2), (12, 1)))
+
+
+@zero.bug("Everything is divided at every stage; only stage 3 shards all of it.")
+def zero_always(parameters, ranks, stage):
+    return 16.0 * parameters / ranks
+
+
+@zero.bug("Stage 2 shards the gradients too.")
+def zero_keeps_gradients(parameters, ranks, stage):
+    return _bill(parameters, ranks, stage, first=(3, 3, 1))
+
+
+@zero.bug("Stage 3 shards the weights too.")
+def zero_keeps_weights(parameters, ranks, stage):
+    return _bill(parameters, ranks, min(stage, 2))
+
+
+@zero.bug("That is the bill of one parameter; multiply it by the parameters.")
+def zero_of_one(parameters, ranks, stage):
+    return _bill(1, ranks, stage)
+
+
+@zero.bug("`//` cuts the fractions off: a parameter's share on a rank is no whole number of bytes. Divide with `/`.")
+def zero_cut(parameters, ranks, stage):
+    return parameters * (16, 4 + 12 // ranks, 2 + 14 // ranks, 16 // ranks)[stage]
+
+
+@zero.bug("A number of ranks is written in; use `ranks`.")
+def zero_eight_ranks(parameters, ranks, stage):
+    return _bill(parameters, 8, stage)
+
+
+@zero.bug("The bill is in gigabytes; bytes are asked for.")
+def zero_in_gigabytes(parameters, ranks, stage):
+    return _bill(parameters, ranks, stage) / 1e9
 
 
 @check(

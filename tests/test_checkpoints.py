@@ -25,11 +25,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from course_utils import files
 from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.training import checkpoints
 from course_utils.training.checkpoints import CheckpointError, CorruptCheckpoint, MismatchedCheckpoint, State
 from course_utils.training.loop import History, TrainConfig, train
 from course_utils.training.objectives import next_token_loss
+from course_utils.training.randomness import random_state, set_random_state
 
 CONFIG = TrainConfig(steps=12, learning_rate=1e-2, warmup_steps=3, save_every=3)
 SHORT = TrainConfig(
@@ -184,9 +186,9 @@ def test_random_states_come_back_exactly():
         return [torch.rand(()).item(), random.random(), random.gauss(), np.random.rand(), np.random.randn()]  # noqa: NPY002
 
     random.gauss()  # leaves a second value behind, which is part of the state
-    state = checkpoints.random_state()
+    state = random_state()
     first = draw()
-    checkpoints.set_random_state(state)
+    set_random_state(state)
     assert draw() == first
     assert draw() != first
 
@@ -282,7 +284,7 @@ def test_a_full_disk_stops_with_a_clear_error_and_the_previous_checkpoint(folder
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints.os if at == "rename" else checkpoints, at, full)
+        patch.setattr({"save_file": checkpoints, "_flush": files, "rename": os}[at], at, full)
         with pytest.raises(
             CheckpointError, match=r"step 9 could not.*No space left.*step-00000006, is untouched.*Free"
         ):
@@ -346,10 +348,10 @@ def kill_at_operation(number: int, folder: Path) -> None:
         return run_or_die
 
     checkpoints.save_file = deadly(checkpoints.save_file)
-    checkpoints._flush = deadly(checkpoints._flush)
-    checkpoints._fingerprint = deadly(checkpoints._fingerprint)
-    checkpoints.os.rename = deadly(os.rename)
-    checkpoints.shutil.rmtree = deadly(shutil.rmtree)
+    files._flush = deadly(files._flush)
+    files.digest = deadly(files.digest)
+    os.rename = deadly(os.rename)
+    shutil.rmtree = deadly(shutil.rmtree)
     run(folder, config=SHORT)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from course_utils import files
 from course_utils.models.decoder import Decoder, DecoderConfig
 
 if TYPE_CHECKING:
@@ -110,23 +111,18 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu", dtype: to
 
 
 def write_model(config: dict[str, Any], weights: dict[str, Tensor], folder: str | Path, dtype: torch.dtype) -> Path:
-    """Write the two files of a Llama model. Each is written beside its place and then renamed, so that a full disk
-    leaves the old one whole."""
+    """Write the two files of a Llama model. A full disk leaves the old ones whole."""
     from safetensors.torch import save_file
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.detach().to("cpu", dtype).contiguous() for name, value in weights.items()}
     config = {"model_type": "llama", "dtype": str(dtype).removeprefix("torch."), **config}
-    new = {name: folder / f".{name}.new" for name in ("config.json", "model.safetensors")}
-    try:
-        new["config.json"].write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        save_file(weights, new["model.safetensors"], metadata={"format": "pt"})
-        for name, path in new.items():
-            path.replace(folder / name)
-    finally:
-        for path in new.values():
-            path.unlink(missing_ok=True)
+    with (
+        files.atomic_file(folder / "config.json") as described,
+        files.atomic_file(folder / "model.safetensors") as stored,
+    ):
+        described.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        save_file(weights, stored, metadata={"format": "pt"})
     return folder
 
 

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from course_utils import files
 from course_utils.models.decoder import Decoder
 from course_utils.models.embeddings import resize_embeddings
 from course_utils.models.precision import trained_beside
@@ -267,7 +268,7 @@ def save_lora(
 
     ``name``: None takes the adapter in use. ``base``: the name or folder of the model that it belongs to, for the
     reader. ``save_embedding_layers``: write embedding and head too, whole, as peft does for a model whose vocabulary
-    has grown. Both files are written beside their places and then renamed.
+    has grown.
     """
     from safetensors.torch import save_file
 
@@ -291,16 +292,12 @@ def save_lora(
         "bias": "none",
         "inference_mode": True,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    new = {file: folder / f".{file}.new" for file in ("adapter_config.json", "adapter_model.safetensors")}
-    try:
-        new["adapter_config.json"].write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-        save_file(weights, new["adapter_model.safetensors"], metadata={"format": "pt"})
-        for file, path in new.items():
-            path.replace(folder / file)
-    finally:
-        for path in new.values():
-            path.unlink(missing_ok=True)
+    with (
+        files.atomic_file(folder / "adapter_config.json") as settings,
+        files.atomic_file(folder / "adapter_model.safetensors") as stored,
+    ):
+        settings.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+        save_file(weights, stored, metadata={"format": "pt"})
     return folder
 
 

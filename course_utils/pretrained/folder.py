@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from course_utils import settings
+from course_utils import files, settings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -71,7 +71,7 @@ def read_folder(
     """
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     weights = _weights(folder)
-    if file_digest(weights) != card["weights"]:
+    if files.digest(weights) != card["weights"]:
         raise StoreError(f"{weights.name} is truncated or altered (its digest is not the one on the card).")
     tokenizer = _read_tokenizer(folder, card)
     if vocabulary_digest(tokenizer) != card["vocabulary"]:
@@ -104,7 +104,7 @@ def write_folder(
         "base_model": os.environ.get("COURSE_BASE_MODEL"),
         **card,
         "vocabulary": vocabulary_digest(tokenizer),
-        "weights": file_digest(_weights(folder)),
+        "weights": files.digest(_weights(folder)),
         **about_adapter,
     }
     (folder / "card.json").write_text(json.dumps(full, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -123,12 +123,6 @@ def check_vocabulary(model: nn.Module, tokenizer: PreTrainedTokenizerBase, what:
 def vocabulary_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     """16 hex digits that stand for all tokens and their ids."""
     return hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()[:16]
-
-
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def weights_digest(model: nn.Module) -> str:

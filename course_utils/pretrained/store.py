@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from course_utils import settings
+from course_utils import files, settings
 from course_utils.pretrained.folder import (
     Base,
     Loaded,
@@ -53,7 +52,7 @@ def load(name: str, *, device: str | None = None, root: str | Path | None = None
     places = [(Path(root) / name, f"the model in {root}")] if root is not None else _places(name)
     problems = []
     for folder, whose in places:
-        _finish_swap(folder)
+        files.recover(folder)
         if not folder.is_dir():
             problems.append(f"{folder}: not there")
             continue
@@ -83,8 +82,7 @@ def save(
 
     ``card`` must have ``recipe`` (how it was trained), ``seed``, ``tokens`` (seen in training), ``loss`` (the
     curve, as [[step, loss], ...]) and ``figures`` (what was measured, by name). Profile, date, parameters and
-    digests are added. The folder is written beside its place and swapped in at the end, so that a full disk or a
-    kill leaves the old one whole.
+    digests are added. A full disk or a kill leaves the old folder whole (files.py).
 
     Raises StoreError for an incomplete card, a tokenizer that does not fit the model, or a disk that cannot be written.
     """
@@ -96,19 +94,10 @@ def save(
         raise StoreError(f"the card of {name!r} has no {', '.join(missing)}; expected {', '.join(CARD_FIELDS)}.")
     check_vocabulary(model, tokenizer, f"the model to be saved as {name!r}")
     folder = (Path(root) if root is not None else _own_root()) / name
-    fresh = folder.with_name(f".new-{name}-{os.getpid()}")
     try:
-        for left_over in folder.parent.glob(f".new-{name}-*"):  # by a process that was killed
-            shutil.rmtree(left_over, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        write_folder(fresh, model, tokenizer, {"name": name, **card}, _bases(root, besides=folder))
-        for path in fresh.iterdir():
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
-        _swap(fresh, folder)
+        with files.atomic_folder(folder) as fresh:
+            write_folder(fresh, model, tokenizer, {"name": name, **card}, _bases(root, besides=folder))
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(fresh, ignore_errors=True)
-        _finish_swap(folder)
         old = f"The earlier {name!r} is untouched. " if folder.is_dir() else ""
         raise StoreError(
             f"{name!r} could not be saved in {folder.parent}: {error}. {old}Free some space and save again; the model "
@@ -158,21 +147,3 @@ def _folders(root: Path) -> list[Path]:
 def _check_name(name: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise StoreError(f"a model's name is {name!r}; expected letters, digits, - and _, such as 'base'.")
-
-
-def _swap(fresh: Path, folder: Path) -> None:
-    """Put ``fresh`` in the place of ``folder``. A kill between the two renames is mended by :func:`_finish_swap`."""
-    old = folder.with_name(f".old-{folder.name}")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.rename(folder, old)
-    os.rename(fresh, folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _finish_swap(folder: Path) -> None:
-    """If a process was killed after the old folder was set aside and before the new one was in place: put the old
-    one back."""
-    old = folder.with_name(f".old-{folder.name}")
-    if old.is_dir() and not folder.exists():
-        os.rename(old, folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from course_utils import settings
+from course_utils import files, settings
 from course_utils.recipes.card import card
 from course_utils.recipes.configs import BASE, EVALUATION_SEED, PretrainingRecipe, world_of
 
@@ -40,8 +40,8 @@ def pretraining_rows(
     if cache is not None:
         cache.mkdir(parents=True, exist_ok=True)
         tokenizer.save_pretrained(cache)
-        save_file({f"stage{i}": stage.int() for i, stage in enumerate(rows)}, cache / "rows.partial")
-        (cache / "rows.partial").rename(cache / "rows.safetensors")  # whole or not at all
+        with files.atomic_file(cache / "rows.safetensors") as fresh:
+            save_file({f"stage{i}": stage.int() for i, stage in enumerate(rows)}, fresh)
     return rows, tokenizer
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from course_utils.training import checkpoints, distributed
 from course_utils.training.config import TrainConfig
 from course_utils.training.history import History
+from course_utils.training.randomness import random_state, set_random_state
 
 
 class Checkpointer:
@@ -60,7 +61,7 @@ class Checkpointer:
         mine = f"{self.dist_ctx.rank}|"
         own = {key.removeprefix(mine): value for key, value in state.random.items() if key.startswith(mine)}
         if own:  # a run that goes on with more ranks than before keeps the fresh seeds of the new ones
-            checkpoints.set_random_state(own)
+            set_random_state(own)
         self.saved = state.step
         return History(state.records), state.step
 
@@ -77,7 +78,7 @@ class Checkpointer:
         }
         states = {
             f"{rank}|{key}": value
-            for key, tensor in checkpoints.random_state().items()
+            for key, tensor in random_state().items()
             for rank, value in enumerate(distributed.all_gather(tensor, self.dist_ctx, self.device))
         }
         if self.dist_ctx.rank == 0:

@@ -7,34 +7,32 @@ A checkpoint is a folder ``step-00000300`` with safetensors and json, never a pi
     state.json             step, history
     manifest.json          who wrote it (configuration, model, data) and a digest of every file
 
-It is written to a temporary folder, flushed to the disk and renamed, so a folder with the final name is always whole,
-whenever the process dies. What is damaged nevertheless is found by its digests, and the one before it is used.
+It is written beside its place, flushed to the disk and renamed (files.py), so a folder with the final name is always
+whole, whenever the process dies. What is damaged nevertheless is found by its digests, and the one before it is used.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
-import random
 import re
-import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from course_utils import files
+
 FORMAT = 1
 FILES = ("weights.safetensors", "state.safetensors", "state.json")
 NAME = re.compile(r"step-(\d{8,})")
+LEFT_OVER = re.compile(r"\.(?:new|old|writing)-(?:step-)?\d{8,}[.-](\d+)")  # ".writing-", "-": an earlier version's
 
 
 class CheckpointError(RuntimeError):
@@ -70,31 +68,24 @@ def save(folder: str | os.PathLike[str], state: State, identity: Mapping[str, An
     folder = Path(folder)
     identity = json.loads(json.dumps(identity))
     final = folder / f"step-{state.step:08d}"
-    temporary = folder / f".writing-{state.step:08d}-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
-        temporary.mkdir()
-        save_file({k: v.contiguous() for k, v in state.weights.items()}, temporary / FILES[0])
-        extra = {f"optimizer|{k}": v for k, v in state.optimizer.items()}
-        extra |= {f"random|{k}": v for k, v in state.random.items()}
-        save_file({k: v.contiguous() for k, v in extra.items()}, temporary / FILES[1])
-        (temporary / FILES[2]).write_text(json.dumps({"step": state.step, "records": state.records}))
-        manifest = {
-            "format": FORMAT,
-            "step": state.step,
-            "identity": identity,
-            "files": {name: _fingerprint(temporary / name) for name in FILES},
-        }
-        (temporary / "manifest.json").write_text(json.dumps({**manifest, "digest": _digest_of(manifest)}, indent=1))
-        for name in (*FILES, "manifest.json"):
-            _flush(temporary / name)
-        _flush(temporary)
-        _make_room(final, identity)
-        os.rename(temporary, final)
-        _flush(folder)
+        with files.atomic_folder(final) as fresh:
+            save_file({k: v.contiguous() for k, v in state.weights.items()}, fresh / FILES[0])
+            extra = {f"optimizer|{k}": v for k, v in state.optimizer.items()}
+            extra |= {f"random|{k}": v for k, v in state.random.items()}
+            save_file({k: v.contiguous() for k, v in extra.items()}, fresh / FILES[1])
+            (fresh / FILES[2]).write_text(json.dumps({"step": state.step, "records": state.records}))
+            manifest = {
+                "format": FORMAT,
+                "step": state.step,
+                "identity": identity,
+                "files": {name: files.digest(fresh / name) for name in FILES},
+            }
+            (fresh / "manifest.json").write_text(json.dumps({**manifest, "digest": _digest_of(manifest)}, indent=1))
+            _set_foreign_aside(final, identity)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         kept = [path.name for path in checkpoints(folder)]
         raise CheckpointError(
             f"the checkpoint of step {state.step} could not be written to {folder}: {error}. "
@@ -127,7 +118,7 @@ def load(path: str | os.PathLike[str], identity: Mapping[str, Any] | None = None
     for name in FILES:
         if not (path / name).is_file():
             raise CorruptCheckpoint(f"{path} is incomplete: {name} is missing.")
-        if _fingerprint(path / name) != manifest["files"].get(name):
+        if files.digest(path / name) != manifest["files"].get(name):
             raise CorruptCheckpoint(
                 f"{path / name} is truncated or altered: its digest is not the one in manifest.json."
             )
@@ -194,59 +185,8 @@ def check_identity(path: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> 
         raise MismatchedCheckpoint(f"{path} belongs to another run ({part} is {a} there and {b} here).")
 
 
-def seed_everything(seed: int) -> None:
-    """Seed every global generator (torch, CUDA, numpy, random)."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - the global state is the point: batches may draw from it
-    torch.manual_seed(seed)
-
-
-def random_state() -> dict[str, Tensor]:
-    """The state of every global generator (torch, CUDA, numpy, random), as tensors."""
-    version, words, gauss = random.getstate()
-    _, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
-    state = {
-        "torch": torch.get_rng_state(),
-        "numpy": torch.from_numpy(np.asarray(keys, dtype=np.int64)),
-        "numpy_tail": torch.tensor([position, has_gauss, cached], dtype=torch.float64),
-        "python": torch.tensor(words, dtype=torch.int64),
-        "python_tail": torch.tensor([version, float("nan") if gauss is None else gauss], dtype=torch.float64),
-    }
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        state["cuda"] = torch.cuda.get_rng_state()
-    return state
-
-
-def set_random_state(state: Mapping[str, Tensor]) -> None:
-    """Put back what :func:`random_state` returned."""
-    torch.set_rng_state(state["torch"])
-    position, has_gauss, cached = state["numpy_tail"].tolist()
-    keys = state["numpy"].numpy().astype(np.uint32)
-    np.random.set_state(("MT19937", keys, int(position), int(has_gauss), cached))  # noqa: NPY002
-    version, gauss = state["python_tail"].tolist()
-    random.setstate((int(version), tuple(state["python"].tolist()), None if math.isnan(gauss) else gauss))
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
-
-
-def _fingerprint(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _digest_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Force a file, or a folder's entries, to the disk."""
-    if path.is_dir() and os.name == "nt":  # Windows cannot open a folder
-        return
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _belongs(path: Path, identity: dict[str, Any]) -> bool:
@@ -258,42 +198,26 @@ def _belongs(path: Path, identity: dict[str, Any]) -> bool:
 
 def _discard(path: Path) -> None:
     """Remove a checkpoint; it loses its name first, so that nobody finds half of it."""
-    trash = path.with_name(f".old-{path.name}-{os.getpid()}")
+    trash = path.with_name(f".old-{path.name}.{os.getpid()}")
     os.rename(path, trash)
-    shutil.rmtree(trash, ignore_errors=True)
+    files.remove(trash)
 
 
-def _make_room(final: Path, identity: dict[str, Any]) -> None:
-    """Clear the final name: what is ours or damaged goes, what is another run's is set aside under another name."""
-    if not final.exists():
-        return
+def _set_foreign_aside(final: Path, identity: dict[str, Any]) -> None:
+    """If the final name is taken by another run's checkpoint, that one gets another name; all else is replaced."""
     try:
-        foreign = read_manifest(final)["identity"] != identity
+        foreign = final.exists() and read_manifest(final)["identity"] != identity
     except CorruptCheckpoint:
         foreign = False
-    if not foreign:
-        _discard(final)
-        return
-    aside = next(p for n in range(10**6) if not (p := final.with_name(f"foreign-{final.name}-{n}")).exists())
-    os.rename(final, aside)
-    warnings.warn(f"{final} belonged to another run; it is now {aside.name}.", stacklevel=3)
+    if foreign:
+        aside = next(p for n in range(10**6) if not (p := final.with_name(f"foreign-{final.name}-{n}")).exists())
+        os.rename(final, aside)
+        warnings.warn(f"{final} belonged to another run; it is now {aside.name}.", stacklevel=3)
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a process that was killed while writing has left behind."""
+    """Remove what a process that was killed while writing, or removing, has left behind, whatever the step."""
     for path in folder.iterdir():
-        if path.name.startswith((".writing-", ".old-")) and not _busy(int(path.name.rsplit("-", 1)[1])):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _busy(process: int) -> bool:
-    """True if another process with this number is alive: then the same run is open twice."""
-    if process == os.getpid() or os.name == "nt":  # on Windows os.kill would end it
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+        left = LEFT_OVER.fullmatch(path.name)
+        if left and not files.process_lives(int(left[1])):
+            files.remove(path)

@@ -26,12 +26,13 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from course_utils import settings
-from course_utils.training import checkpoints, distributed
+from course_utils.training import distributed
 from course_utils.training.checkpointer import Checkpointer
 from course_utils.training.config import TrainConfig
 from course_utils.training.history import Clock, History
 from course_utils.training.interrupt import Interrupt
 from course_utils.training.micro_batches import LossNotFinite, TrainingError, check_result, micro_batches, row_count
+from course_utils.training.randomness import own_random_state, seed_everything
 from course_utils.training.schedules import learning_rate
 
 __all__ = ["History", "LossNotFinite", "TrainConfig", "TrainingError", "make_optimizer", "train"]
@@ -73,7 +74,7 @@ def train(
     with contextlib.ExitStack() as stack:
         interrupt = stack.enter_context(Interrupt())
         dist_ctx = stack.enter_context(distributed.distributed_context(config.parallel, base_device.type))
-        stack.enter_context(_own_random_state())
+        stack.enter_context(own_random_state())
         device = base_device
         if dist_ctx.parallel and base_device.type == "cuda":
             device = torch.device("cuda", dist_ctx.local_rank)
@@ -81,7 +82,7 @@ def train(
         wrapped = distributed.wrap_model(model, dist_ctx, device)
         compiled = _compiled(wrapped, config, device)
         optimizer = make_optimizer(model, config)
-        checkpoints.seed_everything(config.seed + dist_ctx.rank)
+        seed_everything(config.seed + dist_ctx.rank)
         checkpointer = Checkpointer(checkpoint_dir, model, optimizer, config, batches, dist_ctx, device)
         history, first_step = checkpointer.resume()
 
@@ -217,7 +218,7 @@ def _vector(values: Iterable[Any], device: torch.device) -> Tensor:
 
 def _evaluated(evaluate: Any, model: nn.Module, config: TrainConfig, device: torch.device) -> dict[str, float]:
     """The figures of ``evaluate(model)``; neither the random state nor the mode of the model is changed by it."""
-    with torch.no_grad(), _own_random_state(), _autocast(config, device):
+    with torch.no_grad(), own_random_state(), _autocast(config, device):
         figures = {name: float(value) for name, value in evaluate(model.eval()).items()}
     model.train()
     return figures
@@ -237,13 +238,3 @@ def _not_finite(record: dict[str, float], tokens: float, checkpointer: Checkpoin
         "warm-up or clipping, or a row without any visible token.",
         step,
     )
-
-
-@contextlib.contextmanager
-def _own_random_state() -> Iterator[None]:
-    """What is drawn inside leaves the global generators outside as they were."""
-    outside = checkpoints.random_state()
-    try:
-        yield
-    finally:
-        checkpoints.set_random_state(outside)

@@ -12,14 +12,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_utils import chapters
+from course_utils import chapters, files
 
 STUB = "raise NotImplementedError  # your code"
 
@@ -169,13 +168,8 @@ def plan(root: Path) -> list[Step]:
 
 def write(target: Path, text: str) -> None:
     """Write ``text`` to ``target`` whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.tmp")
-    try:
-        temporary.write_bytes(text.encode("utf-8"))
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with files.atomic_file(target) as fresh:
+        fresh.write_bytes(text.encode("utf-8"))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_utils import __version__, chapters, settings
+from course_utils import __version__, chapters, files, settings
 
 CELL_SECONDS = 900  # what a single cell may take before the chapter counts as stuck
 
@@ -65,7 +65,6 @@ def _run(entry: chapters.Chapter, source: Path, tick) -> Ran:
 
     notebook = nbformat.read(source, as_version=4)
     target = folder() / source.name
-    target.parent.mkdir(parents=True, exist_ok=True)
     client = NotebookClient(
         notebook,
         timeout=CELL_SECONDS,
@@ -84,9 +83,8 @@ def _run(entry: chapters.Chapter, source: Path, tick) -> Ran:
         error = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0]}"
     seconds = time.perf_counter() - begun
     notebook.metadata["course"] = {"of": _identity(source), "seconds": round(seconds, 1), "whole": not error}
-    fresh = target.with_suffix(".new")
-    nbformat.write(notebook, fresh)
-    fresh.replace(target)
+    with files.atomic_file(target) as fresh:
+        nbformat.write(notebook, fresh)
     return Ran(entry, target, seconds, error)
 
 

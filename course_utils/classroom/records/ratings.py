@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from course_utils import settings
+from course_utils import files, settings
 
 FOLDER = "ratings"
 
@@ -89,13 +89,5 @@ class RatingStore:
 
     def _write(self, sets: dict[str, list[Any]]) -> None:
         """Write whole or not at all. Raises OSError."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "w", encoding="ascii") as file:
-                file.write(json.dumps(sets))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with files.atomic_file(self.path) as fresh:
+            fresh.write_text(json.dumps(sets), encoding="ascii")

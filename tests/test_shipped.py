@@ -1,4 +1,4 @@
-"""The shipped checkpoints are what their cards say: every figure is measured again from the weights."""
+"""The shipped models are what their cards say: every figure is measured again from the weights."""
 
 import json
 from dataclasses import asdict

@@ -181,9 +181,7 @@ def test_a_full_disk_leaves_the_old_model(tokenizer, monkeypatch, at):
 
     def full(*arguments):
         nonlocal calls
-        if at == "rename" or stat.S_ISREG(
-            os.fstat(*arguments).st_mode
-        ):  # folders are synced as well as can be
+        if at == "rename" or stat.S_ISREG(os.fstat(*arguments).st_mode):  # folders are synced as well as can be
             calls += 1
             if calls == 2:  # the second rename is the one that puts the new folder in place
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -202,6 +200,69 @@ def test_a_kill_between_the_two_renames_is_mended(tokenizer):
     folder = store.save("base", model_for(tokenizer), tokenizer, CARD)
     os.rename(folder, folder.with_name(".old-base"))
     assert store.load("base").source.startswith("your own")
+
+
+def half_written(folder: Path) -> None:
+    """What must not be shown as models, beside one that is whole."""
+    for name in (".new-base.1", ".new-lora-99", "no-card", "no-weights", "a copy"):
+        shutil.copytree(folder, folder.with_name(name))
+    (folder.with_name("no-card") / "card.json").unlink()
+    (folder.with_name("no-weights") / "model.safetensors").unlink()
+    folder.with_name("a-file").write_text("")
+
+
+def test_nothing_half_written_is_shown_as_a_model(tokenizer, home, monkeypatch):
+    from course_utils import settings
+    from course_utils.chapters import chapter
+    from course_utils.classroom.session import Run, start_card
+    from course_utils.workshop import doctor
+
+    def model_row() -> str:
+        run = Run("03", settings.profile(), "cpu", 0, 1)
+        return dict(start_card(run, chapter("03")).rows)["model"]
+
+    assert store.names() == {} and model_row() == "none yet"
+    assert doctor._models().text == "none shipped"
+    half_written(store.save("base", model_for(tokenizer), tokenizer, CARD, root=store.SHIPPED))
+    half_written(store.save("mine", model_for(tokenizer), tokenizer, CARD))
+    assert store.names() == {"base": "the course's", "mine": "yours"}
+    assert store.names(store.SHIPPED) == {"base": "there"}
+    assert model_row() == "yours: mine  ·  shipped: base"
+    assert doctor._models().text == "base"
+    os.rename(home / "checkpoints" / "laptop" / "mine", home / "checkpoints" / "laptop" / ".old-mine")
+    assert store.names() == {"base": "the course's", "mine": "yours"}, "what load() finds again is shown"
+
+
+def test_what_another_process_is_saving_stays(tokenizer, home):
+    busy = home / "checkpoints" / "laptop" / f".new-base-2.{os.getppid()}"  # a living process, and another model
+    same = busy.with_name(f".new-base.{os.getppid()}")
+    for folder in (busy, same):
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(b"half")
+    store.save("base", model_for(tokenizer), tokenizer, CARD)
+    assert sorted(p.name for p in busy.parent.iterdir()) == sorted(["base", busy.name, same.name])
+    assert store.names() == {"base": "yours"}
+
+
+def test_shipping_replaces_the_courses_model_and_leaves_the_maintainers_own(tokenizer, home, monkeypatch, capsys):
+    from course_utils.recipes import __main__ as recipes
+
+    def bake(work_dir: Path) -> Path:
+        assert work_dir == home / "bake" / "laptop"
+        whose = store.load("base").source  # what it is built on
+        return store.save("instruct", model_for(tokenizer), tokenizer, {**CARD, "recipe": whose})
+
+    monkeypatch.setattr(recipes, "BAKES", {"instruct": bake})
+    store.save("base", model_for(tokenizer), tokenizer, CARD, root=store.SHIPPED)
+    store.save("base", model_for(tokenizer), tokenizer, CARD)
+    assert recipes.main(["instruct"]) == 0
+    assert store.load("instruct").card["recipe"].startswith("your own 'base'")
+    before = (home / "checkpoints" / "laptop" / "instruct" / "card.json").read_bytes()
+    assert recipes.main(["instruct", "--ship"]) == 0
+    monkeypatch.setenv("COURSE_HOME", str(home))
+    assert (home / "checkpoints" / "laptop" / "instruct" / "card.json").read_bytes() == before
+    shipped = store.load("instruct", root=store.SHIPPED)
+    assert shipped.card["recipe"].startswith("the course's 'base'")
 
 
 # --- a base model from elsewhere -------------------------------------------------------------------------------------

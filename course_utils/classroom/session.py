@@ -130,10 +130,10 @@ def _model_line() -> str:
     asked = os.environ.get("COURSE_BASE_MODEL")
     if asked:
         return f"{asked} (COURSE_BASE_MODEL)"
-    own = settings.home() / "checkpoints" / settings.profile().name
-    names = sorted(folder.name for folder in own.iterdir() if folder.is_dir()) if own.is_dir() else []
-    shipped = chapters.Path(__file__).resolve().parents[1] / "pretrained" / "weights"
-    there = sorted(folder.name for folder in shipped.iterdir() if folder.is_dir()) if shipped.is_dir() else []
-    parts = [f"yours: {', '.join(names)}"] if names else []
-    parts += [f"shipped: {', '.join(there)}"] if there else []
-    return "  ·  ".join(parts) or "none on the shelf yet"
+    from course_utils.pretrained import store
+
+    models = store.names()
+    own, shipped = ([name for name in models if models[name] == whose] for whose in ("yours", "the course's"))
+    parts = [f"yours: {', '.join(own)}"] if own else []
+    parts += [f"shipped: {', '.join(shipped)}"] if shipped else []
+    return "  ·  ".join(parts) or "none yet"

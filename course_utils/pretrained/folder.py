@@ -110,6 +110,11 @@ def write_folder(
     (folder / "card.json").write_text(json.dumps(full, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def is_model(folder: Path) -> bool:
+    """True if the folder has a card and weights; whether they are whole, ``read_folder`` finds out."""
+    return (folder / "card.json").is_file() and _weights(folder).is_file()
+
+
 def check_vocabulary(model: nn.Module, tokenizer: PreTrainedTokenizerBase, what: str) -> None:
     """Raise StoreError if the tokenizer has more tokens than the embedding of ``what`` has rows."""
     rows = getattr(getattr(model, "config", None), "vocab_size", None)

@@ -21,6 +21,7 @@ from course_utils.pretrained.folder import (
     StoreError,
     as_base,
     check_vocabulary,
+    is_model,
     read_folder,
     write_folder,
 )
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["SHIPPED", "Loaded", "StoreError", "load", "names", "save"]
 
 SHIPPED = Path(__file__).resolve().parent / "weights"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 CARD_FIELDS = ("recipe", "seed", "tokens", "loss", "figures")
 
 
@@ -106,10 +108,14 @@ def save(
     return folder
 
 
-def names() -> dict[str, str]:
-    """The models that can be loaded: name -> "yours" or "the course's"."""
-    found = {path.name: "the course's" for path in _folders(SHIPPED)}
-    return found | {path.name: "yours" for path in _folders(_own_root())}
+def names(root: str | Path | None = None) -> dict[str, str]:
+    """The models that ``load`` can be asked for: name -> "yours" or "the course's" (in ``root`` alone: "there").
+
+    Told from the folders: nothing is loaded, and nothing half-written is shown.
+    """
+    if root is not None:
+        return dict.fromkeys(_names(Path(root)), "there")
+    return dict.fromkeys(_names(SHIPPED), "the course's") | dict.fromkeys(_names(_own_root()), "yours")
 
 
 def _places(name: str) -> list[tuple[Path, str]]:
@@ -136,14 +142,13 @@ def _own_root() -> Path:
     return settings.home() / "checkpoints" / (settings.profile().name + suffix)
 
 
-def _folders(root: Path) -> list[Path]:
-    if not root.is_dir():
-        return []
-    return sorted(
-        p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".") and (p / "card.json").is_file()
-    )
+def _names(root: Path) -> list[str]:
+    """The models in a folder: each has a name that can be asked for, a card, which is written last, and weights."""
+    for aside in list(root.glob(".old-*")):  # a process was killed while it replaced that model
+        files.recover(root / re.sub(r"^\.old-|\.\d+$", "", aside.name))
+    return sorted(path.name for path in root.glob("*/") if NAME.fullmatch(path.name) and is_model(path))
 
 
 def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+    if not NAME.fullmatch(name):
         raise StoreError(f"a model's name is {name!r}; expected letters, digits, - and _, such as 'base'.")

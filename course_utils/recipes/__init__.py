@@ -1,4 +1,4 @@
-"""The course's checkpoints: how each is made, and the commands that make them again."""
+"""The course's models: how each is made, and the commands that make them again."""
 
 from __future__ import annotations
 

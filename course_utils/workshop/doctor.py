@@ -13,6 +13,7 @@ from pathlib import Path
 
 from course_utils import chapters, settings
 from course_utils.machine import cores, gpu_name, memory_gib
+from course_utils.pretrained import store
 
 DISTRIBUTION = "llm-course"
 REFERENCE_RATE = 160e9  # FLOP/s of the two cores on which a chapter's compute was timed
@@ -134,8 +135,7 @@ def _folder() -> Finding:
 
 
 def _models() -> Finding:
-    folder = Path(__file__).resolve().parents[1] / "pretrained" / "weights"
-    names = sorted(path.parent.name for path in folder.glob("*/card.json"))
+    names = store.names(store.SHIPPED)
     if not names:
         return Finding("look", "models", "none shipped", "`make bake` trains them here.")
     return Finding("good", "models", ", ".join(names))

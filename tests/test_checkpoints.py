@@ -6,6 +6,7 @@ nothing, and forks a child for every kill: a kill then costs milliseconds, not t
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import errno
 import json
@@ -14,10 +15,12 @@ import random
 import resource
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +32,7 @@ from course_utils import files
 from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.training import checkpoints
 from course_utils.training.checkpoints import CheckpointError, CorruptCheckpoint, MismatchedCheckpoint, State
+from course_utils.training.l2_sp import l2_sp, start_weights
 from course_utils.training.loop import History, TrainConfig, train
 from course_utils.training.objectives import next_token_loss
 from course_utils.training.randomness import random_state, set_random_state
@@ -137,6 +141,7 @@ def test_a_finished_run_is_read_back_without_training(folder, whole):
     def never(model, batch):
         raise AssertionError("there is nothing left to train")
 
+    never.__qualname__ = noisy_loss.__qualname__  # all that can be told of an objective
     history = train(model, some_batches(), never, CONFIG, checkpoint_dir=folder, progress=False)
     assert_equal_weights(model, whole)
     assert history.column("step") == list(range(1, 13))
@@ -258,6 +263,97 @@ def test_a_foreign_checkpoint_is_refused_and_left_alone(folder, model, config, d
     assert names(folder) == before
 
 
+def moved(name: str, row: int) -> nn.Module:
+    """A model that differs from tiny() in one row of one matrix."""
+    model = tiny()
+    with torch.no_grad():
+        model.get_parameter(name)[row] += 1e-3
+    return model
+
+
+def other_from(step: int) -> list[dict[str, Tensor]]:
+    return some_batches()[:step] + some_batches(seed=1)[step:]
+
+
+def scaled_loss(model: nn.Module, batch: dict[str, Tensor], scale: float = 1.0) -> tuple[Tensor, dict]:
+    loss, metrics = noisy_loss(model, batch)
+    return loss * scale, metrics
+
+
+@pytest.mark.parametrize(
+    ("model", "objective", "batches", "message"),
+    [
+        (moved("model.embed_tokens.weight", 47), noisy_loss, some_batches(), "started from other weights"),
+        (moved("model.layers.0.mlp.down_proj.weight", 3), noisy_loss, some_batches(), "started from other weights"),
+        (tiny(), next_token_loss, some_batches(), "objective is noisy_loss there and next_token_loss here"),
+        (tiny(), l2_sp(noisy_loss, start_weights(tiny()), 1.0), some_batches(), r"noisy_loss there and l2_sp\..*here"),
+        (tiny(), partial(noisy_loss), some_batches(), r"there and noisy_loss\(\) here"),
+        (tiny(), noisy_loss, other_from(1), "later data is"),
+        (tiny(), noisy_loss, other_from(11), "later data is"),
+        (tiny(), noisy_loss, other_from(9), "later data is"),
+    ],
+)
+def test_another_start_objective_or_later_batch_is_another_run(folder, model, objective, batches, message):
+    before, weights = names(folder), [p.clone() for p in model.parameters()]
+    with pytest.raises(MismatchedCheckpoint, match=message + ".*Give another checkpoint_dir"):
+        train(model, batches, objective, CONFIG, checkpoint_dir=folder, progress=False)
+    assert names(folder) == before
+    assert all(torch.equal(p, w) for p, w in zip(model.parameters(), weights, strict=True))
+
+
+def test_what_is_bound_to_an_objective_counts(tmp_path):
+    def start(scale: float) -> None:
+        objective = partial(scaled_loss, scale=scale)
+        train(tiny(), some_batches(), objective, CONFIG, checkpoint_dir=tmp_path, progress=False)
+
+    start(1.0)
+    start(1.0)
+    with pytest.raises(MismatchedCheckpoint, match=r"scaled_loss\(scale=1.0\) there and scaled_loss\(scale=2.0\) here"):
+        start(2.0)
+
+
+def test_a_model_in_memory_goes_on_where_its_run_stopped(tmp_path, whole):
+    """In a notebook the cell is run again, with the model that it has trained already."""
+    model = tiny()
+    with pytest.raises(Stop):
+        run(tmp_path, model, callback=stop_at(7))
+    with pytest.raises(Stop):
+        run(tmp_path, model, callback=stop_at(10))
+    assert_equal_weights(run(tmp_path, model), whole)
+    steps = []
+    run(tmp_path, model, callback=lambda history: steps.append(len(history)))
+    assert steps == [], "a finished run stays finished"
+    with torch.no_grad():
+        model.get_parameter("model.norm.weight").add_(1)
+    with pytest.raises(MismatchedCheckpoint, match="started from other weights"):
+        run(tmp_path, model)
+
+
+def test_a_trained_model_that_starts_a_new_run_starts_from_where_it_is(tmp_path):
+    model = run(tmp_path / "a")
+    start = copy.deepcopy(model)
+    shutil.rmtree(tmp_path / "a")
+    run(tmp_path / "a", model)
+    with pytest.raises(MismatchedCheckpoint, match="started from other weights"):
+        run(tmp_path / "a")
+    assert_equal_weights(run(tmp_path / "a", start), model)
+
+
+def test_a_checkpoint_folder_changes_nothing_for_batches_that_draw(tmp_path):
+    class Drawn:
+        def __getitem__(self, step: int) -> dict[str, Tensor]:
+            ids = torch.randint(6, 48, (4, 12))
+            return {"input_ids": ids, "labels": ids}
+
+    plain, saved = tiny(), tiny()
+    train(plain, Drawn(), next_token_loss, CONFIG, progress=False)
+    with pytest.raises(Stop):
+        train(saved, Drawn(), next_token_loss, CONFIG, checkpoint_dir=tmp_path, progress=False, callback=stop_at(7))
+    again = tiny()
+    train(again, Drawn(), next_token_loss, CONFIG, checkpoint_dir=tmp_path, progress=False)
+    assert_equal_weights(again, plain)
+
+
 def test_ours_is_used_when_a_newer_one_is_foreign(folder, tmp_path, whole):
     other = tmp_path / "other"
     run(other, config=dataclasses.replace(CONFIG, seed=9))
@@ -291,6 +387,20 @@ def test_a_full_disk_stops_with_a_clear_error_and_the_previous_checkpoint(folder
             run(folder)
     assert names(folder) == ["step-00000003", "step-00000006"]
     assert_equal_weights(run(folder), whole)
+
+
+def test_a_folder_that_cannot_be_synced_is_trained_and_resumed_in(tmp_path, monkeypatch, whole):
+    real = os.fsync
+
+    def samba(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", samba)
+    with pytest.raises(Stop):
+        run(tmp_path, callback=stop_at(7))
+    assert_equal_weights(run(tmp_path), whole)
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

@@ -350,6 +350,7 @@ def poisoned(at: int, what: str):
             loss = loss + {"nan": weight * math.nan, "inf": math.inf, "gradient": torch.sqrt(weight * 0)}[what]
         return loss, metrics
 
+    objective.__qualname__ = next_token_loss.__qualname__  # the call that goes on is the same but for the spoiled step
     return objective
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,10 @@ from torch import Tensor, nn
 from course_utils.training import checkpoints, distributed
 from course_utils.training.config import TrainConfig
 from course_utils.training.history import History
-from course_utils.training.randomness import random_state, set_random_state
+from course_utils.training.randomness import own_random_state, random_state, seed_everything, set_random_state
+
+# model -> folder -> (digest of where the run started, digest of how it left the model)
+_LEFT: weakref.WeakKeyDictionary[nn.Module, dict[str, tuple[str, str]]] = weakref.WeakKeyDictionary()
 
 
 class Checkpointer:
@@ -26,6 +31,7 @@ class Checkpointer:
         optimizer: torch.optim.Optimizer,
         config: TrainConfig,
         batches: Any,
+        objective: Any,
         dist_ctx: distributed.DistributedContext,
         device: torch.device,
     ) -> None:
@@ -33,12 +39,15 @@ class Checkpointer:
         self.model, self.optimizer, self.config, self.dist_ctx, self.device = model, optimizer, config, dist_ctx, device
         self.saved: int | None = None
         if self.folder is not None:
+            self.start = self._start()
             self.identity = {
                 "vocab_size": getattr(getattr(model, "config", None), "vocab_size", None),
                 "model": {name: f"{tuple(t.shape)} {t.dtype}" for name, t in model.named_parameters()},
                 "frozen": _digest({n: p for n, p in model.named_parameters() if not p.requires_grad}, sample=64),
                 "config": config.fingerprint(),
-                "data": getattr(batches, "fingerprint", None) or _digest(batches[0]),
+                "objective": _name(objective),
+                **_data(batches, config),
+                "start": self.start,
             }
 
     def resume(self) -> tuple[History, int]:
@@ -47,6 +56,7 @@ class Checkpointer:
             return History(), 0
         state = checkpoints.latest(self.folder, self.identity)
         if state is None:
+            self.start = self.identity["start"] = self._trained()  # whatever run this model has been in before
             return History(), 0
         with torch.no_grad():
             for name, tensor in self._weights().items():
@@ -87,6 +97,11 @@ class Checkpointer:
         distributed.barrier(self.dist_ctx)
         self.saved = step
 
+    def leave(self) -> None:
+        """Note how the run leaves its model, so that the same call, in the same session, is known as the same run."""
+        if self.folder is not None and self.dist_ctx.parallel != "fsdp":
+            _LEFT.setdefault(self.model, {})[str(self.folder.resolve())] = (self.start, self._trained())
+
     def how_to_go_on(self) -> str:
         if self.folder is None:
             return (
@@ -99,6 +114,20 @@ class Checkpointer:
             return "No checkpoint was saved."
         return f"The last good checkpoint is step {self.saved} in {self.folder}."
 
+    def _start(self) -> str:
+        """A digest of the weights that training starts from.
+
+        A model that an earlier call in this session trained in this folder, and nobody has touched since, started
+        where that call started: it stands at a later step of the same run.
+        """
+        now = self._trained()
+        start, left = _LEFT.get(self.model, {}).get(str(self.folder.resolve()), (now, now))
+        return start if left == now else now
+
+    def _trained(self) -> str:
+        """A digest of the present values of what is trained."""
+        return _digest({name: _some(p) for name, p in self.model.named_parameters() if p.requires_grad})
+
     def _weights(self) -> dict[str, Tensor]:
         """Trainable parameters (shared ones once) and buffers that belong to the state."""
         named = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
@@ -106,11 +135,48 @@ class Checkpointer:
         return named | {name: b for name, b in self.model.named_buffers() if name in state}
 
 
+def _name(value: Any) -> str:
+    """The objective's name; of one made by ``functools.partial`` also what was bound, as far as that has a name."""
+    if isinstance(value, functools.partial):
+        bound = [*map(_name, value.args), *(f"{name}={_name(part)}" for name, part in value.keywords.items())]
+        return f"{_name(value.func)}({', '.join(bound)})"
+    if value is None or isinstance(value, bool | int | float | str):
+        return repr(value)
+    return getattr(value, "__qualname__", type(value).__qualname__)
+
+
+def _data(batches: Any, config: TrainConfig) -> dict[str, Any]:
+    """What tells these batches from others: their own ``fingerprint``, or digests of the first and of some later ones.
+
+    Batches may draw from the global generators: these are seeded as for the run, and put back afterwards.
+    """
+    if getattr(batches, "fingerprint", None):
+        return {"data": batches.fingerprint}
+    later = sorted({1, *(config.steps * quarter // 4 for quarter in (1, 2, 3)), config.steps - 1} - {0})
+
+    def read(step: int) -> Mapping[str, Any]:
+        try:
+            return {f"{step} {name}" if step else name: value for name, value in batches[step].items()}
+        except (IndexError, KeyError, TypeError, AttributeError):  # the loop says what is wrong with that batch
+            return {}
+
+    with own_random_state():
+        seed_everything(config.seed)
+        first = read(0)
+        rest = {name: value for step in later if step < config.steps for name, value in read(step).items()}
+        return {"data": _digest(first), "later data": _digest(rest)}
+
+
+def _some(tensor: Tensor) -> Tensor:
+    """A million numbers of a tensor, evenly spread (all of them, if it has fewer than two million)."""
+    return distributed.full_tensor(tensor.detach()).flatten()[:: max(1, tensor.numel() >> 20) | 1]
+
+
 def _digest(tensors: Mapping[str, Any], sample: int | None = None) -> str:
     """A digest of the first ``sample`` numbers of each tensor (of all of them, if None)."""
     digest = hashlib.sha256()
     for name, tensor in tensors.items():
         if isinstance(tensor, Tensor):
-            part = tensor.detach().flatten()[:sample].cpu().contiguous().view(torch.uint8)
+            part = distributed.full_tensor(tensor.detach()).flatten()[:sample].cpu().contiguous().view(torch.uint8)
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode() + part.numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -32,6 +32,8 @@ from course_utils import files
 FORMAT = 1
 FILES = ("weights.safetensors", "state.safetensors", "state.json")
 NAME = re.compile(r"step-(\d{8,})")
+LATER_PARTS = ("objective", "later data", "start")  # of an identity: not in checkpoints of an earlier version
+RENAMED = {"clip_norm": "max_grad_norm", "floor": "min_lr_ratio"}  # fields of TrainConfig, in such checkpoints
 LEFT_OVER = re.compile(r"\.(?:new|old|writing)-(?:step-)?\d{8,}[.-](\d+)")  # ".writing-", "-": an earlier version's
 
 
@@ -165,19 +167,28 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise CorruptCheckpoint(f"{path} has no readable manifest.json ({type(error).__name__}).") from error
     if digest != _digest_of(manifest) or manifest.get("format") != FORMAT:
         raise CorruptCheckpoint(f"{path / 'manifest.json'} was altered, or written by another version of the course.")
+    if isinstance(config := manifest["identity"].get("config"), dict):
+        manifest["identity"]["config"] = {RENAMED.get(name, name): value for name, value in config.items()}
     return manifest
 
 
 def check_identity(path: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
-    """Raise MismatchedCheckpoint, naming the first difference, unless both identities are equal."""
+    """Raise MismatchedCheckpoint, naming the first difference, unless both identities are equal.
+
+    What an earlier version of the course did not note down cannot be compared, and is passed over.
+    """
     for part in dict.fromkeys([*ours, *theirs]):
         a, b = theirs.get(part), ours.get(part)
-        if a == b:
+        if a == b or (part in LATER_PARTS and part not in theirs):
             continue
         if part == "vocab_size":
             raise MismatchedCheckpoint(
                 f"{path} was trained with a vocabulary of {a} tokens, but this model has {b}. "
                 "Use the tokenizer and the model that belong to the checkpoint."
+            )
+        if part == "start":
+            raise MismatchedCheckpoint(
+                f"{path} belongs to another run (it started from other weights than those of this model)."
             )
         if isinstance(a, dict) and isinstance(b, dict):
             name = next(k for k in dict.fromkeys([*b, *a]) if a.get(k) != b.get(k))
@@ -191,9 +202,10 @@ def _digest_of(value: Any) -> str:
 
 def _belongs(path: Path, identity: dict[str, Any]) -> bool:
     try:
-        return read_manifest(path)["identity"] == identity
-    except CorruptCheckpoint:
+        check_identity(path, read_manifest(path)["identity"], identity)
+    except CheckpointError:
         return False
+    return True
 
 
 def _discard(path: Path) -> None:
@@ -206,10 +218,11 @@ def _discard(path: Path) -> None:
 def _set_foreign_aside(final: Path, identity: dict[str, Any]) -> None:
     """If the final name is taken by another run's checkpoint, that one gets another name; all else is replaced."""
     try:
-        foreign = final.exists() and read_manifest(final)["identity"] != identity
+        if final.exists():
+            check_identity(final, read_manifest(final)["identity"], identity)
     except CorruptCheckpoint:
-        foreign = False
-    if foreign:
+        pass
+    except MismatchedCheckpoint:
         aside = next(p for n in range(10**6) if not (p := final.with_name(f"foreign-{final.name}-{n}")).exists())
         os.rename(final, aside)
         warnings.warn(f"{final} belonged to another run; it is now {aside.name}.", stacklevel=3)

@@ -64,7 +64,7 @@ def train(
 
     With ``checkpoint_dir`` the run is saved there every ``config.save_every`` steps and goes on from there when
     train() is called again: after Ctrl-C, a crash or a kill it ends with the same weights, bit for bit on the same
-    machine.
+    machine. A call with another starting model, objective, data or config is another run, and is refused.
 
     Raises TrainingError (batches or objective that cannot be used), LossNotFinite (names the step; the model keeps
     its last good weights), CheckpointError (disk full, foreign checkpoint), KeyboardInterrupt after Ctrl-C, once
@@ -83,7 +83,8 @@ def train(
         compiled = _compiled(wrapped, config, device)
         optimizer = make_optimizer(model, config)
         seed_everything(config.seed + dist_ctx.rank)
-        checkpointer = Checkpointer(checkpoint_dir, model, optimizer, config, batches, dist_ctx, device)
+        checkpointer = Checkpointer(checkpoint_dir, model, optimizer, config, batches, objective, dist_ctx, device)
+        stack.callback(checkpointer.leave)
         history, first_step = checkpointer.resume()
 
         bar = tqdm(total=config.steps, initial=first_step, unit="step", disable=not progress or dist_ctx.rank > 0)

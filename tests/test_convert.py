@@ -121,6 +121,94 @@ def test_older_configurations_name_theta_at_the_top():
     assert decoder_config({**llama_config(SMALL), "num_key_value_heads": None}).num_key_value_heads == 4
 
 
+def test_of_a_llama_that_bound_its_theta_to_scaling():
+    old = {key: value for key, value in llama_config(SMALL).items() if key != "rope_parameters"}
+    assert decoder_config({**old, "rope_scaling": None}) == SMALL
+    with pytest.raises(ValueError, match="rope_type = 'linear'"):
+        decoder_config({**old, "rope_scaling": {"type": "linear", "factor": 2.0}})
+
+
+TOKENS = [
+    {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
+    {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None},
+    {"pad_token_id": 7, "bos_token_id": 5, "eos_token_id": [6, 8]},
+]
+
+
+@pytest.mark.parametrize("tokens", TOKENS, ids=["another end", "none at all", "several ends"])
+def test_special_tokens_survive(tmp_path, tokens):
+    from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
+
+    llama = LlamaForCausalLM(LlamaConfig(**(llama_config(SMALL) | tokens)))
+    ours = from_llama(llama)
+    llama.save_pretrained(tmp_path / "theirs")
+    saved = save_model(load_model(tmp_path / "theirs"), tmp_path / "ours")
+    for config in (to_llama(ours).config, AutoConfig.from_pretrained(saved), to_llama(load_model(saved)).config):
+        assert {name: getattr(config, name) for name in tokens} == tokens
+
+
+def test_a_configuration_without_the_fields_means_what_transformers_means():
+    from transformers import LlamaConfig
+
+    names = ("max_position_embeddings", "rms_norm_eps", "tie_word_embeddings")
+    names += ("pad_token_id", "bos_token_id", "eos_token_id")
+    sparse = {name: value for name, value in llama_config(SMALL).items() if name not in names}
+    ours, theirs = decoder_config(sparse), LlamaConfig(**sparse)
+    assert {name: getattr(ours, name) for name in names} == {name: getattr(theirs, name) for name in names}
+    for name in ("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size"):
+        with pytest.raises(ValueError, match=f"no '{name}'"):
+            decoder_config({key: value for key, value in sparse.items() if key != name})
+
+
+def test_tables_that_older_versions_stored_are_passed_over(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    path = save_model(Decoder(SMALL), tmp_path, torch.float32) / "model.safetensors"
+    weights = load_file(path)
+    save_file(weights | {"model.layers.1.self_attn.rotary_emb.inv_freq": torch.ones(4)}, path)
+    assert torch.equal(load_model(tmp_path).lm_head.weight, weights["model.embed_tokens.weight"])
+    save_file(weights | {"model.layers.1.self_attn.q_proj.bias": torch.ones(32)}, path)
+    with pytest.raises(ValueError, match=r"q_proj.bias is \(32,\) and should be absent"):
+        load_model(tmp_path)
+
+
+def test_a_tied_head_that_is_stored_is_the_embedding_or_refused(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    path = save_model(Decoder(SMALL), tmp_path, torch.float32) / "model.safetensors"
+    weights = load_file(path)
+    table = weights["model.embed_tokens.weight"]
+    save_file(weights | {"lm_head.weight": table.clone()}, path)
+    assert torch.equal(load_model(tmp_path).lm_head.weight, table)
+    save_file(weights | {"lm_head.weight": table + 1}, path)
+    with pytest.raises(ValueError, match="two different ones.*tie_word_embeddings"):
+        load_model(tmp_path)
+    save_model(Decoder(UNTIED), tmp_path)
+    weights = load_file(path)
+    del weights["lm_head.weight"]
+    save_file(weights, path)
+    with pytest.raises(ValueError, match="lm_head.weight is missing"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("config", [SMALL, UNTIED], ids=["tied", "untied"])
+def test_weights_in_several_files(tmp_path, config):
+    model = Decoder(config, seed=8)
+    to_llama(model).save_pretrained(tmp_path, max_shard_size="20KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1 and not (tmp_path / "model.safetensors").exists()
+    loaded = load_model(tmp_path)
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
+    index = tmp_path / "model.safetensors.index.json"
+    names = json.loads(index.read_text())["weight_map"]
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(names, "../model.safetensors")}))
+    with pytest.raises(FileNotFoundError, match="index.json names"):
+        load_model(tmp_path)
+    index.write_text(json.dumps({"weight_map": names}))
+    next(tmp_path.glob("model-*")).unlink()
+    with pytest.raises(FileNotFoundError, match=r"no model-0000.*index.json names"):
+        load_model(tmp_path)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -129,6 +217,8 @@ def test_older_configurations_name_theta_at_the_top():
         {"attention_bias": True},
         {"mlp_bias": True},
         {"head_dim": 16},
+        {"partial_rotary_factor": 0.5},
+        {"quantization_config": {"load_in_4bit": True}},
         {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0}},
     ],
     ids=lambda change: next(iter(change)),

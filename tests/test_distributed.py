@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from course_utils.models.decoder import Decoder, DecoderConfig
+from course_utils.training.checkpoints import MismatchedCheckpoint
 from course_utils.training.distributed import full_weights
 from course_utils.training.loop import LossNotFinite, TrainConfig, TrainingError, train
 from course_utils.training.objectives import next_token_loss
@@ -174,7 +175,10 @@ def test_one_process_goes_on_from_the_checkpoint_of_two(two_ranks, one_process, 
     assert sorted(p.name for p in folder.iterdir()) == ["step-00000002", "step-00000004"]
     for path in (folder / "step-00000004").iterdir():
         path.unlink()
-    model = tiny(seed=5)
+    config = TrainConfig(**CONFIG)
+    with pytest.raises(MismatchedCheckpoint, match="started from other weights"):
+        train(tiny(seed=5), uneven_batches(), next_token_loss, config, checkpoint_dir=folder, progress=False)
+    model = tiny()
     with pytest.warns(UserWarning, match="goes on from step 2"):
         train(model, uneven_batches(), next_token_loss, TrainConfig(**CONFIG), checkpoint_dir=folder, progress=False)
     for (_, a), (_, b) in zip(model.named_parameters(), one_process[0].named_parameters(), strict=True):

@@ -89,3 +89,13 @@ def test_bad_input(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(ValueError, match="torn or not a safetensors file"):
         load_classifier(tmp_path)
+
+
+def test_two_labels_are_what_transformers_leaves_out_of_its_configuration(tmp_path):
+    save_classifier(Classifier(Decoder(SMALL), 2), tmp_path)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    for name in ("id2label", "label2id"):
+        del config[name]
+    path.write_text(json.dumps(config))
+    assert load_classifier(tmp_path).num_labels == 2

@@ -21,34 +21,48 @@ from course_utils.models.decoder import Decoder, DecoderConfig
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
-SPECIAL_TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1}
+INDEX = "model.safetensors.index.json"  # of weights in several files
+UNUSED = ".rotary_emb.inv_freq"  # tables that older versions of transformers stored; they follow from rope_theta
+# what a configuration that lacks the field means by it
+DEFAULTS = {"max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "tie_word_embeddings": False}
+DEFAULTS |= {"pad_token_id": None, "bos_token_id": 1, "eos_token_id": 2}
+_DERIVED = {*DEFAULTS, "rope_theta", "num_key_value_heads"}
 
 
 def llama_config(config: DecoderConfig) -> dict[str, Any]:
     """The fields of transformers' ``LlamaConfig`` that describe the same model."""
+    eos = config.eos_token_id
     return {
         **asdict(config),
+        "eos_token_id": list(eos) if isinstance(eos, tuple) else eos,
         "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
         "head_dim": config.head_dim,
         "hidden_act": "silu",
         "attention_bias": False,
         "mlp_bias": False,
-        **SPECIAL_TOKENS,
     }
 
 
 def decoder_config(llama: dict[str, Any]) -> DecoderConfig:
-    """The decoder that a ``LlamaConfig`` (as a dict) describes. Raises ValueError for what ours does not have."""
+    """The decoder that a ``LlamaConfig`` (as a dict, of any version) describes.
+
+    Raises ValueError for what ours does not have, or if a size is missing.
+    """
     rope = llama.get("rope_parameters") or llama.get("rope_scaling") or {}
-    heads = llama["num_attention_heads"]
-    head_dim = llama.get("head_dim") or llama["hidden_size"] // heads
+    try:
+        heads, hidden = llama["num_attention_heads"], llama["hidden_size"]
+        values = {field.name: llama[field.name] for field in fields(DecoderConfig) if field.name not in _DERIVED}
+    except KeyError as error:
+        raise ValueError(f"the configuration has no {error}; a Llama's states it.") from error
     wanted = {
         "model_type": (llama.get("model_type", "llama"), "llama"),
         "hidden_act": (llama.get("hidden_act", "silu"), "silu"),
         "attention_bias": (bool(llama.get("attention_bias", False)), False),
         "mlp_bias": (bool(llama.get("mlp_bias", False)), False),
-        "rope_type": (rope.get("rope_type", "default"), "default"),
-        "head_dim": (head_dim, llama["hidden_size"] // heads),
+        "rope_type": (rope.get("rope_type") or rope.get("type") or "default", "default"),
+        "partial_rotary_factor": (rope.get("partial_rotary_factor") or llama.get("partial_rotary_factor") or 1.0, 1.0),
+        "head_dim": (llama.get("head_dim") or hidden // heads, hidden // heads),
+        "quantization_config": (llama.get("quantization_config"), None),
     }
     for name, (given, expected) in wanted.items():
         if given != expected:
@@ -56,10 +70,12 @@ def decoder_config(llama: dict[str, Any]) -> DecoderConfig:
                 f"the configuration has {name} = {given!r}; this decoder has only {expected!r}. "
                 "Load the model with transformers' AutoModelForCausalLM instead."
             )
-    values = {field.name: llama[field.name] for field in fields(DecoderConfig) if field.name in llama}
+    values |= {name: llama.get(name, default) for name, default in DEFAULTS.items()}
     values["rope_theta"] = float(rope.get("rope_theta") or llama.get("rope_theta") or 10_000.0)
     values["num_key_value_heads"] = llama.get("num_key_value_heads") or heads
-    values["tie_word_embeddings"] = bool(llama.get("tie_word_embeddings", False))
+    values["tie_word_embeddings"] = bool(values["tie_word_embeddings"])
+    if isinstance(values["eos_token_id"], list):
+        values["eos_token_id"] = tuple(values["eos_token_id"])
     return DecoderConfig(**values)
 
 
@@ -130,7 +146,7 @@ def load_config(folder: str | Path) -> DecoderConfig:
     """The sizes of the model in a folder. Raises FileNotFoundError or ValueError, as ``load_model`` does."""
     folder = Path(folder)
     for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
+        if not (folder / name).is_file() and not (name == "model.safetensors" and (folder / INDEX).is_file()):
             raise FileNotFoundError(
                 f"{folder} has no {name}; a model folder holds config.json and model.safetensors, "
                 "as save_model writes them."
@@ -142,27 +158,57 @@ def load_config(folder: str | Path) -> DecoderConfig:
 
 
 def read_weights(folder: str | Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights in a folder, with the names and shapes of ``expected``. Raises ValueError if they are others."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    """The weights in a folder, of one file or several, with the names and shapes of ``expected``.
 
+    Raises ValueError if they are others.
+    """
     folder = Path(folder)
-    try:
-        weights = load_file(folder / "model.safetensors")
-    except SafetensorError as error:
-        raise ValueError(
-            f"{folder / 'model.safetensors'} cannot be read ({error}); it is torn or not a safetensors file. "
-            "Copy or save the model again."
-        ) from error
+    weights: dict[str, Tensor] = {}
+    for path in _weight_files(folder):
+        weights |= _read_file(path)
+    weights = {name: value for name, value in weights.items() if not name.endswith(UNUSED)}
+    stored = "model.safetensors" if (folder / "model.safetensors").is_file() else INDEX
     head, table = (expected.get(name) for name in ("lm_head.weight", "model.embed_tokens.weight"))
     if head is not None and head.data_ptr() == table.data_ptr() and "model.embed_tokens.weight" in weights:  # tied
-        weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
+        embedding = weights["model.embed_tokens.weight"]
+        if not torch.equal(weights.get("lm_head.weight", embedding), embedding):
+            raise ValueError(
+                f"{folder / 'config.json'} says that head and embedding are one matrix (tie_word_embeddings), but "
+                f'{stored} holds two different ones. If both were trained, write "tie_word_embeddings": false there.'
+            )
+        weights["lm_head.weight"] = embedding
     shapes = {name: tuple(value.shape) for name, value in expected.items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     if shapes != found:
         name = next(name for name in [*shapes, *found] if shapes.get(name) != found.get(name))
         raise ValueError(
-            f"{folder / 'model.safetensors'} does not fit its config.json: {name} is {found.get(name, 'missing')} "
+            f"{folder / stored} does not fit its config.json: {name} is {found.get(name, 'missing')} "
             f"and should be {shapes.get(name, 'absent')}. The two files belong to different models."
         )
     return weights
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """``model.safetensors``, or the files that the index of a larger model names."""
+    if (folder / "model.safetensors").is_file():
+        return [folder / "model.safetensors"]
+    try:
+        names = sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ValueError(f"{folder / INDEX} is not an index of weights: {error!r}.") from error
+    for name in names:
+        if not (folder / name).is_file() or (folder / name).parent != folder:
+            raise FileNotFoundError(f"{folder} has no {name}, which {INDEX} names. Copy or download the model again.")
+    return [folder / name for name in names]
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} cannot be read ({error}); it is torn or not a safetensors file. Copy or save the model again."
+        ) from error

@@ -22,7 +22,7 @@ from course_utils.models.precision import SteadyBuffers
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """Sizes of a decoder; the names are those of transformers' ``LlamaConfig``. Lengths are in tokens.
+    """Sizes and special tokens of a decoder, named as in transformers' ``LlamaConfig``. Lengths are in tokens.
 
     Raises ValueError if the sizes do not fit together.
     """
@@ -37,10 +37,14 @@ class DecoderConfig:
     rope_theta: float = 10_000.0
     rms_norm_eps: float = 1e-6
     tie_word_embeddings: bool = True
+    # Whose tokens these are, for those who generate; a Llama from elsewhere may have others, several ends, or none.
+    pad_token_id: int | None = 0
+    bos_token_id: int | None = 1
+    eos_token_id: int | tuple[int, ...] | None = 1
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if name != "tie_word_embeddings" and not value > 0:
+            if name != "tie_word_embeddings" and not name.endswith("_token_id") and not value > 0:
                 raise ValueError(f"DecoderConfig.{name} is {value!r}; it must be greater than 0.")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(

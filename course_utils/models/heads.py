@@ -131,7 +131,7 @@ def load_classifier(
     """
     config = load_config(folder)
     described = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    num_labels = len(described.get("id2label", ()))
+    num_labels = len(described.get("id2label") or range(described.get("num_labels") or 2))  # 2: as transformers has it
     body = Decoder(config, seed=None)
     model = RewardModel(body) if num_labels == 1 else Classifier(body, num_labels)
     model.load_state_dict(read_weights(folder, model.state_dict()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaForSequenceClassification
@@ -92,7 +94,7 @@ def test_bad_input(tmp_path):
 
 
 def test_two_labels_are_what_transformers_leaves_out_of_its_configuration(tmp_path):
-    save_classifier(Classifier(Decoder(SMALL), 2), tmp_path)
+    save_classifier(Classifier(decoder(), 2), tmp_path)
     path = tmp_path / "config.json"
     config = json.loads(path.read_text())
     for name in ("id2label", "label2id"):

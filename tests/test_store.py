@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 import stat
@@ -338,6 +339,68 @@ def test_a_base_whose_tokenizer_does_not_fit(elsewhere, tokenizer, monkeypatch):
     tokenizer.save_pretrained(elsewhere)
     monkeypatch.setenv("COURSE_BASE_MODEL", str(elsewhere))
     with pytest.raises(StoreError, match="embedding of 100 rows.*do not belong together"):
+        store.load("base")
+
+
+def change(folder: Path, file: str, **fields: object) -> None:
+    """Set fields of a json file, or take them out (None)."""
+    found = json.loads((folder / file).read_text())
+    found = {name: value for name, value in (found | fields).items() if fields.get(name, "") is not None}
+    (folder / file).write_text(json.dumps(found))
+
+
+def change_weights(folder: Path, keep: str, **added: torch.Tensor) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if re.search(keep, name)}
+    save_file(kept | added, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_a_replacement_with_weights_that_are_missing_or_too_many(elsewhere, monkeypatch):
+    monkeypatch.setenv("COURSE_BASE_MODEL", str(elsewhere))
+    change_weights(elsewhere, ".", extra=torch.ones(2))
+    with pytest.warns(UserWarning, match="hold .*extra, which its architecture does not use"):
+        store.load("base")
+    change_weights(elsewhere, "wte|wpe|ln|attn")
+    with pytest.raises(StoreError, match=r"lack .*mlp.* more, which would be random"):
+        store.load("base")
+
+
+def test_a_replacement_whose_head_is_not_stored(elsewhere, monkeypatch):
+    monkeypatch.setenv("COURSE_BASE_MODEL", str(elsewhere))
+    change(elsewhere, "config.json", tie_word_embeddings=False)
+    with pytest.raises(StoreError, match="lm_head.weight, which would be random.*tie_word_embeddings"):
+        store.load("base")
+
+
+def test_a_replacement_without_an_end_token(elsewhere, monkeypatch):
+    monkeypatch.setenv("COURSE_BASE_MODEL", str(elsewhere))
+    change(elsewhere, "tokenizer_config.json", eos_token=None)
+    change(elsewhere, "config.json", eos_token_id=[1, 5], bos_token_id=None)
+    assert store.load("base").tokenizer.eos_token == store.load("base").tokenizer.pad_token == "<|end|>"
+    change(elsewhere, "config.json", eos_token_id=100_000)
+    with pytest.raises(StoreError, match="no end token: no text could end.*eos_token"):
+        store.load("base")
+
+
+def test_a_replacement_in_several_files_is_kept_in_one(elsewhere, monkeypatch):
+    from transformers import GPT2LMHeadModel
+
+    GPT2LMHeadModel.from_pretrained(elsewhere).save_pretrained(elsewhere, max_shard_size="5KB")
+    (elsewhere / "model.safetensors").unlink(missing_ok=True)
+    assert len(list(elsewhere.glob("model-*.safetensors"))) > 1
+    monkeypatch.setenv("COURSE_BASE_MODEL", str(elsewhere))
+    base = store.load("base")
+    folder = store.save("instruct", base.model, base.tokenizer, CARD)
+    assert (folder / "model.safetensors").is_file()
+    assert torch.equal(store.load("instruct").model.transformer.wte.weight, base.model.transformer.wte.weight)
+
+
+def test_a_replacement_that_is_an_adapter(elsewhere, monkeypatch):
+    (elsewhere / "adapter_config.json").write_text("{}")
+    monkeypatch.setenv("COURSE_BASE_MODEL", str(elsewhere))
+    with pytest.raises(StoreError, match="holds an adapter. Merge it into its base"):
         store.load("base")
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from course_utils import settings
 from course_utils.pretrained.folder import Loaded, StoreError, check_vocabulary
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
 
 CONNECT_SECONDS = 5.0
 
@@ -23,22 +29,64 @@ def load_replacement(wanted: str, device: str) -> Loaded:
     folder = settings.anchored(wanted)
     if not folder.is_dir():
         folder = _downloaded(wanted)
+    if (folder / "adapter_config.json").is_file():
+        raise StoreError(
+            f"COURSE_BASE_MODEL is {wanted!r}, which holds an adapter. Merge it into its base, save that model "
+            "with its tokenizer, and name the new folder."
+        )
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
         with _quiet_hub():
             tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-            model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **local)
-    except (OSError, ValueError, ImportError) as error:
+            model, report = AutoModelForCausalLM.from_pretrained(
+                folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **local
+            )
+    except (OSError, ValueError, ImportError, RuntimeError) as error:  # RuntimeError: shapes that do not fit
         raise StoreError(
             f"COURSE_BASE_MODEL is {wanted!r}, which cannot be loaded: {error} Expected a causal language model with "
             "its tokenizer and weights in safetensors."
         ) from error
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    _check_weights(wanted, report)
+    _give_tokens(wanted, model, tokenizer)
     check_vocabulary(model, tokenizer, f"COURSE_BASE_MODEL {wanted!r}")
     parameters = sum(p.numel() for p in model.parameters())
     card = {"name": "base", "base_model": wanted, "parameters": parameters, "figures": {}}
     return Loaded(model.to(device).eval(), tokenizer, card, f"{wanted} (COURSE_BASE_MODEL) instead of 'base'")
+
+
+def _check_weights(wanted: str, report: Mapping[str, Any]) -> None:
+    """Refuse a model with weights that no file holds: transformers draws them at random. Name what it does not use."""
+    if missing := sorted(report["missing_keys"]):
+        raise StoreError(
+            f"COURSE_BASE_MODEL is {wanted!r}, but its files lack {_some(missing)}, which would be random numbers. "
+            "Copy or download the model again; if head and embedding are one matrix, its config.json should say "
+            '"tie_word_embeddings": true.'
+        )
+    if unused := sorted(report["unexpected_keys"]):
+        warnings.warn(
+            f"COURSE_BASE_MODEL {wanted!r}: its files hold {_some(unused)}, which its architecture does not use.",
+            stacklevel=4,
+        )
+
+
+def _give_tokens(wanted: str, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give the tokenizer the end token that only the model's configuration names, and padding if it has none."""
+    if tokenizer.eos_token is None:
+        end = model.config.eos_token_id
+        end = end[0] if isinstance(end, list | tuple) and end else end
+        token = tokenizer.convert_ids_to_tokens(end) if isinstance(end, int) and end < len(tokenizer) else None
+        if token is None:
+            raise StoreError(
+                f"COURSE_BASE_MODEL is {wanted!r}, whose tokenizer has no end token: no text could end. Name one in "
+                'its tokenizer_config.json, such as "eos_token": "</s>".'
+            )
+        tokenizer.eos_token = token
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _downloaded(wanted: str) -> Path:

@@ -130,8 +130,8 @@ def _bases(root: str | Path | None, besides: Path | None = None) -> Iterator[Bas
     if replaced := os.environ.get("COURSE_BASE_MODEL"):
         yield Base(replaced, None, lambda device: load_replacement(replaced, device).model)
     for place in (*([Path(root)] if root is not None else []), _own_root(), SHIPPED):
-        for folder in sorted(_folders(place), key=lambda folder: folder.name != "base"):
-            if folder != besides and (base := as_base(folder)):
+        for name in sorted(_names(place), key=lambda name: name != "base"):
+            if place / name != besides and (base := as_base(place / name)):
                 yield base
 
 

@@ -98,3 +98,23 @@ def test_a_chapter_that_is_not_there(course):
 
 def test_the_page_of_nothing(course):
     assert "0 of 0 claims hold" in write_report([]).read_text(encoding="utf-8")
+
+
+def test_a_chapter_runs_again_once_a_model_is_another(course, monkeypatch):
+    """What was measured on one model must not stand on the page of another."""
+    run_course(progress=False)
+    digests = iter(["one model", "another"])
+    monkeypatch.setattr(run_all.store, "fingerprint", lambda: next(digests))
+    assert not run_all._kept(chapters.chapter("00"), course / "00_start_here.ipynb")
+
+
+def test_the_fingerprint_of_the_store_follows_its_cards(tmp_path, monkeypatch):
+    from course_utils.pretrained import store
+
+    shipped = store.fingerprint()
+    assert store.fingerprint() == shipped
+    base = store.load("base")
+    own = store.save("base", base.model, base.tokenizer, base.card | {"figures": {"facts": 0.5}})
+    assert store.fingerprint() != shipped
+    (own / "card.json").unlink()  # half a model is none
+    assert store.fingerprint() == shipped

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_utils import __version__, chapters, files, settings
+from course_utils.pretrained import store
 
 CELL_SECONDS = 900  # what a single cell may take before the chapter counts as stuck
 
@@ -74,7 +75,7 @@ def _run(entry: chapters.Chapter, source: Path, tick) -> Ran:
         resources={"metadata": {"path": str(source.parent)}},
         on_cell_executed=lambda cell, cell_index, execute_reply: tick(),
     )
-    begun, error = time.perf_counter(), ""
+    of, begun, error = _identity(source), time.perf_counter(), ""  # with the models that it begins with
     try:
         client.execute(env=dict(os.environ))
     except CellExecutionError as problem:
@@ -82,7 +83,7 @@ def _run(entry: chapters.Chapter, source: Path, tick) -> Ran:
     except (CellTimeoutError, DeadKernelError) as problem:
         error = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0]}"
     seconds = time.perf_counter() - begun
-    notebook.metadata["course"] = {"of": _identity(source), "seconds": round(seconds, 1), "whole": not error}
+    notebook.metadata["course"] = {"of": of, "seconds": round(seconds, 1), "whole": not error}
     with files.atomic_file(target) as fresh:
         nbformat.write(notebook, fresh)
     return Ran(entry, target, seconds, error)
@@ -102,7 +103,7 @@ def _kept(entry: chapters.Chapter, source: Path) -> Ran | None:
 
 def _identity(source: Path) -> str:
     digest = hashlib.sha256(source.read_bytes())
-    digest.update(f"{__version__} {os.environ.get('COURSE_BASE_MODEL')}".encode())
+    digest.update(f"{__version__} {os.environ.get('COURSE_BASE_MODEL')} {store.fingerprint()}".encode())
     return digest.hexdigest()[:16]
 
 

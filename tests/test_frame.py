@@ -110,6 +110,20 @@ def test_each_dependency_is_a_range_that_holds_its_pin(requirement):
     assert requirement.specifier.contains(constraints()[canonicalize_name(requirement.name)])
 
 
+def test_uv_locks_what_pip_is_held_to():
+    """uv.lock has the versions of constraints.txt; more only for other systems: what is needed behind some marker."""
+    locked = {canonicalize_name(p["name"]): p for p in tomllib.loads((ROOT / "uv.lock").read_text())["package"]}
+    versions = {name: package["version"] for name, package in locked.items() if name != PROJECT["name"]}
+    assert {name: versions.get(name) for name in constraints()} == constraints()
+    always, waiting = set(), [PROJECT["name"]]
+    while waiting:
+        name = waiting.pop()
+        always.add(name)
+        parts = [locked[name].get("dependencies", []), *locked[name].get("optional-dependencies", {}).values()]
+        waiting += [d["name"] for part in parts for d in part if "marker" not in d and d["name"] not in always]
+    assert always - {PROJECT["name"]} <= set(constraints())
+
+
 def test_each_dependency_is_imported_somewhere():
     """A dependency without a use is a download without a reason."""
     used_by_name = {  # what is used by running it, or by a library of the course that needs it
@@ -212,8 +226,11 @@ def test_make_works_offline_unless_asked():
 
 
 def test_workflows_and_hooks_are_readable():
-    for name in (".github/workflows/test.yml", ".pre-commit-config.yaml"):
-        assert isinstance(yaml.safe_load((ROOT / name).read_text(encoding="utf-8")), dict)
+    readable = [ROOT / ".pre-commit-config.yaml", ROOT / "CITATION.cff", *ROOT.glob(".github/**/*.yml")]
+    assert len(readable) >= 7
+    for path in readable:
+        assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
+    assert json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))["postCreateCommand"]
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
     assert [repo["repo"] for repo in hooks] == ["local"]
     assert os.access(ROOT / ".ci" / "run", os.X_OK)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from course_utils.text.batching import pack
+from course_utils.text.packing import pack
 from course_utils.text.tokenizer import train_tokenizer
 from course_utils.world import World
 

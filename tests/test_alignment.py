@@ -13,18 +13,14 @@ from course_utils.alignment.advantages import gae, leave_one_out, masked_mean, w
 from course_utils.alignment.bradley_terry import bradley_terry_loss, bradley_terry_scores
 from course_utils.alignment.kl import AdaptiveKL, kl_estimate, kl_rewards
 from course_utils.alignment.ppo import PPOConfig, policy_loss, ppo, value_loss
-from course_utils.alignment.reward_model import (
-    PairBatches,
-    pair_accuracy,
-    preference_loss,
-    reward_scores,
-)
+from course_utils.alignment.reward_model import pair_accuracy, preference_loss, reward_scores
 from course_utils.alignment.rollouts import join, score_rollouts, token_logprobs
 from course_utils.models.convert import to_llama
 from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.models.generate import generate
 from course_utils.models.heads import RewardModel, ValueModel
 from course_utils.pretrained.store import load
+from course_utils.text.batching import PairBatches
 from course_utils.training.loop import TrainConfig, train
 from course_utils.training.micro_batches import LossNotFinite
 from course_utils.world import World

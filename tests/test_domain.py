@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from course_utils.evaluation import classification
-from course_utils.evaluation.healers_probes import lore_probes
 from course_utils.models.convert import to_llama
 from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.models.embeddings import mean_of_pieces, resize_embeddings
@@ -22,6 +21,7 @@ from course_utils.training.objectives import next_token_loss
 from course_utils.training.replay import ReplayBatches, replay_plan
 from course_utils.world import World, healers
 from course_utils.world.draw import Draw
+from course_utils.world.probes import lore_probes
 
 
 @pytest.fixture(scope="module")

@@ -10,17 +10,19 @@ from peft import PrefixTuningConfig, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaForSequenceClassification
 
 from course_utils.classroom.checks.ch07 import early_stop
+from course_utils.evaluation.classification import evaluate, predict
 from course_utils.models.adapters import BottleneckAdapter, adapter_layers, add_adapters
 from course_utils.models.convert import to_llama
 from course_utils.models.counting import num_parameters
 from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.models.heads import Classifier, save_classifier
 from course_utils.models.prefix_tuning import PrefixTuning, peft_prefix, prefix_attention
+from course_utils.text.batching import LabelledBatches
 from course_utils.text.splits import split_by_group
 from course_utils.text.tokenizer import train_tokenizer
-from course_utils.training.classification import LabelledBatches, class_scores, classification_loss, evaluate, predict
 from course_utils.training.freezing import depth_groups, rates_by_depth, train_only, unfrozen
 from course_utils.training.loop import TrainConfig, train
+from course_utils.training.objectives import class_scores, classification_loss
 
 SIZES = {
     "vocab_size": 64,

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from course_utils.models.decoder import Decoder, DecoderConfig
+from course_utils.text.batching import IGNORE
 from course_utils.training.loop import History, LossNotFinite, TrainConfig, TrainingError, train
-from course_utils.training.objectives import IGNORE, masked_token_loss, mean_cross_entropy, next_token_loss
+from course_utils.training.objectives import masked_token_loss, mean_cross_entropy, next_token_loss
 from course_utils.training.schedules import learning_rate
 
 VOCABULARY = 64

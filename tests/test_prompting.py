@@ -51,7 +51,7 @@ def cut(tokens: torch.Tensor, stop: int = 1) -> list[int]:
 @pytest.mark.parametrize("steps", [1, 4, 20])
 @pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
 def test_beam_search_equals_transformers(model, beams, steps, penalty):
-    ours = beam_search(model, PROMPTS, beams, steps, penalty, stop_id=STOP)
+    ours = beam_search(model, PROMPTS, beams, steps, penalty, stop_ids=(STOP,))
     width = max(map(len, PROMPTS))
     ids = torch.tensor([[0] * (width - len(row)) + row for row in PROMPTS])
     theirs = to_llama(model).generate(

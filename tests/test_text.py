@@ -15,11 +15,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_utils.text.batching import IGNORE, ChatBatches, PackedBatches, collate, mask_prompt, pack
+from course_utils.text.batching import IGNORE, ChatBatches, PackedBatches, collate, mask_prompt
 from course_utils.text.chat import encode_chat, encode_chats, encode_prompts
 from course_utils.text.documents import DataError, check_documents
 from course_utils.text.formats import to_messages
 from course_utils.text.masking import MaskedBatches, mask_tokens
+from course_utils.text.packing import pack
 from course_utils.text.special_tokens import (
     ASSISTANT_ID,
     CHAT_TEMPLATE,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from course_utils.alignment.reward_model import reward_scores
 from course_utils.models.generate import generate
-from course_utils.text.chat import encode_prompts
+from course_utils.text.chat import encode_prompts, generation_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -31,9 +31,10 @@ def sample_completions(
         raise ValueError(f"n is {n}; draw at least one answer.")
     prompts = encode_prompts([[{"role": "user", "content": str(task["prompt"])}] for task in tasks], tokenizer)
     drawn: list[list[str]] = []
+    ids = generation_ids(tokenizer, policy)
     for start in range(0, len(prompts), batch_size):
         rows = [prompt for prompt in prompts[start : start + batch_size] for _ in range(n)]
-        out = generate(policy, rows, max_new_tokens=max_new_tokens, temperature=1.0, seed=seed + start)
+        out = generate(policy, rows, max_new_tokens=max_new_tokens, temperature=1.0, seed=seed + start, **ids)
         texts = [text.strip() or "." for text in out.texts(tokenizer)]  # a chat has no blank answers
         drawn += [texts[i : i + n] for i in range(0, len(texts), n)]
     pairs = [(str(task["prompt"]), text) for task, texts in zip(tasks, drawn, strict=True) for text in texts]

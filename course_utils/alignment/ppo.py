@@ -103,12 +103,14 @@ def ppo(
     prompts: Sequence[Sequence[int]],
     config: PPOConfig,
     *,
+    stop_ids: Sequence[int] = (1,),
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     evaluate_every: int = 5,
     callback: Callable[[int, Rollouts, Generation], None] | None = None,
     progress: bool = True,
 ) -> History:
     """Train ``policy`` (and ``value``) in place on ``prompts`` (token ids, taken in an order that the seed fixes).
+    An answer ends behind the first of ``stop_ids``: ``course_utils.text.chat.stop_ids(tokenizer, policy)``.
 
     The history has one record per iteration: ``reward`` (mean score), ``kl`` (nats per answer, from the reference),
     ``coefficient``, ``policy_loss``, ``value_loss``, ``clip_fraction`` (share of tokens), ``entropy`` (nats per token),
@@ -144,7 +146,7 @@ def ppo(
         chosen, order = [prompts[i] for i in order[: config.prompts]], order[config.prompts :]
         begun = time.perf_counter()
         seed = 1_000_003 * config.seed + iteration
-        completions = generate(policy, chosen, config.max_new_tokens, temperature=1.0, seed=seed)
+        completions = generate(policy, chosen, config.max_new_tokens, temperature=1.0, seed=seed, stop_ids=stop_ids)
         generation = time.perf_counter() - begun
         batch = score_rollouts(policy, reference, reward, value, chosen, completions)
         scores = batch.scores

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.alignment.bradley_terry import bradley_terry_loss
-from course_utils.text.batching import collate
-from course_utils.text.chat import encode_chats
+from course_utils.models.scoring import batched
+from course_utils.text.chat import encode_answers
+from course_utils.text.special_tokens import padding_id
+from course_utils.training.objectives import class_scores
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -35,77 +37,20 @@ def preference_loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tens
     }
 
 
-class PairBatches:
-    """``batches[step]`` for ``train``: tokenized comparisons, every epoch in a new order that ``seed`` fixes.
-
-    ``pairs``: rows with ``prompt``, ``chosen`` and ``rejected``. Raises ValueError, naming the row, for one that lacks
-    them or is longer than ``max_length`` tokens.
-    """
-
-    def __init__(
-        self,
-        pairs: Sequence[Mapping[str, Any]],
-        tokenizer: PreTrainedTokenizerFast,
-        batch_size: int,
-        seed: int = 0,
-        max_length: int | None = None,
-    ) -> None:
-        self.pairs, self.batch_size, self.seed = list(pairs), batch_size, seed
-        for number, pair in enumerate(self.pairs):
-            missing = [name for name in ("prompt", "chosen", "rejected") if name not in pair]
-            if missing:
-                raise ValueError(
-                    f"pair {number} has no {' and no '.join(missing)}; a comparison needs prompt, chosen and rejected."
-                )
-        if len(self.pairs) < batch_size:
-            raise ValueError(
-                f"{len(self.pairs)} pairs do not fill a batch of {batch_size}; give more or a smaller batch."
-            )
-        texts = [(pair["prompt"], pair[side]) for pair in self.pairs for side in ("chosen", "rejected")]
-        self.ids = encode_answers(texts, tokenizer)
-        longest = max(range(len(self.ids)), key=lambda i: len(self.ids[i]))
-        if max_length is not None and len(self.ids[longest]) > max_length:
-            raise ValueError(
-                f"pair {longest // 2} has {len(self.ids[longest])} tokens; at most {max_length} fit. Shorten it."
-            )
-
-    def __getitem__(self, step: int) -> dict[str, Tensor]:
-        per_epoch = len(self.pairs) // self.batch_size
-        epoch, place = divmod(step, per_epoch)
-        order = torch.randperm(len(self.pairs), generator=torch.Generator().manual_seed(1_000_003 * self.seed + epoch))
-        chosen = order[place * self.batch_size : (place + 1) * self.batch_size].tolist()
-        rows = collate([{"input_ids": self.ids[2 * i + side]} for i in chosen for side in (0, 1)])
-        return {name: rows[name].view(len(chosen), 2, -1) for name in ("input_ids", "attention_mask")}
-
-
-def encode_answers(texts: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
-    """The token ids of each (prompt, answer) as a chat that ends with the end token, as the policy writes it."""
-    chats = [
-        [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}] for prompt, answer in texts
-    ]
-    return [ids for ids, _ in encode_chats(chats, tokenizer)]
-
-
-@torch.inference_mode()
 def reward_scores(
     model: nn.Module,
     texts: Sequence[tuple[str, str]],
     tokenizer: PreTrainedTokenizerFast,
     batch_size: int = 128,
 ) -> Tensor:
-    """The reward model's score of each (prompt, answer), (count,) float32 on the CPU.
+    """The reward model's score of each (prompt, answer), (count,) float32 on the CPU, without dropout.
 
-    ``model``: ours, or a sequence classifier of transformers with one label.
+    ``model``: ours, or a sequence classifier of transformers with one label, left in the mode that it had.
     """
-    ids = encode_answers(texts, tokenizer)
-    device = next(model.parameters()).device
-    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))  # little padding
-    scores = torch.empty(len(ids))
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        rows = {name: t.to(device) for name, t in collate([{"input_ids": ids[i]} for i in chosen]).items()}
-        out = model(rows["input_ids"], rows["attention_mask"])
-        scores[chosen] = getattr(out, "logits", out).float().view(-1).cpu()
+    scores = torch.empty(len(texts))
+    encoded = encode_answers(texts, tokenizer)
+    for rows, _, found in batched(model, encoded, padding_id(tokenizer), batch_size, class_scores):
+        scores[rows] = found.view(-1).cpu()
     return scores
 
 

@@ -7,13 +7,17 @@ import os
 import sys
 import warnings
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from course_utils import chapters, settings
 from course_utils.classroom.display import cards
 from course_utils.classroom.exercises import registry
 from course_utils.classroom.records import claims
 from course_utils.machine import cores, gpu_name
+
+if TYPE_CHECKING:
+    from course_utils.pretrained.store import Loaded
+    from course_utils.world import World
 
 T = TypeVar("T")
 
@@ -28,6 +32,11 @@ _QUIET = {
     "TRL_EXPERIMENTAL_SILENCE": "1",
     "WANDB_MODE": "disabled",
 }
+
+_CHATTER = (
+    "matplotlib.font_manager",  # "building the font cache", on the first plot
+    "bitsandbytes",  # peft and the trainers of transformers import it; it tells of kernels that nobody needs
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,13 @@ class Run:
         from course_utils.pretrained import store
 
         return store.load(name)
+
+    def world(self, model: Loaded) -> World:
+        """The world that a loaded model was trained on: as many people as its card says, or else the profile's."""
+        from course_utils.world import World, WorldConfig
+
+        people = model.card.get("recipe", {}).get("people", self.profile.people)
+        return World(WorldConfig(people=people), seed=0)
 
 
 def start(chapter: str | int) -> Run:
@@ -85,7 +101,8 @@ def _quiet() -> None:
             setattr(sys.modules[module], name, offline)
     if "transformers" in sys.modules:
         sys.modules["transformers"].utils.logging.set_verbosity_error()
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # "building the font cache", on the first plot
+    for chatter in _CHATTER:
+        logging.getLogger(chatter).setLevel(logging.ERROR)
     for library in ("transformers", "huggingface_hub", "peft", "trl", "datasets", "torch", "accelerate"):
         warnings.filterwarnings("ignore", category=FutureWarning, module=library)
         warnings.filterwarnings("ignore", category=UserWarning, module=library)

@@ -1,4 +1,4 @@
-"""Is a classifier good, if one class is rare? The confusion matrix, and the figures that are read off it.
+"""Is a classifier good? Its predictions, the confusion matrix, and the figures that are read off it.
 
 Accuracy counts every example alike, so the frequent class decides. Macro averages count every class alike.
 """
@@ -9,6 +9,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from course_utils.models.scoring import batched
+from course_utils.text.batching import LabelledBatches
+from course_utils.training.objectives import class_scores
+
+
+def predict(model: nn.Module, data: LabelledBatches, batch_size: int = 128) -> Tensor:
+    """Logarithms of the class probabilities, (texts, classes) float32 on the CPU, in the order of the data."""
+    found: list[Tensor] = [torch.empty(0)] * len(data.ids)
+    for rows, _, scores in batched(model, data.ids, data.pad_id, batch_size, class_scores):
+        for i, logs in zip(rows, scores.log_softmax(-1).cpu(), strict=True):
+            found[i] = logs
+    return torch.stack(found)
+
+
+def evaluate(model: nn.Module, data: LabelledBatches) -> dict[str, float]:
+    """Accuracy and mean cross-entropy (nats per text) on labelled texts."""
+    logs = predict(model, data)
+    return {
+        "accuracy": (logs.argmax(-1) == data.labels).float().mean().item(),
+        "loss": F.nll_loss(logs, data.labels).item(),
+    }
 
 
 def confusion_matrix(truth: Sequence[int], predicted: Sequence[int], classes: int) -> np.ndarray:

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_utils.evaluation.overlap import ngrams, words
+from course_utils.models.scoring import batched
+from course_utils.text.special_tokens import opening_id, padding_id
 from course_utils.text.tokenizer import encode_plain
 
 if TYPE_CHECKING:
@@ -64,7 +66,6 @@ def min_k_prob(
     return results
 
 
-@torch.inference_mode()
 def token_logprobs(
     model: nn.Module, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], batch_size: int = 64
 ) -> list[Tensor]:
@@ -78,23 +79,14 @@ def token_logprobs(
             f"{sum(not text for text in texts)} of {len(texts)} texts are empty; at least one text is expected, and "
             "none without a token."
         )
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    encoded = encode_plain(list(texts), tokenizer)
-    order = sorted(range(len(texts)), key=lambda i: len(encoded[i]))  # little padding
+    first = opening_id(tokenizer)
+    encoded = [[first, *ids] for ids in encode_plain(list(texts), tokenizer)]
     results: list[Tensor] = [torch.empty(0)] * len(texts)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        rows = [[tokenizer.bos_token_id, *encoded[i]] for i in chosen]
-        width = max(map(len, rows))
-        # Padding on the right needs no mask: a causal model never looks there.
-        ids = torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row in rows], device=device)
-        logits = model(input_ids=ids).logits[:, :-1].float()
-        logprobs = -F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none").cpu()
-        for i, row in zip(chosen, logprobs, strict=True):
-            results[i] = row[: len(encoded[i])].clone()
-    model.train(was_training)
+    for rows, batch, logits in batched(model, encoded, padding_id(tokenizer), batch_size):
+        logits, targets = logits[:, :-1].float(), batch["input_ids"][:, 1:]
+        logprobs = -F.cross_entropy(logits.transpose(1, 2), targets, reduction="none").cpu()
+        for i, row in zip(rows, logprobs, strict=True):
+            results[i] = row[: len(encoded[i]) - 1].clone()
     return results
 
 

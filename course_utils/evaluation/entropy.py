@@ -6,10 +6,11 @@ from collections import defaultdict
 from math import log
 from typing import TYPE_CHECKING
 
-import torch
 import torch.nn.functional as F
 from torch import nn
 
+from course_utils.models.scoring import batched
+from course_utils.text.special_tokens import closing_id, opening_id, padding_id
 from course_utils.text.tokenizer import encode_plain
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-@torch.inference_mode()
 def document_bits(
     model: nn.Module, tokenizer: PreTrainedTokenizerFast, texts: list[str], batch_size: int = 64
 ) -> list[float]:
@@ -26,24 +26,15 @@ def document_bits(
     Comparable with the column ``bits`` of ``World.corpus``: both count the whole document with its end. Every way to
     cut a text into tokens but one is left out, so this is an upper bound of the model's ``-log2 p(text)``.
     """
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    encoded = encode_plain(texts, tokenizer)
-    order = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
+    first, last = opening_id(tokenizer), closing_id(tokenizer)
+    encoded = [[first, *ids, last] for ids in encode_plain(texts, tokenizer)]
     bits = [0.0] * len(texts)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        rows = [[tokenizer.bos_token_id, *encoded[i], tokenizer.eos_token_id] for i in chosen]
-        width = max(map(len, rows))
-        ids = torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row in rows], device=device)
-        lengths = torch.tensor([len(row) for row in rows], device=device)
-        logits = model(input_ids=ids).logits[:, :-1].float()
-        losses = F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-        inside = torch.arange(1, width, device=device) < lengths[:, None]
-        for i, value in zip(chosen, ((losses * inside).sum(1) / log(2)).tolist(), strict=True):
+    for rows, batch, logits in batched(model, encoded, padding_id(tokenizer), batch_size):
+        targets, inside = batch["input_ids"][:, 1:], batch["attention_mask"][:, 1:].bool()
+        losses = F.cross_entropy(logits[:, :-1].float().transpose(1, 2), targets, reduction="none")
+        needed = losses.masked_fill(~inside, 0.0).sum(1) / log(2)
+        for i, value in zip(rows, needed.tolist(), strict=True):
             bits[i] = value
-    model.train(was_training)
     return bits
 
 

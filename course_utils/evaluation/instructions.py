@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from course_utils.models.generate import generate
-from course_utils.text.chat import encode_prompts
-from course_utils.text.tokenizer import encode_plain
+from course_utils.text.chat import chat_prompt, generation_ids
 from course_utils.world.oracle import Verdict, judge
 from course_utils.world.tasks import fact_questions, make_tasks
 
@@ -18,16 +17,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from course_utils.world import World
-
-
-def chat_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str) -> list[int]:
-    """The ids of an instruction in the chat template, up to where the assistant begins to speak."""
-    return encode_prompts([[{"role": "user", "content": prompt}]], tokenizer)[0]
-
-
-def plain_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str) -> list[int]:
-    """The ids of an instruction as plain text on its own line: all that a base model has ever seen."""
-    return [tokenizer.bos_token_id, *encode_plain([prompt + "\n"], tokenizer)[0]]
 
 
 def answers(
@@ -47,10 +36,11 @@ def answers(
     prompts = [template(tokenizer, str(task["prompt"])) for task in tasks]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # little padding
     texts = [""] * len(prompts)
+    ids = generation_ids(tokenizer, model)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         drawn = {"temperature": temperature, "seed": seed + start}
-        out = generate(model, [prompts[i] for i in chosen], max_new_tokens=max_new_tokens, **drawn)
+        out = generate(model, [prompts[i] for i in chosen], max_new_tokens=max_new_tokens, **drawn, **ids)
         for i, text in zip(chosen, out.texts(tokenizer), strict=True):
             texts[i] = text.strip()  # space around an answer is no part of it
     return texts

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.models.decoding import Backend, TransformersBackend, make_backend, resolve
-from course_utils.models.generate import evaluation_mode
+from course_utils.models.generate import has_no_likeliest, refuse_logits
+from course_utils.models.scoring import evaluation_mode
 
 NEVER = -1e9  # the score of what must not be chosen; finite, so that sums and quotients of it stay numbers
 
@@ -58,7 +59,7 @@ def beam_search(
     num_beams: int = 4,
     max_new_tokens: int = 24,
     length_penalty: float = 1.0,
-    stop_id: int = 1,
+    stop_ids: Sequence[int] = (1,),
     pad_id: int = 0,
     choose: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor, Tensor]] = beam_step,
 ) -> Beams:
@@ -71,10 +72,12 @@ def beam_search(
         length_penalty: the power of the length by which a finished text's log-probability is divided: 0 prefers short
             texts, 1 (the mean per token) and more favour long ones (Wu et al., arXiv 1609.08144, equation 14, use
             another form of it).
-        stop_id: a beam is finished behind this token.
+        stop_ids: a beam is finished behind any of these.
+        pad_id: what stands behind a text's stop token.
         choose: the step for one prompt, called with the beams' scores, the log-probabilities and how many to return.
 
-    Raises ValueError for an empty prompt, fewer than 1 beam or token, or a row longer than the model's context.
+    Raises ValueError for an empty prompt, fewer than 1 beam or token, or a row longer than the model's context;
+    FloatingPointError for logits that are NaN or infinite.
     """
     rows = [list(map(int, row)) for row in prompts]
     if not rows or not all(rows):
@@ -91,7 +94,8 @@ def beam_search(
     # A tensor made in inference mode can never be trained on, and transformers models may keep some.
     quiet = torch.no_grad() if isinstance(backend, TransformersBackend) else torch.inference_mode()
     with evaluation_mode(model), quiet:
-        return _search(backend, rows, num_beams, max_new_tokens, length_penalty, stop_id, pad_id, choose, device)
+        stops = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
+        return _search(backend, rows, num_beams, max_new_tokens, length_penalty, stops, pad_id, choose, device)
 
 
 def _search(
@@ -100,7 +104,7 @@ def _search(
     k: int,
     steps: int,
     length_penalty: float,
-    stop_id: int,
+    stops: Tensor,
     pad_id: int,
     choose: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor, Tensor]],
     device: torch.device,
@@ -125,7 +129,7 @@ def _search(
         scores, parents, tokens = (torch.stack(part) for part in zip(*best, strict=True))
         longer = texts.gather(1, parents[..., None].expand(-1, -1, steps))
         longer[:, :, step] = tokens
-        ends = (tokens == stop_id) | (step + 1 == steps)
+        ends = torch.isin(tokens, stops) | (step + 1 == steps)
 
         # Those that end, if they are among the k best, compete with what has been found before.
         finished = scores / (step + 1) ** length_penalty
@@ -140,11 +144,14 @@ def _search(
         parents, tokens = parents.gather(1, order), tokens.gather(1, order)
         worst = found_scores.min(1, keepdim=True).values  # NEVER until k texts are finished
         hopeful = hopeful & (running[:, :1] / (step + 1) ** length_penalty > worst)
-        if step + 1 == steps or not bool(hopeful.any()):
+        going, refused = torch.stack((hopeful.sum(), has_no_likeliest(logits).sum())).tolist()
+        if refused:
+            refuse_logits(refused, len(logits), step)
+        if step + 1 == steps or not going:
             break
         backend.reorder_cache((first + parents).flatten())
         logits = backend.step(tokens.flatten())
-    is_stop = found == stop_id
+    is_stop = torch.isin(found, stops)
     behind = (is_stop.cumsum(-1) - is_stop.long()) > 0
     lengths = torch.where(is_stop.any(-1), (~behind).sum(-1), step + 1)
     return Beams(found.masked_fill(behind, pad_id)[..., : int(lengths.max())], found_scores)

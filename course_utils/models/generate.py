@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from course_utils.models.counting import num_parameters
 from course_utils.models.decoding import Backend, TransformersBackend, can_fuse, make_backend, resolve
+from course_utils.models.scoring import evaluation_mode
 
 SMALL = 20_000_000  # parameters: below this, an operation is too short to be shared between cores
 
@@ -68,7 +68,10 @@ def generate(
         top_k: draw from the k likeliest tokens only.
         top_p: draw from the smallest set of likeliest tokens whose probability reaches ``top_p`` (nucleus sampling,
             arXiv 1904.09751, section 3.1).
-        stop_ids: a row ends behind the first of these; an empty sequence lets all rows run to the end.
+        stop_ids: a row ends behind the first of these; an empty sequence lets all rows run to the end. ``(1,)`` is the
+            end token of the course's own tokenizer; ``course_utils.text.chat.generation_ids(tokenizer, model)`` gives
+            ``stop_ids`` and ``pad_id`` of any.
+        pad_id: what stands behind a row's stop token in ``tokens``.
         seed: an integer or a ``torch.Generator``. Row i draws the same numbers whatever the other rows do.
         return_logprobs: also return the model's log-probability of each token (see ``Generation``).
 
@@ -76,6 +79,7 @@ def generate(
         ValueError: no prompts, an empty prompt, a token outside the vocabulary, a prompt that leaves too little room
             in the model's context, or a temperature, top_k, top_p or max_new_tokens out of range.
         TypeError: the model is of no kind that can be read with a cache.
+        FloatingPointError: the model's logits are NaN or infinite.
     """
     _check_settings(max_new_tokens, temperature, top_k, top_p)
     source = resolve(model)
@@ -140,11 +144,15 @@ def _continue(
         for step in range(steps):
             chosen = pick(logits, None if draws is None else draws[reading, step])
             tokens[reading, step] = chosen
-            if with_logprobs:
-                logprobs[reading, step] = logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1)
+            broken = (has_no_likeliest(logits) & ~done).sum()
             if len(stops):
                 done |= torch.isin(chosen, stops)
-            left = len(done) - int(done.sum())
+            stopped, refused = torch.stack((done.sum(), broken)).tolist()  # both at once: a GPU is waited for here
+            if refused:
+                refuse_logits(refused, len(done), step)
+            if with_logprobs:
+                logprobs[reading, step] = logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1)
+            left = len(done) - stopped
             if left == 0 or step + 1 == steps or cancelled.is_set():
                 break
             if left <= 0.75 * len(done):  # copying the others' keys and values pays once a quarter has stopped
@@ -220,16 +228,22 @@ def sample_token(logits: Tensor, uniform: Tensor) -> Tensor:
     return torch.searchsorted(reached, uniform[:, None] * reached[:, -1:])[:, 0]
 
 
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Switch dropout and the like off; afterwards every part of the model is in the mode that it had."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+def has_no_likeliest(logits: Tensor) -> Tensor:
+    """Rows (batch,) of logits (batch, vocab) from which no token can be chosen: one is NaN or +inf, or all are -inf.
+
+    A single -inf is no fault: it forbids its token.
+    """
+    return ~logits.amax(-1).isfinite()  # the maximum of numbers with a NaN among them is NaN
+
+
+def refuse_logits(rows: int, batch: int, step: int) -> None:
+    """Raise FloatingPointError: ``rows`` of ``batch`` rows have no likeliest token at new token ``step``, from 0."""
+    raise FloatingPointError(
+        f"the model's logits are not finite (NaN or infinity) in {rows} of {batch} rows at new token {step + 1}, so no "
+        "token can be chosen. Usual causes: the weights come from a training run that diverged, or numbers of 16 bits "
+        "overflowed. Look for them with `[name for name, p in model.named_parameters() if not p.isfinite().all()]`; "
+        "take an earlier checkpoint with a lower learning rate, or read the model in float32."
+    )
 
 
 def _draws(seed: int | torch.Generator, rows: int, steps: int) -> Tensor:

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 def bake_reward(workplace: Path) -> Path:
     """Train the reward model of the current profile on noisy comparisons, put it into the store; return its folder."""
-    from course_utils.alignment.reward_model import PairBatches, preference_loss
+    from course_utils.alignment.reward_model import preference_loss
     from course_utils.models.heads import RewardModel
     from course_utils.pretrained import store
+    from course_utils.text.batching import PairBatches
     from course_utils.training.loop import TrainConfig, train
     from course_utils.world.annotators import Annotator
     from course_utils.world.preferences import comparisons
@@ -74,9 +75,9 @@ def reward_report(model: nn.Module, tokenizer: PreTrainedTokenizerFast, world: W
 def bake_ppo(workplace: Path) -> Path:
     """Align the instruct model of the current profile by PPO, put it into the store; return its folder."""
     from course_utils.alignment.ppo import PPOConfig, ppo
-    from course_utils.evaluation.instructions import chat_prompt
     from course_utils.models.heads import ValueModel
     from course_utils.pretrained import store
+    from course_utils.text.chat import chat_prompt, stop_ids
     from course_utils.world.tasks import fact_questions
 
     recipe = PPO[settings.profile().name]
@@ -103,6 +104,7 @@ def bake_ppo(workplace: Path) -> Path:
             kl_coef=recipe.kl_coef,
             seed=recipe.seed,
         ),
+        stop_ids=stop_ids(instruct.tokenizer, policy),
     )
     measured = ppo_report(policy.half().float(), instruct.tokenizer, world, EVALUATION_SEED)
     measured |= {

@@ -25,7 +25,7 @@ def pretraining_rows(
     """The packed corpus of each stage (rows, row_length) and the tokenizer; a resumed bake finds them in ``cache``."""
     from safetensors.torch import load_file, save_file
 
-    from course_utils.text.batching import pack
+    from course_utils.text.packing import pack
     from course_utils.text.tokenizer import load_tokenizer, train_tokenizer
 
     if cache is not None and (cache / "rows.safetensors").is_file():

@@ -2,11 +2,20 @@
 
 =================  ==============================================================
 documents.py       what a document must look like
-special_tokens.py  the six special tokens, and the chat template made of them
+curation.py        from a raw crawl to a corpus, and the card that says what was done
+deduplication.py   exact and near copies
+quality.py         signals of bad text
+splits.py          training and test data that share no group
+special_tokens.py  the six special tokens, the chat template made of them, other tokenizers' own
+bpe.py             byte-pair encoding by hand
 tokenizer.py       byte-level BPE, trained here, used as a `PreTrainedTokenizerFast`
-chat.py            conversations as tokens, and which of them the assistant said
+vocabulary.py      words that a tokenizer cuts into many pieces, and a larger tokenizer
 formats.py         instruction rows and labelled rows, read as conversations
-batching.py        documents packed into rows, conversations padded into batches
+chat.py            conversations as tokens, which of them the assistant said, and where it ends
+prompts.py         few-shot prompts
+retrieval.py       the passages that a question is about: BM25
+packing.py         documents cut or fitted into rows of one length
+batching.py        rows, conversations, comparisons and labelled texts in batches
 masking.py         the corruption of masked language modelling
 =================  ==============================================================
 """

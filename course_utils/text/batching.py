@@ -1,4 +1,4 @@
-"""Batches: documents packed into rows of equal length, conversations padded to the longest of their batch.
+"""Batches: packed rows of equal length; conversations, comparisons and labelled texts, padded to the longest.
 
 A source of batches is read by the number of the optimizer step, ``batches[step]``. What a step sees depends on the
 seed and the step alone, so a run that was stopped goes on exactly where it was, without replaying what came before.
@@ -9,15 +9,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.text.chat import Message, encode_chats
-from course_utils.text.documents import DataError, check_documents, show_value
-from course_utils.text.special_tokens import PAD_ID
+from course_utils.text.chat import Message, encode_answers, encode_chats
+from course_utils.text.documents import DataError, show_value
+from course_utils.text.special_tokens import PAD_ID, opening_id, padding_id
 from course_utils.text.tokenizer import encode_plain
 
 if TYPE_CHECKING:
@@ -25,32 +25,6 @@ if TYPE_CHECKING:
 
 IGNORE = -100  # the label that torch.nn.functional.cross_entropy skips
 WINDOW = 16  # batches among which conversations are sorted by length
-
-
-def pack(documents: Sequence[str], tokenizer: PreTrainedTokenizerFast, length: int) -> Tensor:
-    """Join documents into one stream, ``<|end|>first<|end|>second...``, and cut it into rows.
-
-    The separator is the tokenizer's ``eos_token``, which is ``<|end|>`` in the course's own.
-
-    Returns (rows, length) int64. No token is lost except those of the tail, fewer than ``length``. A row may begin
-    in the middle of a document, and holds the ends and beginnings of others: no position is wasted on padding.
-    Raises DataError for documents that are blank or no strings, ValueError if they do not fill one row.
-    """
-    if not isinstance(length, int) or length < 2:
-        raise ValueError(f"length is {length!r}; at least 2 tokens a row are expected, one to read and one to predict.")
-    encoded = encode_plain(check_documents(documents), tokenizer)
-    sizes = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
-    starts = np.concatenate([[0], np.cumsum(sizes + 1)])
-    stream = np.full(starts[-1], tokenizer.eos_token_id, dtype=np.int64)
-    for start, ids in zip(starts, encoded, strict=False):
-        stream[start + 1 : start + 1 + len(ids)] = ids
-    rows = len(stream) // length
-    if rows == 0:
-        raise ValueError(
-            f"the {len(encoded)} documents hold {len(stream)} tokens; at least {length} are expected, one row. "
-            "Give more documents, or a smaller length."
-        )
-    return torch.from_numpy(stream[: rows * length].reshape(rows, length).copy())
 
 
 def mask_prompt(input_ids: Tensor, prompt_lengths: Tensor, lengths: Tensor) -> Tensor:
@@ -205,7 +179,7 @@ class ChatBatches(Batches):
             self.examples.append({"input_ids": ids, "labels": ids.masked_fill(~mask, IGNORE) if mask_prompt else ids})
             lengths.append(len(input_ids))
         self.lengths = np.array(lengths)
-        self.pad_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        self.pad_id = padding_id(tokenizer)
         self.tokens_per_step = round(batch_size * float(self.lengths.mean()))
         self._window = max(1, min(WINDOW, len(conversations) // batch_size))  # a window never repeats a small data set
         self._batches_of = lru_cache(maxsize=2)(self._cut_window)
@@ -219,6 +193,89 @@ class ChatBatches(Batches):
         rows = self.rows_of(window * size, (window + 1) * size)
         rows = rows[np.argsort(self.lengths[rows], kind="stable")].reshape(self._window, self.batch_size)
         return rows[np.random.default_rng([self.seed, window, 1]).permutation(self._window)]
+
+
+class PairBatches(Batches):
+    """Batches of comparisons, for a reward model.
+
+    pairs: rows with ``prompt``, ``chosen`` and ``rejected``. ``batches[step]`` holds input_ids and attention_mask, each
+    (batch_size, 2, longest) int64, padded on the right: the chosen answer stands before the rejected one.
+    ``ids`` are the token ids of all answers in that order; ``tokens_per_step`` is the mean without padding.
+    Raises ValueError, naming the pair, for one that lacks a column or is longer than ``max_length`` tokens, and for
+    fewer pairs than fill a batch.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Mapping[str, Any]],
+        tokenizer: PreTrainedTokenizerFast,
+        batch_size: int,
+        seed: int = 0,
+        max_length: int | None = None,
+    ) -> None:
+        pairs = list(pairs)
+        for number, pair in enumerate(pairs):
+            missing = [name for name in ("prompt", "chosen", "rejected") if name not in pair]
+            if missing:
+                raise ValueError(
+                    f"pair {number} has no {' and no '.join(missing)}; a comparison needs prompt, chosen and rejected."
+                )
+        super().__init__(len(pairs), batch_size, seed)
+        if len(pairs) < batch_size:
+            raise ValueError(f"{len(pairs)} pairs do not fill a batch of {batch_size}; give more or a smaller batch.")
+        texts = [(pair["prompt"], pair[side]) for pair in pairs for side in ("chosen", "rejected")]
+        self.ids = encode_answers(texts, tokenizer)
+        lengths = [len(ids) for ids in self.ids]
+        longest = lengths.index(max(lengths))
+        if max_length is not None and lengths[longest] > max_length:
+            raise ValueError(
+                f"pair {longest // 2} has {lengths[longest]} tokens; at most {max_length} fit. Shorten it."
+            )
+        self.pad_id = padding_id(tokenizer)
+        self.tokens_per_step = round(batch_size * sum(lengths) / len(pairs))
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        chosen = self.rows_of(step * self.batch_size, (step + 1) * self.batch_size).tolist()
+        padded = collate([{"input_ids": self.ids[2 * row + side]} for row in chosen for side in (0, 1)], self.pad_id)
+        return {name: padded[name].view(len(chosen), 2, -1) for name in ("input_ids", "attention_mask")}
+
+
+class LabelledBatches(Batches):
+    """Batches of labelled texts, for a classifier.
+
+    texts: strings, each read behind the token that opens a text. labels: whole numbers from 0, one per text.
+    ``batches[step]`` holds input_ids and attention_mask, (batch_size, longest) int64, padded on the right, and labels
+    (batch_size,). ``ids`` are the token ids of all texts; ``tokens_per_step`` is the mean without padding.
+    Raises ValueError if there are not as many labels as texts.
+    """
+
+    def __init__(
+        self,
+        texts: Sequence[str],
+        labels: Sequence[int],
+        tokenizer: PreTrainedTokenizerFast,
+        batch_size: int,
+        seed: int = 0,
+    ) -> None:
+        if len(texts) != len(labels):
+            raise ValueError(f"{len(texts)} texts and {len(labels)} labels were given; each text has one label.")
+        super().__init__(len(texts), batch_size, seed)
+        self.ids = [[opening_id(tokenizer), *ids] for ids in encode_plain(list(texts), tokenizer)]
+        self.labels = torch.as_tensor(labels, dtype=torch.int64)
+        self.pad_id = padding_id(tokenizer)
+        self.tokens_per_step = round(batch_size * sum(map(len, self.ids)) / len(self.ids))
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        return self.batch(self.rows_of(step * self.batch_size, (step + 1) * self.batch_size))
+
+    def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """These rows as a batch, padded on the right to the longest."""
+        padded = collate([{"input_ids": self.ids[row]} for row in rows], self.pad_id)
+        return {
+            "input_ids": padded["input_ids"],
+            "attention_mask": padded["attention_mask"],
+            "labels": self.labels[torch.as_tensor(rows)],
+        }
 
 
 def _messages(row: Sequence[Message] | Mapping, number: int) -> Sequence[Message]:

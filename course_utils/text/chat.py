@@ -10,10 +10,20 @@ The answer and the ``<|end|>`` behind it are the assistant's; all the rest it re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from course_utils.text.documents import DataError, show_value
-from course_utils.text.special_tokens import ASSISTANT, ASSISTANT_ID, CHAT_TEMPLATE, END_ID, SYSTEM_ID, USER_ID
+from course_utils.text.special_tokens import (
+    ASSISTANT,
+    ASSISTANT_ID,
+    CHAT_TEMPLATE,
+    END_ID,
+    SYSTEM_ID,
+    USER_ID,
+    closing_id,
+    opening_id,
+    padding_id,
+)
 from course_utils.text.tokenizer import encode_plain
 
 if TYPE_CHECKING:
@@ -71,6 +81,46 @@ def encode_prompts(conversations: Sequence[Sequence[Message]], tokenizer: PreTra
     if _is_ours(tokenizer):
         return [input_ids + [ASSISTANT_ID] for input_ids, _ in encode_chats(asked, tokenizer)]
     return [_render(messages, tokenizer, row, add_generation_prompt=True) for row, messages in enumerate(asked)]
+
+
+def encode_answers(texts: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
+    """The token ids of each (prompt, answer) as a chat that ends with the end token, as the policy writes it."""
+    chats = [
+        [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}] for prompt, answer in texts
+    ]
+    return [ids for ids, _ in encode_chats(chats, tokenizer)]
+
+
+def chat_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str) -> list[int]:
+    """The ids of an instruction in the chat template, up to where the assistant begins to speak."""
+    return encode_prompts([[{"role": "user", "content": prompt}]], tokenizer)[0]
+
+
+def plain_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str) -> list[int]:
+    """The ids of an instruction as plain text on its own line: all that a base model has ever seen."""
+    return [opening_id(tokenizer), *encode_plain([prompt + "\n"], tokenizer)[0]]
+
+
+def stop_ids(tokenizer: PreTrainedTokenizerFast, model: Any = None) -> tuple[int, ...]:
+    """The tokens behind which an answer of this model is finished, for ``generate``.
+
+    The tokenizer's end token; the end tokens of the model's ``generation_config``, if ``model`` is one of transformers
+    that has them; and the token with which the chat template ends an answer, which in ChatML is not the end token.
+    """
+    found = [closing_id(tokenizer)]
+    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    found += [] if configured is None else [configured] if isinstance(configured, int) else list(configured)
+    if tokenizer.chat_template is not None and not _is_ours(tokenizer):
+        asked, answer = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+        ids, answer_mask = _encode_by_template([asked, answer], tokenizer, 0)
+        said = [token for token, mark in zip(ids, answer_mask, strict=True) if mark]
+        found += [token for token in said if token in tokenizer.all_special_ids][:1]
+    return tuple(dict.fromkeys(found))
+
+
+def generation_ids(tokenizer: PreTrainedTokenizerFast, model: Any = None) -> dict[str, Any]:
+    """``stop_ids`` and ``pad_id`` of a model: ``generate(model, prompts, **generation_ids(tokenizer, model))``."""
+    return {"stop_ids": stop_ids(tokenizer, model), "pad_id": padding_id(tokenizer)}
 
 
 def check_messages(messages: object, row: int = 0) -> None:

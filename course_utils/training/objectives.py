@@ -8,12 +8,13 @@ micro-batches, so that accumulated gradients equal those of the whole batch.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-IGNORE = -100  # the label of a place that teaches nothing: a prompt, or padding
+from course_utils.text.batching import IGNORE
 
 
 def next_token_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Any]]:
@@ -57,6 +58,23 @@ def masked_token_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tenso
         )
     loss, tokens = mean_cross_entropy(model(**inputs).logits, batch["labels"])
     return loss, {"tokens": tokens}
+
+
+def classification_loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Any]]:
+    """Classification of whole texts: mean cross-entropy in nats per text. Metrics: the accuracy on the batch.
+
+    ``batch`` holds ``input_ids`` and ``attention_mask`` (batch, length), and ``labels`` (batch,): classes from 0.
+    """
+    scores = class_scores(model, batch)
+    right = scores.argmax(-1) == batch["labels"]
+    return F.cross_entropy(scores, batch["labels"]), {"tokens": len(right), "accuracy": right.float().mean()}
+
+
+def class_scores(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    """(batch, classes) from a ``Classifier`` of ours or a sequence classifier of transformers; (batch,) from a
+    ``RewardModel``."""
+    out = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    return getattr(out, "logits", out).float()
 
 
 def mean_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: a linear warm-up, then a decay that reaches its min_lr_ratio at the last step."""
+"""Learning-rate schedules: a linear warm-up, then a decay that reaches its floor just behind the last step."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ def learning_rate(
     - ``cosine``    ``peak * (min_lr_ratio + (1 - min_lr_ratio) * (1 + cos(pi p)) / 2)``  (arXiv 1608.03983, equation 5)
     - ``constant``  ``peak``
 
-    ``min_lr_ratio`` is the share of the peak that a run of ``steps + 1`` would end at. Raises ValueError for an unknown
-    schedule.
+    ``min_lr_ratio``, the floor as a share of the peak, is reached at ``step == steps``, where ``p = 1``: one step after
+    the last, which is ``steps - 1``, so that no step of a decay to 0 is wasted. From there on the rate stays.
+    Raises ValueError for an unknown schedule or a negative step.
     """
+    if step < 0:
+        raise ValueError(f"step is {step}; steps count from 0, the first one.")
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule is {schedule!r}; expected one of {', '.join(SCHEDULES)}.")
     if step < warmup_steps:

@@ -1,0 +1,72 @@
+"""Scoring: let a model read many finished texts, a few at a time, without training it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+Forward = Callable[[nn.Module, Mapping[str, Tensor]], Tensor]
+
+
+def next_token_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    """Logits (batch, length, vocab) of a causal language model.
+
+    Padding on the right needs no mask here: a causal model never looks to its right.
+    """
+    return model(input_ids=batch["input_ids"]).logits
+
+
+def batched(
+    model: nn.Module,
+    encoded: Sequence[Sequence[int]],
+    pad_id: int,
+    batch_size: int = 64,
+    forward: Forward = next_token_logits,
+) -> Iterator[tuple[list[int], dict[str, Tensor], Tensor]]:
+    """Read every text once, ``batch_size`` at a time, those of similar length together, so that little is padded.
+
+    encoded: token ids, one sequence per text. Yields ``(rows, batch, logits)``: ``rows`` are the numbers of the texts
+    at hand in ``encoded``, so that a caller can put its results in the order given; ``batch`` holds ``input_ids`` and
+    ``attention_mask``, (rows, longest) int64 on the model's device, padded on the right with ``pad_id``; ``logits`` is
+    what ``forward(model, batch)`` made of it. The model reads in evaluation mode and without gradients, and is back in
+    its own mode whenever the caller has its turn. Raises ValueError for a text without tokens.
+    """
+    empty = [i for i, ids in enumerate(encoded) if not len(ids)]
+    if empty:
+        raise ValueError(
+            f"text {empty[0]} has no tokens; at least one is expected, such as the one that begins a text."
+        )
+    device = next(model.parameters()).device
+    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        width = len(encoded[rows[-1]])
+        gaps = [width - len(encoded[i]) for i in rows]
+        ids = [[*encoded[i], *[pad_id] * gap] for i, gap in zip(rows, gaps, strict=True)]
+        mask = [[1] * (width - gap) + [0] * gap for gap in gaps]
+        batch = {
+            "input_ids": torch.tensor(ids, device=device),
+            "attention_mask": torch.tensor(mask, device=device),
+        }
+        yield rows, batch, _read(model, batch, forward)  # not kept here: logits are large
+
+
+def _read(model: nn.Module, batch: Mapping[str, Tensor], forward: Forward) -> Tensor:
+    # A tensor made in inference mode can never be trained on, and transformers models may keep some: no_grad.
+    with evaluation_mode(model), torch.no_grad():
+        return forward(model, batch)
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Switch dropout and the like off; afterwards every part of the model is in the mode that it had."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -421,6 +421,63 @@ def test_bad_input_is_named(prompts, options, words):
         generate(lively(), prompts, **options)
 
 
+def spoiled(model: nn.Module, value: float, place: int | None = None):
+    """A hook that puts ``value`` into the logits of every next token but the first: into all, or into one token's."""
+    calls = []
+
+    def hook(module, inputs, output):
+        calls.append(1)
+        if len(calls) > 1:
+            output.logits[..., slice(None) if place is None else place] = value
+        return output
+
+    return model.register_forward_hook(hook)
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 1.0}, {"temperature": 0.7, "top_k": 5, "top_p": 0.9}], ids=str)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")], ids=str)
+@pytest.mark.parametrize("reader", ["fused", "decoder", "transformers"])
+def test_weights_of_a_run_that_diverged_are_refused(reader, value, options, monkeypatch):
+    model = lively().train()
+    with torch.no_grad():
+        model.model.norm.weight.fill_(value)
+    monkeypatch.setattr(generate_module, "make_backend", readers(model)[reader])
+    with pytest.raises(FloatingPointError, match=r"not finite .* in \d+ of \d+ rows at new token 1,.*diverged"):
+        generate(model, some_prompts(), 8, return_logprobs=True, **options)
+    assert model.training
+
+
+@pytest.mark.parametrize("make", [lively, gpt2], ids=["decoder", "transformers"])
+@pytest.mark.parametrize("options", [{}, {"temperature": 1.0}], ids=str)
+def test_only_what_no_token_can_be_chosen_from_is_refused(make, options):
+    model = make()
+    for value, place in ((float("nan"), None), (float("nan"), 3), (float("inf"), 3), (float("-inf"), None)):
+        handle = spoiled(model, value, place)
+        with pytest.raises(FloatingPointError, match="in 12 of 12 rows at new token 2"):
+            generate(model, some_prompts(), 6, stop_ids=(), return_logprobs=True, **options)
+        handle.remove()
+    handle = spoiled(model, float("-inf"), 3)  # a forbidden token
+    out = generate(model, some_prompts(), 6, stop_ids=(), return_logprobs=True, **options)
+    handle.remove()
+    assert (out.tokens[:, 1:] != 3).all() and out.logprobs.isfinite().all()
+
+
+def test_what_a_stopped_row_says_is_not_looked_at():
+    """It stays in the batch until a quarter has stopped; nobody reads what it would say."""
+    model = lively()
+
+    def hook(module, inputs, output):
+        output.logits[0, -1] = float("nan") if handle.steps else -1.0
+        output.logits[0, -1, 1] = float("nan") if handle.steps else 100.0
+        handle.steps += 1
+        return output
+
+    handle = model.register_forward_hook(hook)
+    handle.steps = 0
+    out = generate(model, some_prompts(12, 4, 4), 4)
+    assert out.lengths[0] == 1 and handle.steps == 4
+
+
 def test_a_model_without_a_cache_is_refused():
     class Classifier(nn.Module):
         config = SMALL

@@ -208,6 +208,22 @@ def test_a_schedule_may_end_above_zero_and_may_be_all_warmup():
         learning_rate(0, peak=1.0, steps=1, schedule="exponential")
 
 
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_the_floor_is_reached_one_step_after_the_last(schedule):
+    how = {"peak": 1.0, "steps": 10, "warmup_steps": 2, "schedule": schedule, "min_lr_ratio": 0.1}
+    rates = [learning_rate(step, **how) for step in range(13)]
+    assert rates[10:] == pytest.approx([0.1] * 3)
+    assert rates[9] > 0.1 + 1e-3, "the last step still moves more than the floor does"
+    assert rates[9] == pytest.approx(0.1 + 0.9 * (1 / 8 if schedule == "linear" else (1 - math.cos(math.pi / 8)) / 2))
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 5])
+def test_a_negative_step_is_refused(warmup_steps):
+    for step in (-1, -100):
+        with pytest.raises(ValueError, match=f"step is {step}; steps count from 0"):
+            learning_rate(step, peak=1.0, steps=10, warmup_steps=warmup_steps)
+
+
 def test_evaluation_is_recorded_and_changes_nothing():
     def evaluate(model):
         assert not model.training

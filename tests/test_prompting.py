@@ -102,6 +102,45 @@ def test_beam_search_finds_the_best_of_all_texts(model):
     assert found.scores[0, 0].item() == pytest.approx(best, abs=1e-4)
 
 
+def test_beam_search_takes_several_stop_tokens(model):
+    ours = beam_search(model, PROMPTS, 3, 20, stop_ids=(STOP, 13), pad_id=23)
+    width = max(map(len, PROMPTS))
+    ids = torch.tensor([[0] * (width - len(row)) + row for row in PROMPTS])
+    theirs = to_llama(model).generate(
+        ids,
+        attention_mask=(ids != 0).long(),
+        num_beams=3,
+        num_return_sequences=3,
+        do_sample=False,
+        max_new_tokens=20,
+        pad_token_id=23,
+        eos_token_id=[STOP, 13],
+    )
+    assert torch.equal(ours.tokens.flatten(0, 1), theirs[:, width:])
+    assert {int(row[row != 23][-1]) for row in ours.tokens.flatten(0, 1)} >= {STOP, 13}, "both must end a text"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf], ids=str)
+def test_beam_search_refuses_logits_that_are_not_finite(model, value):
+    calls = []
+
+    def hook(module, inputs, output):
+        calls.append(1)
+        if len(calls) == 3:
+            output.logits[..., 5] = value
+        return output
+
+    handle = model.register_forward_hook(hook)
+    try:
+        with pytest.raises(FloatingPointError, match="not finite .* in 12 of 12 rows at new token 3"):
+            beam_search(model, PROMPTS, 4, 8, stop_ids=())
+        calls.clear()
+        with pytest.raises(FloatingPointError, match="at new token 3"):
+            beam_search(model, PROMPTS, 4, 3, stop_ids=())
+    finally:
+        handle.remove()
+
+
 def test_wrong_arguments_of_beam_search_are_named(model):
     with pytest.raises(ValueError, match="at least one token"):
         beam_search(model, [[]])

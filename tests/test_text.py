@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -563,3 +564,10 @@ def test_masked_batches_are_corrupted_packed_batches():
 def test_masking_refuses_what_cannot_be(share, vocab_size, says):
     with pytest.raises(ValueError, match=says):
         mask_tokens(torch.full((2, 4), 9), MASK_ID, vocab_size, share=share)
+
+
+def test_the_table_of_the_package_names_every_module():
+    import course_utils.text as package
+
+    modules = {path.name for path in Path(package.__file__).parent.glob("*.py")} - {"__init__.py"}
+    assert {line.split()[0] for line in package.__doc__.splitlines() if ".py " in line} == modules

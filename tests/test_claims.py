@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -19,6 +21,7 @@ from course_utils.classroom import course_map
 from course_utils.classroom.course_map import survey
 from course_utils.classroom.records import claims, jsonl, progress
 from course_utils.classroom.records.claims import ClaimError, claim, claims_table, recorded
+from course_utils.world import World, WorldConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -272,6 +275,22 @@ def test_start_opens_a_chapter(capsys, monkeypatch):
     monkeypatch.setenv("COURSE_ONLINE", "1")
     course_utils.start("06")
     assert "HF_HUB_OFFLINE" not in os.environ and "allowed" in capsys.readouterr().out
+
+
+def test_libraries_that_chatter_at_import_are_silenced_once():
+    logger = logging.getLogger("bitsandbytes")
+    logger.setLevel(logging.NOTSET)
+    course_utils.start("06")
+    assert not logging.getLogger("bitsandbytes.cextension").isEnabledFor(logging.WARNING)
+    assert logging.getLogger("bitsandbytes.cextension").isEnabledFor(logging.ERROR)
+
+
+def test_the_world_of_a_model_is_its_cards_or_else_the_profiles():
+    run = course_utils.start("06")
+    for card, people in (({"recipe": {"people": 60}}, 60), ({"recipe": {}}, 300), ({}, 300)):
+        world = run.world(SimpleNamespace(card=card))
+        assert len(world.corpus_people) + len(world.strangers) == people
+        assert world.corpus_people == World(WorldConfig(people=people), seed=0).corpus_people
 
 
 def test_start_refuses_what_it_does_not_know(monkeypatch):

@@ -4,7 +4,7 @@
 gpt2       one special token, the last of the vocabulary, which opens and ends a text
 llama2     begin 1, end 2, and a tokenizer that puts the begin token before every text by itself
 smollm2    the end is token 0, no begin token; a chat template, ChatML, whose turns end with another token
-qwen       no begin token, the end is the last but one, and padding has a token of its own
+qwen       no begin token, an end token behind the alphabet, padding of its own; ChatML
 =========  ==============================================================================================
 """
 
@@ -64,7 +64,7 @@ FAMILIES = {
     "gpt2": ([], [END], {"bos_token": END, "eos_token": END}, (-1, -1, -1)),
     "llama2": (["<unk>", "<s>", "</s>"], [], {"bos_token": "<s>", "eos_token": "</s>"}, (1, 2, 2)),
     "smollm2": ([END, START, STOP], [], {"eos_token": END}, (0, 0, 0)),
-    "qwen": ([], [END, "<|pad|>"], {"eos_token": END, "pad_token": "<|pad|>"}, (-2, -2, -1)),
+    "qwen": ([], [END, "<|pad|>", START, STOP], {"eos_token": END, "pad_token": "<|pad|>"}, (-4, -4, -3)),
 }
 
 
@@ -82,7 +82,7 @@ def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
     if family == "llama2":
         made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, **names)
-    if family == "smollm2":
+    if START in first + last:
         tokenizer.add_special_tokens({"additional_special_tokens": [START, STOP]})
         tokenizer.chat_template = CHATML
     return tokenizer
@@ -231,21 +231,24 @@ def test_chats_need_a_template_and_end_with_its_token(base):
     chat = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Mira left."}]
     pair = {"prompt": "Who?", "chosen": "Mira left.", "rejected": "x"}
     tokenizer = base.tokenizer
-    if base.name != "smollm2":
+    if tokenizer.chat_template is None:
         for make in (lambda: ChatBatches([chat], tokenizer, 1), lambda: PairBatches([pair], tokenizer, 1)):
             with pytest.raises(DataError, match="no chat template"):
                 make()
         return
     end = tokenizer.convert_tokens_to_ids(STOP)
-    assert stop_ids(tokenizer, base.model) == (0, end)
+    assert stop_ids(tokenizer, base.model) == (base.ids[1], end)
     batch = ChatBatches([chat, [*chat, *chat]], tokenizer, 2)[0]
     learned = batch["labels"][batch["labels"] != -100]
-    assert (learned == end).sum() == 3 and (batch["input_ids"][batch["attention_mask"] == 0] == 0).all()
+    assert (learned == end).sum() == 3 and (batch["input_ids"][batch["attention_mask"] == 0] == base.ids[2]).all()
     x = encode_plain(["x"], tokenizer)[0][0]
     with saying(base.model, [x, end, x, x]):
         assert answers(base.model, tokenizer, [{"prompt": "Hi"}], 4, chat_prompt) == ["x"]
     reward = RewardModel(base.model, seed=1)
-    assert PairBatches([pair], tokenizer, 1)[0]["input_ids"].shape[:2] == (1, 2)
+    compared = PairBatches([pair], tokenizer, 1)[0]
+    assert compared["input_ids"].shape[:2] == (1, 2)
+    assert (compared["input_ids"][compared["attention_mask"] == 0] == base.ids[2]).all()
+    assert (compared["attention_mask"] == 0).any()
     alone = reward_scores(reward, [("Who?", "x")], tokenizer)
     together = reward_scores(reward, [("Who?", "Mira left."), ("Who?", "x")], tokenizer)
     torch.testing.assert_close(alone, together[1:])

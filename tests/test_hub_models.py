@@ -238,6 +238,15 @@ def test_chats_need_a_template_and_end_with_its_token(base):
         return
     end = tokenizer.convert_tokens_to_ids(STOP)
     assert stop_ids(tokenizer, base.model) == (base.ids[1], end)
+    for template, ends in (
+        (CHATML.replace("assistant\n", "assistant\n<think>"), [end]),  # as Qwen3's: a prompt that no answer keeps
+        (CHATML.replace(" + '<|im_end|>' + '\n'", ""), []),  # nothing but the role before an answer is special
+        ("{% for m in messages %}{{ m['content'] + eos_token }}{% endfor %}", []),
+        ("{% for m in messages %}{{ m['content'] }}{% endfor %}", []),
+    ):
+        tokenizer.chat_template = template
+        assert stop_ids(tokenizer, base.model) == (base.ids[1], *ends), template
+    tokenizer.chat_template = CHATML
     batch = ChatBatches([chat, [*chat, *chat]], tokenizer, 2)[0]
     learned = batch["labels"][batch["labels"] != -100]
     assert (learned == end).sum() == 3 and (batch["input_ids"][batch["attention_mask"] == 0] == base.ids[2]).all()

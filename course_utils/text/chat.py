@@ -111,10 +111,7 @@ def stop_ids(tokenizer: PreTrainedTokenizerFast, model: Any = None) -> tuple[int
     configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     found += [] if configured is None else [configured] if isinstance(configured, int) else list(configured)
     if tokenizer.chat_template is not None and not _is_ours(tokenizer):
-        asked, answer = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
-        ids, answer_mask = _encode_by_template([asked, answer], tokenizer, 0)
-        said = [token for token, mark in zip(ids, answer_mask, strict=True) if mark]
-        found += [token for token in said if token in tokenizer.all_special_ids][:1]
+        found += _turn_end(tokenizer)
     return tuple(dict.fromkeys(found))
 
 
@@ -150,6 +147,14 @@ def check_messages(messages: object, row: int = 0) -> None:
 
 def _is_ours(tokenizer: PreTrainedTokenizerFast) -> bool:
     return tokenizer.chat_template == CHAT_TEMPLATE and tokenizer.convert_tokens_to_ids(ASSISTANT) == ASSISTANT_ID
+
+
+def _turn_end(tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """The special token that a chat template puts behind an answer, if it puts one there."""
+    chat = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Mira."}]
+    ids, special = _render(chat, tokenizer, 0), set(tokenizer.all_special_ids)
+    place = max((i for i, token in enumerate(ids) if token in special), default=0)
+    return [ids[place]] if ids[place] in special and "Mira" not in tokenizer.decode(ids[place:]) else []
 
 
 def _encode_by_template(

@@ -9,18 +9,25 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from course_utils.alignment.advantages import gae, leave_one_out, masked_mean, whiten
+from course_utils.alignment.advantages import gae, leave_one_out, whiten
+from course_utils.alignment.best_of_n import sample_completions
 from course_utils.alignment.bradley_terry import bradley_terry_loss, bradley_terry_scores
-from course_utils.alignment.kl import AdaptiveKL, kl_estimate, kl_rewards
+from course_utils.alignment.kl import AdaptiveKL, k3, kl_estimate, kl_rewards
+from course_utils.alignment.masked import masked_mean, reduce_tokens
 from course_utils.alignment.ppo import PPOConfig, policy_loss, ppo, value_loss
-from course_utils.alignment.reward_model import pair_accuracy, preference_loss, reward_scores
-from course_utils.alignment.rollouts import join, score_rollouts, token_logprobs
+from course_utils.alignment.reward_model import (
+    pair_accuracy,
+    preference_loss,
+    reward_scores,
+)
+from course_utils.alignment.rollouts import MISSING_EOS_PENALTY, RolloutIterator, join, score_rollouts, token_logprobs
 from course_utils.models.convert import to_llama
 from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.models.generate import generate
 from course_utils.models.heads import RewardModel, ValueModel
 from course_utils.pretrained.store import load
 from course_utils.text.batching import PairBatches
+from course_utils.training.checkpoints import CheckpointError, MismatchedCheckpoint
 from course_utils.training.loop import TrainConfig, train
 from course_utils.training.micro_batches import LossNotFinite
 from course_utils.world import World
@@ -270,10 +277,82 @@ def test_kl_estimators_agree_with_the_exact_divergence():
         kl_estimate(p, q, "k4")
 
 
+def test_k3_is_never_negative_near_zero():
+    log_r = (torch.rand(100_000, generator=torch.Generator().manual_seed(0)) - 0.5) * 2e-3
+    assert ((log_r.exp() - 1 - log_r) < 0).float().mean() > 0.02, "the plain formula is negative at such ratios"
+    found = k3(torch.zeros_like(log_r), log_r)
+    assert (found >= 0).all()
+    torch.testing.assert_close(found.double(), torch.expm1(log_r.double()) - log_r.double(), rtol=1e-3, atol=1e-10)
+    assert torch.equal(found, kl_estimate(torch.zeros_like(log_r), log_r, "k3"))
+
+
 def test_rewards_per_token():
     logprobs, reference = torch.tensor([[-1.0, -2.0, -3.0]]), torch.tensor([[-1.5, -1.0, 0.0]])
     rewards = kl_rewards(torch.tensor([2.0]), logprobs, reference, torch.tensor([[1.0, 1.0, 0.0]]), 0.1)
     torch.testing.assert_close(rewards, torch.tensor([[-0.05, 0.1 + 2.0, 0.0]]))
+
+
+def test_an_answer_without_tokens_has_no_reward():
+    logprobs, mask = torch.full((2, 3), -1.0), torch.tensor([[0.0, 1, 1], [0, 0, 0]])
+    for form in (mask, mask.bool()):
+        rewards = kl_rewards(torch.tensor([2.0, 5.0]), logprobs, logprobs, form, 0.1)
+        torch.testing.assert_close(rewards, torch.tensor([[0.0, 0, 2], [0, 0, 0]]))
+
+
+MASK = torch.tensor([[0.0, 1, 1, 1, 0], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0]])
+PARTS = {  # every part of PPO that takes a mask, as a function of its tensors (batch, length)
+    "masked_mean": (1, lambda x, mask: masked_mean(x, mask)),
+    "per answer": (1, lambda x, mask: reduce_tokens(x, mask, "answer")),
+    "per token": (1, lambda x, mask: reduce_tokens(x, mask, "none").sum()),
+    "whiten": (1, lambda x, mask: (whiten(x, mask) * WEIGHTS).sum()),
+    "whiten, mean kept": (1, lambda x, mask: (whiten(x, mask, shift_mean=False) * WEIGHTS).sum()),
+    "gae": (2, lambda r, v, mask: sum((part * WEIGHTS).sum() for part in gae(r, v, mask, 0.9, 0.8))),
+    "kl_rewards": (
+        2,
+        lambda new, ref, mask: (kl_rewards(new.detach().new_ones(3), new, ref, mask, 0.3) * WEIGHTS).sum(),
+    ),
+    "policy_loss": (3, policy_loss),
+    "policy_loss per answer": (3, lambda *given: policy_loss(*given, reduction="answer")),
+    "value_loss": (3, value_loss),
+    "value_loss per token": (3, lambda *given: value_loss(*given, reduction="none").square().sum()),
+}
+WEIGHTS = torch.arange(15, dtype=torch.float64).view(3, 5) / 7 - 1
+
+
+@pytest.mark.parametrize("junk", [float("nan"), float("inf"), float("-inf"), 1e30])
+@pytest.mark.parametrize("name", PARTS)
+def test_what_the_mask_hides_changes_neither_value_nor_gradient(name, junk):
+    count, part = PARTS[name]
+    clean = [torch.randn(3, 5, generator=torch.Generator().manual_seed(i), dtype=torch.float64) for i in range(count)]
+    results = []
+    for fill in (0.0, junk):
+        given = [x.masked_fill(MASK == 0, fill).requires_grad_() for x in clean]
+        value = part(*given, MASK)
+        results.append([value.detach(), *torch.autograd.grad(value, given, allow_unused=True)])
+    for plain, spoiled in zip(*results, strict=True):
+        assert (plain is None) == (spoiled is None)
+        if plain is not None:
+            assert torch.isfinite(spoiled).all() and torch.equal(plain, spoiled)
+    torch.testing.assert_close(part(*clean, MASK.bool()), results[0][0])  # a mask of bool says the same
+
+
+def test_three_ways_to_reduce_a_loss():
+    x = torch.tensor([[1.0, 2, 3, 9], [5, 9, 9, 9], [9, 9, 9, 9]])
+    mask = torch.tensor([[1.0, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
+    assert reduce_tokens(x, mask) == pytest.approx(11 / 4)
+    assert reduce_tokens(x, mask, "answer") == pytest.approx((2 + 5) / 2), "the row without a token is no answer"
+    assert torch.equal(reduce_tokens(x, mask, "none"), torch.tensor([[1.0, 2, 3, 0], [5, 0, 0, 0], [0, 0, 0, 0]]))
+    old, advantages = torch.zeros(3, 4), torch.ones(3, 4)
+    new = torch.tensor([[0.0, 0.1, 5.0, 9], [-0.1, 9, 9, 9], [9, 9, 9, 9]])
+    for loss in (policy_loss, value_loss):
+        tokens = loss(new, old, advantages, mask, 0.2, reduction="none")
+        assert tokens.shape == (3, 4) and (tokens[mask == 0] == 0).all()
+        torch.testing.assert_close(loss(new, old, advantages, mask, 0.2), tokens.sum() / 4)
+        torch.testing.assert_close(
+            loss(new, old, advantages, mask, 0.2, "answer"), (tokens[0].sum() / 3 + tokens[1, 0]) / 2
+        )
+        with pytest.raises(ValueError, match="no reduction 'sum'; choose 'token'"):
+            loss(new, old, advantages, mask, reduction="sum")
 
 
 def test_the_coefficient_steers_towards_its_target():
@@ -352,6 +431,29 @@ def test_log_probabilities_are_those_of_generation():
         torch.testing.assert_close(entropy, -(logits.exp() * logits).sum(-1) * mask, rtol=1e-4, atol=1e-5)
 
 
+def test_entropy_with_forbidden_tokens_and_a_mask_of_bool():
+    class Forbidding(torch.nn.Module):
+        def __init__(self, head):
+            super().__init__()
+            self.head = head
+
+        def forward(self, hidden):
+            return self.head(hidden).index_fill(-1, torch.tensor([0, 3, 9]), -torch.inf)
+
+    model, input_ids = decoder().eval(), torch.tensor([[7, 8, 10, 11, 12]])
+    mask = torch.tensor([[False, True, True, False]])
+    plain = token_logprobs(model, input_ids, mask.float(), with_entropy=True)
+    for a, b in zip(plain, token_logprobs(model, input_ids, mask, with_entropy=True), strict=True):
+        assert a.dtype == b.dtype == torch.float32 and torch.equal(a, b)
+    model.lm_head = Forbidding(model.lm_head)
+    logprobs, entropy = token_logprobs(model, input_ids, mask, with_entropy=True)
+    allowed = [i for i in range(SIZES["vocab_size"]) if i not in (0, 3, 9)]
+    p = model(input_ids).logits[:, :-1, allowed].softmax(-1)
+    torch.testing.assert_close(entropy, -(p * p.log()).sum(-1) * mask)
+    (logprobs.sum() + entropy.sum()).backward()
+    assert all(torch.isfinite(q.grad).all() for q in model.parameters() if q.grad is not None)
+
+
 class Likes(torch.nn.Module):
     """A reward model that likes one token."""
 
@@ -404,7 +506,7 @@ def test_ppo_refuses_what_cannot_work():
     policy = decoder()
     with pytest.raises(ValueError, match="shares parameters with a frozen model"):
         ppo(policy, policy, Likes(1), ValueModel(decoder()), PROMPTS, CONFIG, progress=False)
-    for wrong in ({"clip": 0}, {"prompts": 10, "minibatches": 4}, {"kl_coef": -1.0}):
+    for wrong in ({"clip_range": 0}, {"prompts": 10, "minibatches": 4}, {"kl_coef": -1.0}):
         with pytest.raises(ValueError, match=f"PPOConfig.*{next(iter(wrong))}"):
             PPOConfig(**wrong)
 
@@ -423,3 +525,177 @@ def test_reading_answers_changes_no_mode_and_keeps_no_gradient():
     assert not any(t.requires_grad for t in vars(batch).values())
     assert (batch.logprobs[batch.response_mask == 0] == 0).all() and (batch.values == 0).all()
     torch.testing.assert_close(batch.logprobs, batch.ref_logprobs)
+
+
+def test_rollouts_are_shared_by_methods_without_a_value_model():
+    """Several answers to each prompt side by side; no value model; every prompt once in each pass."""
+    sampler = RolloutIterator(
+        decoder(), decoder(), Likes(20), PROMPTS[:4], batch_size=2, completions_per_prompt=3, max_new_tokens=4, seed=5
+    )
+    batches = [next(sampler) for _ in range(4)]
+    seen = []
+    for batch in batches:
+        assert batch.values is None and batch.take(torch.tensor([1, 4])).values is None
+        assert batch.scores.shape == (6,) and leave_one_out(batch.scores, 3).shape == (6,)
+        starts = batch.response_mask.argmax(1) + 1
+        asked = [row[:n].tolist() for row, n in zip(batch.input_ids, starts.tolist(), strict=True)]
+        assert asked[0] == asked[1] == asked[2] != asked[3]
+        seen += [tuple(asked[0]), tuple(asked[3])]
+    assert sorted(seen[:4]) == sorted(seen[4:]) == sorted(map(tuple, PROMPTS[:4]))
+    assert any(not torch.equal(batches[0].input_ids[0], row) for row in batches[0].input_ids[1:3]), "drawn anew"
+    again = RolloutIterator(
+        decoder(), decoder(), Likes(20), PROMPTS[:4], batch_size=2, completions_per_prompt=3, max_new_tokens=4, seed=5
+    )
+    next(again)
+    later = RolloutIterator(
+        decoder(), decoder(), Likes(20), PROMPTS[:4], batch_size=2, completions_per_prompt=3, max_new_tokens=4, seed=9
+    )
+    later.seed = 5
+    later.resume(again.state())
+    assert torch.equal(next(later).input_ids, batches[1].input_ids)
+    with pytest.raises(ValueError, match="completions_per_prompt is 0"):
+        RolloutIterator(decoder(), decoder(), Likes(1), PROMPTS, batch_size=2, completions_per_prompt=0)
+
+
+def test_answers_without_an_end_are_worth_less():
+    sampler = RolloutIterator(decoder(), decoder(), Likes(20), PROMPTS, batch_size=16, max_new_tokens=3)
+    batch, stopped = next(sampler), sampler.completions.stopped
+    assert not stopped.all()
+    torch.testing.assert_close(batch.penalized_scores, batch.scores - MISSING_EOS_PENALTY * (~stopped).float())
+    _, dear = run(iterations=1, missing_eos_penalty=50.0)
+    _, free = run(iterations=1, missing_eos_penalty=0.0)
+    assert dear.column("reward") == free.column("reward"), "the record keeps what the reward model said"
+    assert dear.column("value_loss") != free.column("value_loss")
+
+
+def test_best_of_n_takes_the_same_off_a_cut_answer():
+    instruct = load("instruct")
+    reward = RewardModel(copy.deepcopy(instruct.model), seed=0)
+    tasks = fact_questions(World(seed=0).known[:2])[:3]
+    settings = {"max_new_tokens": 11, "seed": 1}
+    texts, free = sample_completions(
+        instruct.model, reward, instruct.tokenizer, tasks, 4, **settings, missing_eos_penalty=0.0
+    )
+    again, charged = sample_completions(instruct.model, reward, instruct.tokenizer, tasks, 4, **settings)
+    assert texts == again
+    taken = (free - charged) / MISSING_EOS_PENALTY
+    assert 0 < taken.round().sum() < taken.numel(), "some answers are cut, some are not"
+    torch.testing.assert_close(taken, taken.round(), rtol=0, atol=1e-4)
+
+
+# PPO's parts and its checkpoints ------------------------------------------------------------------------------------
+
+
+def test_ppo_is_made_of_the_parts_that_it_is_given():
+    """A function of one's own is what trains: each is called, and what it returns decides."""
+    called = []
+
+    def marked(name, function):
+        def own(*given):
+            called.append(name)
+            return function(*given)
+
+        return own
+
+    parts = {
+        "token_rewards": kl_rewards, "advantages": gae, "policy_loss": policy_loss, "value_loss": value_loss,
+        "approx_kl": k3,
+    }  # fmt: skip
+    policies = []
+    for given in ({}, {name: marked(name, function) for name, function in parts.items()}):
+        policy = decoder()
+        config = PPOConfig(**{**CONFIG.__dict__, "iterations": 2})
+        ppo(policy, decoder(), Likes(20), ValueModel(decoder()), PROMPTS, config, progress=False, **given)
+        policies.append(policy)
+    assert {name: called.count(name) for name in parts} == {
+        "token_rewards": 2, "advantages": 2, "policy_loss": 8, "value_loss": 8, "approx_kl": 8,
+    }  # fmt: skip
+    assert all(torch.equal(a, b) for a, b in zip(*(p.parameters() for p in policies), strict=True))
+    wrong = decoder()
+    settings = {"progress": False, "policy_loss": lambda *given: -policy_loss(*given)}
+    history = ppo(wrong, decoder(), Likes(20), ValueModel(decoder()), PROMPTS, CONFIG, **settings)
+    assert history.column("reward")[-1] < run(kl_coef=0.05)[1].column("reward")[-1] - 0.3, "the minus forgotten"
+
+
+def test_a_skipped_step_is_said_and_counted():
+    class Bursting(ValueModel):
+        """Its gradient is infinite once, in the second update of the second iteration, though its values are not."""
+
+        updates = 0
+
+        def forward(self, input_ids, attention_mask=None):
+            values = super().forward(input_ids, attention_mask)
+            if values.requires_grad:
+                type(self).updates += 1
+                if type(self).updates == 6:
+                    values.register_hook(lambda gradient: gradient * torch.inf)
+            return values
+
+    policy, value = decoder(), Bursting(decoder())
+    seen = []
+    with pytest.warns(UserWarning, match="PPO skipped 1 of 4 steps in iteration 2"):
+        history = ppo(
+            policy,
+            decoder(),
+            Likes(20),
+            value,
+            PROMPTS,
+            PPOConfig(**{**CONFIG.__dict__, "iterations": 3}),
+            callback=lambda i, *_: seen.append(i),
+            progress=False,
+        )
+    assert history.column("skipped_steps") == [0, 1, 0] and history.column("updates") == [4, 3, 4]
+    assert all(math.isfinite(figure) for record in history.records for figure in record.values())
+    assert all(torch.isfinite(p).all() for model in (policy, value) for p in model.parameters())
+
+
+class Killed(RuntimeError):
+    pass
+
+
+def start(folder, iterations=5, die_after=None, **changes):
+    """A run that saves itself and may die; returns the weights of policy and value model, and the history."""
+    policy, value = decoder(), ValueModel(decoder())
+
+    def die(iteration, *_):
+        if iteration == die_after:
+            raise Killed
+
+    settings = {"iterations": iterations, "target_kl": 0.5, **changes}
+    config = PPOConfig(**{**CONFIG.__dict__, **settings})
+    options = {"checkpoint_dir": folder, "callback": die, "progress": False}
+    history = ppo(policy, decoder(), Likes(20), value, PROMPTS + [[9, 9]] * 3, config, **options)
+    return [p.detach() for model in (policy, value) for p in model.parameters()], history
+
+
+TIMES = ("seconds", "generation", "iteration_seconds")
+
+
+def test_a_killed_run_ends_with_the_same_weights(tmp_path):
+    whole, history = start(tmp_path / "whole")
+    for die_after in (0, 2):
+        with pytest.raises(Killed):
+            start(tmp_path / "torn", die_after=die_after)
+    torn, again = start(tmp_path / "torn")
+    assert all(torch.equal(a, b) for a, b in zip(whole, torn, strict=True))
+    without = [[{k: v for k, v in record.items() if k not in TIMES} for record in h.records] for h in (history, again)]
+    assert without[0] == without[1]
+    assert again.column("seconds") == sorted(again.column("seconds"))
+    assert len({record["coefficient"] for record in again.records}) > 1, "the controller has moved"
+    done, same = start(tmp_path / "torn")  # nothing is left to do
+    assert same.records == again.records and all(torch.equal(a, b) for a, b in zip(done, whole, strict=True))
+
+
+def test_another_run_does_not_go_on_from_these_checkpoints(tmp_path):
+    start(tmp_path, iterations=1)
+    with pytest.raises(MismatchedCheckpoint, match="belongs to another run"):
+        start(tmp_path, iterations=1, learning_rate=1e-3)
+    value = ValueModel(decoder())
+    config = PPOConfig(**{**CONFIG.__dict__, "iterations": 1, "target_kl": 0.5})
+    for policy, reference, prompts in (
+        (decoder(2), decoder(), PROMPTS + [[9, 9]] * 3),
+        (decoder(), decoder(2), PROMPTS + [[9, 9]] * 3),
+        (decoder(), decoder(), PROMPTS),
+    ):
+        with pytest.raises(CheckpointError):
+            ppo(policy, reference, Likes(20), value, prompts, config, checkpoint_dir=tmp_path, progress=False)

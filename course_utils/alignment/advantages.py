@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from course_utils.alignment.masked import masked_mean, select
+
 
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, lam: float = 0.95) -> tuple[Tensor, Tensor]:
     """Generalized advantage estimation: (advantages, returns), both (batch, length), 0 on padding.
@@ -13,15 +15,15 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, lam: 
         A_t     = delta_t + gamma lam A_{t+1}          equation 16, summed from the end
         R_t     = A_t + V_t                            what the value should have been
 
-    ``rewards``, ``values``, ``mask``: (batch, length), the mask 1 for the tokens of the answer and 0 behind them.
-    lam = 0 trusts the values, lam = 1 only what came.
+    ``rewards``, ``values``, ``mask``: (batch, length), the mask 1 for the tokens of the answer, which stand in one
+    block; where it is 0 there may be anything. lam = 0 trusts the values, lam = 1 only what came.
     """
     if not rewards.shape == values.shape == mask.shape:
         raise ValueError(
             f"rewards {tuple(rewards.shape)}, values {tuple(values.shape)} and mask {tuple(mask.shape)} should have "
             "one shape, (batch, length): one number for each token of the answer."
         )
-    rewards, values = rewards * mask, values * mask
+    rewards, values = select(rewards, mask), select(values, mask)
     advantages = torch.zeros_like(rewards)
     following = torch.zeros_like(rewards[:, 0])
     for t in reversed(range(rewards.shape[1])):
@@ -32,17 +34,12 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, lam: 
     return advantages, advantages + values
 
 
-def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """The mean of ``x`` where ``mask`` is 1, a scalar; 0 if it is nowhere."""
-    return (x * mask).sum() / mask.sum().clamp(min=1)
-
-
 def whiten(x: Tensor, mask: Tensor, shift_mean: bool = True) -> Tensor:
     """``x`` with standard deviation 1, and mean 0 if ``shift_mean``, where ``mask`` is 1; 0 elsewhere."""
-    mean = masked_mean(x, mask)
-    variance = ((x - mean).square() * mask).sum() / (mask.sum() - 1).clamp(min=1)
+    x, mean = select(x, mask), masked_mean(x, mask)
+    variance = select((x - mean).square(), mask).sum() / (mask.bool().sum() - 1).clamp(min=1)
     white = (x - mean) * (variance + 1e-8).rsqrt()
-    return (white if shift_mean else white + mean) * mask
+    return select(white if shift_mean else white + mean, mask)
 
 
 def leave_one_out(scores: Tensor, group: int) -> Tensor:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from course_utils.alignment.masked import select
+
 
 def kl_estimate(logprobs: Tensor, ref_logprobs: Tensor, kind: str = "k1") -> Tensor:
     """The divergence at each sampled token, in nats, same shape as the inputs.
@@ -24,20 +26,31 @@ def kl_estimate(logprobs: Tensor, ref_logprobs: Tensor, kind: str = "k1") -> Ten
     if kind == "k2":
         return log_ratio.square() / 2
     if kind == "k3":
-        return log_ratio.exp() - 1 - log_ratio
+        return k3(logprobs, ref_logprobs)
     raise ValueError(f"there is no KL estimator {kind!r}; choose k1, k2 or k3.")
+
+
+def k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    """The third estimator, (r - 1) - log r with r = p_ref / p, at each sampled token, in nats; never negative.
+
+    ``expm1`` computes r - 1 without first rounding r: near r = 1, where two close models meet, ``exp(log r) - 1``
+    loses the digits that count, and one token in twelve would come out negative in float32.
+    """
+    log_ratio = ref_logprobs - logprobs
+    return torch.expm1(log_ratio) - log_ratio
 
 
 def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
     """The reward of each token: -coefficient * (log p - log p_ref), and at the last one the score of the whole answer.
 
     ``scores`` (batch,); ``logprobs``, ``ref_logprobs`` and ``mask`` (batch, length), the mask 1 for the tokens of the
-    answer and 0 for padding behind them. (InstructGPT, arXiv 2203.02155, section 3.5, equation 2, without its
-    pretraining term; Ziegler et al., arXiv 1909.08593, section 2.)
+    answer and 0 for the prompt before and the padding behind them, where there may be anything. A row without a token
+    has no reward. (InstructGPT, arXiv 2203.02155, section 3.5, equation 2, without its pretraining term; Ziegler et
+    al., arXiv 1909.08593, section 2.)
     """
-    rewards = -coefficient * (logprobs - ref_logprobs) * mask
+    rewards = -coefficient * (select(logprobs, mask) - select(ref_logprobs, mask))
     last = (mask.cumsum(1) * mask).argmax(1)
-    rewards[torch.arange(len(scores)), last] += scores
+    rewards[torch.arange(len(scores), device=mask.device), last] += select(scores, mask.any(1))
     return rewards
 
 

@@ -1,11 +1,10 @@
 """Proximal policy optimization for language models, in full (arXiv 1707.06347; InstructGPT, arXiv 2203.02155).
 
-    for each iteration:
-        answers  = policy(prompts)
-        rewards  = reward(completions) at the last token, minus the KL penalty at every token
+    for rollouts in RolloutIterator(...):              # the policy answers prompts, the models read what it said
+        rewards = kl_rewards(scores, ...)              # the score at the last token, minus the KL penalty at each
         advantages, returns = gae(rewards, values)
         for each epoch, for each minibatch:
-            loss = clipped policy loss + clipped value loss
+            loss = policy_loss(...) + value_loss(...)  # both clipped
             one step of Adam
 
 Four models take part: the policy, which is trained; the value model, trained beside it; the reward model and the
@@ -19,17 +18,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from course_utils.alignment.advantages import gae, masked_mean, whiten
-from course_utils.alignment.kl import AdaptiveKL, kl_estimate, kl_rewards
-from course_utils.alignment.rollouts import Rollouts, score_rollouts, token_logprobs
-from course_utils.models.generate import Generation, generate
+from course_utils.alignment.advantages import gae, whiten
+from course_utils.alignment.kl import AdaptiveKL, k3, kl_rewards
+from course_utils.alignment.masked import masked_mean, reduce_tokens, select
+from course_utils.alignment.resuming import RunCheckpoints
+from course_utils.alignment.rollouts import MISSING_EOS_PENALTY, RolloutIterator, Rollouts, token_logprobs
+from course_utils.models.generate import Generation
 from course_utils.training.history import History
 from course_utils.training.micro_batches import LossNotFinite
 
@@ -52,7 +55,7 @@ class PPOConfig:
     kl_coef: float = 0.05
     target_kl: float | None = None
     stop_kl: float = 0.1
-    missing_eos_penalty: float = 1.0  # taken off the score of an answer that found no end within max_new_tokens
+    missing_eos_penalty: float = MISSING_EOS_PENALTY  # for an answer that found no end within max_new_tokens
     gamma: float = 1.0
     lam: float = 0.95
     max_grad_norm: float = 1.0
@@ -74,25 +77,46 @@ class PPOConfig:
             raise ValueError(f"PPOConfig(kl_coef={self.kl_coef}): 0 leaves the penalty out; less rewards drift.")
 
 
-def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float = 0.2) -> Tensor:
+def policy_loss(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    clip: float = 0.2,
+    reduction: str = "token",
+) -> Tensor:
     """PPO's clipped surrogate, to be minimized; all tensors (batch, length).
 
     -mean over the answer's tokens of min(ratio A, clip(ratio, 1 - clip, 1 + clip) A), ratio = p / p_old
     (arXiv 1707.06347, equation 7). The minimum makes the pessimistic choice: a step is not rewarded for going further
-    than the clip in the good direction, and is always punished for going in the bad one.
+    than the clip in the good direction, and is always punished for going in the bad one. ``reduction``: over all
+    tokens ("token"), per answer ("answer"), or "none", see ``reduce_tokens``. What stands where the mask is 0 counts
+    for nothing.
     """
+    logprobs, old_logprobs, advantages = (select(x, mask) for x in (logprobs, old_logprobs, advantages))
     ratio = (logprobs - old_logprobs).exp()
     surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
-    return -masked_mean(surrogate, mask)
+    return -reduce_tokens(surrogate, mask, reduction)
 
 
-def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, clip: float = 0.2) -> Tensor:
+def value_loss(
+    values: Tensor,
+    old_values: Tensor,
+    returns: Tensor,
+    mask: Tensor,
+    clip: float = 0.2,
+    reduction: str = "token",
+) -> Tensor:
     """Half the squared error of the values, the worse of the clipped and the plain one; all tensors (batch, length).
 
     Values may move by at most ``clip`` from what they were when the answers were written, as in OpenAI's baselines.
+    ``reduction`` and mask as in ``policy_loss``.
     """
+    values, old_values, returns = (select(x, mask) for x in (values, old_values, returns))
     clipped = old_values + (values - old_values).clamp(-clip, clip)
-    return 0.5 * masked_mean(torch.maximum((values - returns).square(), (clipped - returns).square()), mask)
+    return 0.5 * reduce_tokens(
+        torch.maximum((values - returns).square(), (clipped - returns).square()), mask, reduction
+    )
 
 
 def ppo(
@@ -103,26 +127,117 @@ def ppo(
     prompts: Sequence[Sequence[int]],
     config: PPOConfig,
     *,
+    token_rewards: Callable[..., Tensor] = kl_rewards,
+    advantages: Callable[..., tuple[Tensor, Tensor]] = gae,
+    policy_loss: Callable[..., Tensor] = policy_loss,
+    value_loss: Callable[..., Tensor] = value_loss,
+    approx_kl: Callable[[Tensor, Tensor], Tensor] = k3,
     stop_ids: Sequence[int] = (1,),
+    pad_id: int = 0,
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     evaluate_every: int = 5,
     callback: Callable[[int, Rollouts, Generation], None] | None = None,
+    checkpoint_dir: str | Path | None = None,
+    save_every: int = 1,
     progress: bool = True,
 ) -> History:
     """Train ``policy`` (and ``value``) in place on ``prompts`` (token ids, taken in an order that the seed fixes).
     An answer ends behind the first of ``stop_ids``: ``course_utils.text.chat.stop_ids(tokenizer, policy)``.
 
+    The parts are functions, called with their arguments in the order of the defaults, so that your own can take a
+    place: ``token_rewards`` (scores, logprobs, ref_logprobs, mask, coefficient), ``advantages`` (rewards, values, mask,
+    gamma, lam), ``policy_loss`` (logprobs, old_logprobs, advantages, mask, clip), ``value_loss`` (values, old_values,
+    returns, mask, clip), and ``approx_kl`` (old_logprobs, logprobs), which tells per token how far the policy has moved
+    since it wrote the answers.
+
     The history has one record per iteration: ``reward`` (mean score), ``kl`` (nats per answer, from the reference),
     ``coefficient``, ``policy_loss``, ``value_loss``, ``clip_fraction`` (share of tokens), ``entropy`` (nats per token),
-    ``length`` (tokens per answer), ``missing_eos`` (share of answers without an end), ``updates``, ``seconds``,
-    ``generation`` (seconds of it in writing completions), and what ``evaluate(policy)`` returned. Answers are written
-    before the updates of their record: reward, KL and length are those of the policy one iteration earlier than
-    ``evaluate``. Raises ValueError for too few prompts, LossNotFinite.
+    ``length`` (tokens per answer), ``missing_eos`` (share of answers without an end), ``updates``, ``skipped_steps``
+    (updates left out because a gradient was not finite: a warning says so), ``seconds``, ``generation`` (seconds of it
+    in writing completions), and what ``evaluate(policy)`` returned. Answers are written before the updates of their
+    record: reward, KL and length are those of the policy one iteration earlier than ``evaluate``.
+
+    With ``checkpoint_dir`` the run is saved there after every ``save_every`` iterations and goes on from there when
+    ppo() is called again with the same models, prompts and settings: it ends with the same weights. Raises ValueError
+    for too few prompts or shared parameters, LossNotFinite, CheckpointError.
     """
-    if len(prompts) < config.prompts:
-        raise ValueError(
-            f"{len(prompts)} prompts were given; an iteration takes {config.prompts}. Give more, or take fewer."
-        )
+    draw = torch.Generator().manual_seed(config.seed)  # the order of the prompts, and of the rows of a minibatch
+    sampler = RolloutIterator(
+        policy,
+        reference,
+        reward,
+        prompts,
+        batch_size=config.prompts,
+        value=value,
+        max_new_tokens=config.max_new_tokens,
+        missing_eos_penalty=config.missing_eos_penalty,
+        stop_ids=stop_ids,
+        pad_id=pad_id,
+        seed=config.seed,
+        generator=draw,
+    )
+    optimizer = _make_optimizer(policy, reference, reward, value, config)
+    controller = AdaptiveKL(config.kl_coef, config.target_kl)
+    frozen = {"reference": reference, "reward": reward}
+    saved = RunCheckpoints(
+        checkpoint_dir, {"policy": policy, "value": value}, optimizer, frozen, settings=asdict(config), data=prompts
+    )
+    history = _resume(saved, sampler, controller)
+    clock = _Clock(history)
+    for model in (reference, reward, policy, value):
+        model.eval()
+
+    iterations = range(len(history), config.iterations)
+    for iteration in tqdm(
+        iterations, initial=len(history), total=config.iterations, unit="iteration", disable=not progress
+    ):
+        # 1) The policy answers, the models read.
+        clock.start()
+        batch = next(sampler)
+        scores, mask, coefficient = batch.penalized_scores, batch.response_mask, controller.coefficient
+
+        # 2) A reward for every token, and how much better than expected it was.
+        rewards = token_rewards(scores, batch.logprobs, batch.ref_logprobs, mask, coefficient)
+        better, returns = advantages(rewards, batch.values, mask, config.gamma, config.lam)
+        better = whiten(better, mask)
+
+        # 3) A few steps on these answers, as long as the policy is near to the one that wrote them.
+        steps = _Steps(optimizer, config.max_grad_norm, iteration + 1)
+        for rows in _minibatches(len(scores), config, draw):
+            part, mask = batch.take(rows), batch.response_mask[rows]
+            logprobs, entropy = token_logprobs(policy, part.input_ids, mask, with_entropy=True)
+            moved = float(masked_mean(approx_kl(part.logprobs, logprobs.detach()), mask))
+            if moved > config.stop_kl:
+                break
+            of_policy = policy_loss(logprobs, part.logprobs, better[rows], mask, config.clip_range)
+            values = value(part.input_ids)[:, :-1]
+            of_value = value_loss(values, part.values, returns[rows], mask, config.clip_range_value)
+            outside = ((logprobs.detach() - part.logprobs).exp() - 1).abs() > config.clip_range
+            figures = {"clip_fraction": outside.float(), "entropy": entropy.detach()}
+            figures = {name: masked_mean(figure, mask) for name, figure in figures.items()}
+            steps.make(of_policy, of_value, **figures, approx_kl=moved)
+
+        # 4) What was measured, and a checkpoint.
+        record = {**steps.means(), "step": iteration + 1, **_figures(batch, sampler), "coefficient": coefficient}
+        clock.stamp(record, batch)
+        controller.update(record["kl"], config.prompts)
+        last = iteration + 1 == config.iterations
+        if evaluate is not None and (last or (iteration + 1) % evaluate_every == 0):
+            with torch.no_grad():
+                record |= {name: float(figure) for name, figure in evaluate(policy).items()}
+        history.records.append(record)
+        if last or (iteration + 1) % save_every == 0:
+            at = torch.tensor(controller.coefficient, dtype=torch.float64)
+            saved.save(history.records, {**sampler.state(), "coefficient": at})
+        if callback is not None:
+            callback(iteration, batch, sampler.completions)
+    return history
+
+
+def _make_optimizer(
+    policy: nn.Module, reference: nn.Module, reward: nn.Module, value: nn.Module, config: PPOConfig
+) -> torch.optim.Optimizer:
+    """Adam over policy and value model, a group each. Raises ValueError if they share some with a frozen one."""
     frozen = [parameter for model in (reference, reward) for parameter in model.parameters()]
     trained = {id(p) for model in (policy, value) for p in model.parameters() if p.requires_grad}
     if any(id(parameter) in trained for parameter in frozen):
@@ -133,102 +248,94 @@ def ppo(
         {"params": [p for p in policy.parameters() if p.requires_grad], "lr": config.learning_rate},
         {"params": [p for p in value.parameters() if p.requires_grad], "lr": config.value_learning_rate},
     ]
-    optimizer = torch.optim.Adam(groups, eps=1e-5)
-    controller = AdaptiveKL(config.kl_coef, config.target_kl)
-    draw = torch.Generator().manual_seed(config.seed)
-    history, tokens, started = History(), 0, time.perf_counter()
-    order: list[int] = []
-    for model in (reference, reward, policy, value):
-        model.eval()
-    for iteration in tqdm(range(config.iterations), unit="iteration", disable=not progress):
-        while len(order) < config.prompts:
-            order += torch.randperm(len(prompts), generator=draw).tolist()
-        chosen, order = [prompts[i] for i in order[: config.prompts]], order[config.prompts :]
-        begun = time.perf_counter()
-        seed = 1_000_003 * config.seed + iteration
-        completions = generate(policy, chosen, config.max_new_tokens, temperature=1.0, seed=seed, stop_ids=stop_ids)
-        generation = time.perf_counter() - begun
-        batch = score_rollouts(policy, reference, reward, value, chosen, completions)
-        scores = batch.scores
-        batch.scores = scores - config.missing_eos_penalty * (~completions.stopped).float()
-        record = _learn(policy, value, optimizer, batch, controller.coefficient, config, draw)
+    return torch.optim.Adam(groups, eps=1e-5)
+
+
+def _resume(saved: RunCheckpoints, sampler: RolloutIterator, controller: AdaptiveKL) -> History:
+    """Go back to the newest checkpoint, if there is one; return the history up to there."""
+    state = saved.resume()
+    if state is None:
+        return History()
+    sampler.resume(state.random)
+    controller.coefficient = float(state.random["coefficient"])
+    return History(state.records)
+
+
+def _minibatches(count: int, config: PPOConfig, draw: torch.Generator) -> Iterator[Tensor]:
+    """The numbers of the rows of each minibatch; every epoch has an order of its own, drawn when it begins."""
+    for _ in range(config.epochs):
+        yield from torch.randperm(count, generator=draw).split(count // config.minibatches)
+
+
+class _Steps:
+    """The updates of one iteration, and what was measured in them."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, max_grad_norm: float, iteration: int) -> None:
+        self.optimizer, self.max_grad_norm, self.iteration = optimizer, max_grad_norm, iteration
+        self.records: list[dict[str, float]] = []
+        self.norms: list[float] = []  # of the updates that were made
+
+    def make(self, policy_loss: Tensor, value_loss: Tensor, **figures: Tensor | float) -> None:
+        """One update, or none if a gradient is not finite. Raises LossNotFinite if a loss is not."""
+        loss = policy_loss + value_loss  # no weight between them: they share no parameter
+        record = {"loss": loss, "policy_loss": policy_loss, "value_loss": value_loss, **figures}
+        record = {name: float(f.detach() if isinstance(f, Tensor) else f) for name, f in record.items()}
+        self.records.append(record)
         if not all(math.isfinite(figure) for figure in record.values()):
             raise LossNotFinite(
-                f"a loss of PPO is not finite in iteration {iteration + 1}: {record}. Usual causes: a learning rate "
+                f"a loss of PPO is not finite in iteration {self.iteration}: {record}. Usual causes: a learning rate "
                 "that is too high, or rewards without any scale (whiten them, or divide them).",
-                iteration + 1,
+                self.iteration,
             )
-        tokens += int(batch.response_mask.sum())
-        kl = float(((batch.logprobs - batch.ref_logprobs) * batch.response_mask).sum(1).mean())
-        record |= {
-            "step": iteration + 1,
-            "reward": float(scores.mean()),
-            "missing_eos": float((~completions.stopped).float().mean()),
-            "kl": kl,
-            "coefficient": controller.coefficient,
-            "length": float(batch.response_mask.sum(1).mean()),
-            "generation": generation,
-            "iteration_seconds": time.perf_counter() - begun,
-            "tokens": tokens,
-            "seconds": time.perf_counter() - started,
-        }
-        controller.update(kl, config.prompts)
-        if evaluate is not None and ((iteration + 1) % evaluate_every == 0 or iteration + 1 == config.iterations):
-            with torch.no_grad():
-                record |= {name: float(figure) for name, figure in evaluate(policy).items()}
-        history.records.append(record)
-        if callback is not None:
-            callback(iteration, batch, completions)
-    return history
+        self.optimizer.zero_grad()
+        loss.backward()
+        # Each model on its own: a large gradient of the value model should not shorten the policy's step.
+        groups = [group["params"] for group in self.optimizer.param_groups]
+        norms = [float(torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)) for parameters in groups]
+        if all(map(math.isfinite, norms)):
+            self.optimizer.step()
+            self.norms.append(norms[0])
+
+    def means(self) -> dict[str, float]:
+        """The mean of each figure, and how many steps were made and skipped; a warning if any was skipped."""
+        skipped = len(self.records) - len(self.norms)
+        if skipped:
+            warnings.warn(
+                f"PPO skipped {skipped} of {len(self.records)} steps in iteration {self.iteration}: a gradient was not "
+                "finite, though the loss was. The weights stayed as they were. If it comes again, lower the learning "
+                "rates, or look for a logarithm of 0.",
+                stacklevel=3,
+            )
+        names = self.records[0] if self.records else ()
+        means = {name: sum(record[name] for record in self.records) / len(self.records) for name in names}
+        if self.norms:
+            means["grad_norm"] = sum(self.norms) / len(self.norms)
+        return means | {"updates": len(self.norms), "skipped_steps": skipped}
 
 
-def _learn(
-    policy: nn.Module,
-    value: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batch: Rollouts,
-    coefficient: float,
-    config: PPOConfig,
-    draw: torch.Generator,
-) -> dict[str, float]:
-    """The updates of one iteration; returns the means of what was measured in them."""
-    rewards = kl_rewards(batch.scores, batch.logprobs, batch.ref_logprobs, batch.response_mask, coefficient)
-    advantages, returns = gae(rewards, batch.values, batch.response_mask, config.gamma, config.lam)
-    advantages = whiten(advantages, batch.response_mask)
-    size, records, stopped = len(batch.scores) // config.minibatches, [], False
-    for _ in range(config.epochs):
-        for rows in torch.randperm(len(batch.scores), generator=draw).split(size):
-            rows = rows.to(batch.response_mask.device)
-            part, mask = batch.take(rows), batch.response_mask[rows]
-            logprobs, entropy = token_logprobs(policy, part.input_ids, mask, with_entropy=True)
-            approx_kl = float(masked_mean(kl_estimate(part.logprobs, logprobs.detach(), "k3"), mask))
-            if approx_kl > config.stop_kl:
-                stopped = True
-                break
-            of_policy = policy_loss(logprobs, part.logprobs, advantages[rows], mask, config.clip_range)
-            values = value(part.input_ids)[:, :-1]
-            of_value = value_loss(values, part.values, returns[rows], mask, config.clip_range_value)
-            optimizer.zero_grad()
-            (of_policy + of_value).backward()  # no weight between them: they share no parameter
-            # Each model on its own: a large gradient of the value model should not shorten the policy's step.
-            norm, norm_of_value = (
-                torch.nn.utils.clip_grad_norm_(group["params"], config.max_grad_norm)
-                for group in optimizer.param_groups
-            )
-            if torch.isfinite(norm) and torch.isfinite(norm_of_value):
-                optimizer.step()
-            outside = ((logprobs.detach() - part.logprobs).exp() - 1).abs() > config.clip_range
-            records.append(
-                {
-                    "loss": float(of_policy.detach() + of_value.detach()),
-                    "policy_loss": float(of_policy.detach()),
-                    "value_loss": float(of_value.detach()),
-                    "clip_fraction": float(masked_mean(outside.float(), mask)),
-                    "entropy": float(masked_mean(entropy.detach(), mask)),
-                    "grad_norm": float(norm),
-                    "approx_kl": approx_kl,
-                }
-            )
-        if stopped:
-            break
-    return {name: sum(r[name] for r in records) / len(records) for name in records[0]} | {"updates": len(records)}
+def _figures(batch: Rollouts, sampler: RolloutIterator) -> dict[str, float]:
+    """What an iteration's record says about its answers."""
+    divergence = select(batch.logprobs - batch.ref_logprobs, batch.response_mask)
+    return {
+        "reward": float(batch.scores.mean()),
+        "missing_eos": float((~sampler.completions.stopped).float().mean()),
+        "kl": float(divergence.sum(1).mean()),
+        "length": float(batch.response_mask.sum(1).mean()),
+        "generation": sampler.generation_seconds,
+    }
+
+
+class _Clock:
+    """Tokens and seconds since the start of the run, over all sessions of a resumed one."""
+
+    def __init__(self, history: History) -> None:
+        last = history.records[-1] if history.records else {"tokens": 0, "seconds": 0.0}
+        self.tokens, self.started = last["tokens"], time.perf_counter() - last["seconds"]
+
+    def start(self) -> None:
+        self.begun = time.perf_counter()
+
+    def stamp(self, record: dict[str, float], batch: Rollouts) -> None:
+        self.tokens += int(batch.response_mask.sum())
+        now = time.perf_counter()
+        record |= {"iteration_seconds": now - self.begun, "tokens": self.tokens, "seconds": now - self.started}

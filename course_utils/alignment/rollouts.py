@@ -1,20 +1,30 @@
-"""Rollouts: the policy's answers to prompts, and everything that learning from them needs."""
+"""Rollouts: the policy's answers to prompts, and everything that learning from them needs.
+
+``RolloutIterator`` is what all policy gradients have in common; they differ in what they do with the rollouts:
+
+    for rollouts in RolloutIterator(policy, reference, reward, prompts, batch_size=64):
+        ... learn from them; the next answers are written by the policy as it is then
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
-from course_utils.models.generate import Generation
+from course_utils.alignment.masked import select
+from course_utils.models.generate import Generation, generate
 from course_utils.models.heads import body_of, head_of, hidden_states
+
+MISSING_EOS_PENALTY = 1.0  # taken off the score of an answer that was cut before its end
 
 
 @dataclass
 class Rollouts:
-    """Rows of prompt and answer, padded on the right; all tensors (batch, length) but ``scores`` (batch,).
+    """Rows of prompt and answer, padded on the right; all tensors (batch, length) but the last two, (batch,).
 
     ``response_mask``: 1 at the *places that predict* a token of the answer, so that everything per token stands where
     the logits stand: ``logprobs[:, t]`` belongs to ``input_ids[:, t + 1]``. Length is that of the rows, minus 1.
@@ -24,12 +34,108 @@ class Rollouts:
     response_mask: Tensor
     logprobs: Tensor  # of the policy that wrote the answers
     ref_logprobs: Tensor
-    values: Tensor
+    values: Tensor | None  # None without a value model
     scores: Tensor  # the reward model's, one for each answer
+    penalties: Tensor  # for answers that were cut before their end, 0 for the others
+
+    @property
+    def penalized_scores(self) -> Tensor:
+        """(batch,): what an answer is worth to the policy, the penalty for a missing end taken off."""
+        return self.scores - self.penalties
 
     def take(self, rows: Tensor) -> Rollouts:
         """Some of the rows."""
-        return Rollouts(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Rollouts(**{name: None if part is None else part[rows] for name, part in parts.items()})
+
+
+class RolloutIterator:
+    """Endless rollouts: each step takes the next ``batch_size`` prompts, lets the policy answer them at temperature 1
+    and the models read what it answered.
+
+    Prompts (token ids) come in passes over all of them, each shuffled by ``generator`` (by default a new one of
+    ``seed``). With ``completions_per_prompt`` above 1 the answers to one prompt are rows side by side, as
+    ``leave_one_out`` wants them. ``value=None``: there is no value model, and ``values`` is None. Answers end at the
+    ``stop_ids``. Of the latest step one can ask for its ``completions`` and the ``generation_seconds``.
+
+    ``state()`` is the place in the sequence; ``resume(state)`` goes on from there. Raises ValueError for too few
+    prompts.
+    """
+
+    def __init__(
+        self,
+        policy: nn.Module,
+        reference: nn.Module,
+        reward: nn.Module,
+        prompts: Sequence[Sequence[int]],
+        *,
+        batch_size: int,
+        value: nn.Module | None = None,
+        completions_per_prompt: int = 1,
+        max_new_tokens: int = 24,
+        missing_eos_penalty: float = MISSING_EOS_PENALTY,
+        stop_ids: Sequence[int] = (1,),
+        pad_id: int = 0,
+        seed: int = 0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        if len(prompts) < batch_size:
+            raise ValueError(
+                f"{len(prompts)} prompts were given; an iteration takes {batch_size}. Give more, or take fewer."
+            )
+        for name, count in (("batch_size", batch_size), ("completions_per_prompt", completions_per_prompt)):
+            if count < 1:
+                raise ValueError(f"{name} is {count}; 1 or more is expected.")
+        self.policy, self.reference, self.reward, self.value = policy, reference, reward, value
+        self.prompts, self.batch_size, self.completions_per_prompt = prompts, batch_size, completions_per_prompt
+        self.max_new_tokens, self.missing_eos_penalty = max_new_tokens, missing_eos_penalty
+        self.stop_ids, self.pad_id, self.seed = stop_ids, pad_id, seed
+        self.generator = generator or torch.Generator().manual_seed(seed)
+        self.iteration, self.order = 0, []  # how many steps were made, and the prompts still to come in this pass
+
+    def __iter__(self) -> Iterator[Rollouts]:
+        return self
+
+    def __next__(self) -> Rollouts:
+        while len(self.order) < self.batch_size:
+            self.order += torch.randperm(len(self.prompts), generator=self.generator).tolist()
+        chosen, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
+        rows = [self.prompts[i] for i in chosen for _ in range(self.completions_per_prompt)]
+        begun = time.perf_counter()
+        self.completions = generate(
+            self.policy,
+            rows,
+            self.max_new_tokens,
+            temperature=1.0,
+            stop_ids=self.stop_ids,
+            pad_id=self.pad_id,
+            seed=1_000_003 * self.seed + self.iteration,
+        )
+        self.generation_seconds = time.perf_counter() - begun
+        self.iteration += 1
+        return score_rollouts(
+            self.policy,
+            self.reference,
+            self.reward,
+            self.value,
+            rows,
+            self.completions,
+            missing_eos_penalty=self.missing_eos_penalty,
+            pad_id=self.pad_id,
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """What ``resume`` needs to go on as if the run had never stopped."""
+        return {
+            "generator": self.generator.get_state(),
+            "order": torch.tensor(self.order, dtype=torch.int64),
+            "iteration": torch.tensor(self.iteration),
+        }
+
+    def resume(self, state: dict[str, Tensor]) -> None:
+        """Go back to where ``state`` was taken."""
+        self.generator.set_state(state["generator"])
+        self.order, self.iteration = state["order"].tolist(), int(state["iteration"])
 
 
 def join(prompts: Sequence[Sequence[int]], completions: Generation, pad_id: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -49,19 +155,22 @@ def join(prompts: Sequence[Sequence[int]], completions: Generation, pad_id: int 
 
 
 def token_logprobs(model: nn.Module, input_ids: Tensor, mask: Tensor, with_entropy: bool = False):
-    """Log-probabilities (batch, length - 1) of the tokens that ``mask`` asks for, 0 elsewhere, with gradients.
+    """Log-probabilities (batch, length - 1) float32 of the tokens that ``mask`` asks for, 0 elsewhere, with gradients.
 
-    Only the asked places go through the head, which is most of the arithmetic of a small model. With ``with_entropy``
-    also the entropy of the distribution at each place, in nats.
+    ``mask`` (batch, length - 1): numbers or bool. Only the asked places go through the head, which is most of the
+    arithmetic of a small model. With ``with_entropy`` also the entropy of the distribution at each place, in nats; a
+    token that is forbidden (a logit of minus infinity) adds nothing to it.
     """
     hidden = hidden_states(body_of(model), input_ids)[:, :-1]
     asked = mask.bool()
     logs = head_of(model)(hidden[asked]).float().log_softmax(-1)
     chosen = logs.gather(1, input_ids[:, 1:][asked][:, None])[:, 0]
-    spread = mask.new_zeros(mask.shape).masked_scatter(asked, chosen)
+    nothing = logs.new_zeros(mask.shape)
+    spread = nothing.masked_scatter(asked, chosen)
     if not with_entropy:
         return spread
-    return spread, mask.new_zeros(mask.shape).masked_scatter(asked, -(logs.exp() * logs).sum(-1))
+    surprise = logs.masked_fill(logs == -torch.inf, 0)  # 0 * log 0 is 0
+    return spread, nothing.masked_scatter(asked, -(logs.exp() * surprise).sum(-1))
 
 
 @torch.no_grad()
@@ -69,17 +178,21 @@ def score_rollouts(
     policy: nn.Module,
     reference: nn.Module,
     reward: nn.Module,
-    value: nn.Module,
+    value: nn.Module | None,
     prompts: Sequence[Sequence[int]],
     completions: Generation,
+    *,
+    missing_eos_penalty: float = 0.0,
+    pad_id: int = 0,
 ) -> Rollouts:
-    """Let the four models read what the policy answered. Log-probabilities are those of temperature 1."""
-    input_ids, attention_mask, mask = join(prompts, completions)
+    """Let the models read what the policy answered. Log-probabilities are those of temperature 1."""
+    input_ids, attention_mask, mask = join(prompts, completions, pad_id)
     return Rollouts(
         input_ids=input_ids,
         response_mask=mask,
         logprobs=token_logprobs(policy, input_ids, mask),
         ref_logprobs=token_logprobs(reference, input_ids, mask),
-        values=value(input_ids)[:, :-1] * mask,
+        values=None if value is None else select(value(input_ids)[:, :-1], mask),
         scores=reward(input_ids, attention_mask).float(),
+        penalties=missing_eos_penalty * (~completions.stopped).float(),
     )

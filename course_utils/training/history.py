@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course_utils.training.distributed import DistributedContext, all_reduce
 
 
 @dataclass
@@ -58,3 +65,39 @@ class Clock:
         self.tokens += tokens
         record |= {"tokens": self.tokens, "seconds": self.seconds}
         self.speed = (self.tokens - self.before[1]) / max(self.seconds - self.before[0], 1e-9)
+
+
+class TokenMeans:
+    """Means over the tokens of one step: summed over its micro-batches, then over all ranks, then divided.
+
+    The numbers stay on the device until ``tolist``, so that nothing before waits for it.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.names = device, ()
+        self.sums: Tensor | float = 0.0  # of the tokens, and of each figure times its tokens
+
+    def add(self, tokens: Tensor | float, figures: Mapping[str, Tensor | float]) -> None:
+        """Take in one micro-batch: figures that are means over ``tokens`` tokens, the same names every time."""
+        self.names = tuple(figures)
+        self.sums = self.sums + vector([1.0, *figures.values()], self.device) * tokens
+
+    def all_reduce(self, dist_ctx: DistributedContext, stop: bool) -> Tensor:
+        """Sum over the ranks, in one collective, and return the tokens of the whole batch; ``stop``: does this rank
+        want to end here?"""
+        sums = all_reduce(torch.cat([vector([stop], self.device), self.sums]), dist_ctx)
+        self.stop, self.tokens, self.sums = sums[:1], sums[1], sums[2:]
+        return self.tokens
+
+    def tolist(self, norm: Tensor) -> tuple[dict[str, float], float, float, bool]:
+        """The means by name, the number of tokens, ``norm``, and whether any rank wants to stop: here the device is
+        waited for, once."""
+        last = vector([self.tokens, norm], self.device)
+        *means, tokens, norm_, stop = torch.cat([self.sums / self.tokens, last, self.stop]).tolist()
+        return dict(zip(self.names, means, strict=True)), tokens, norm_, bool(stop)
+
+
+def vector(values: Iterable[Any], device: torch.device) -> Tensor:
+    """Numbers and one-element tensors as one float32 vector on the device, without waiting for the device."""
+    parts = [v.detach() if isinstance(v, Tensor) else torch.tensor(float(v)) for v in values]
+    return torch.stack([part.to(device, torch.float32, non_blocking=True).view(()) for part in parts])

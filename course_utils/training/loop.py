@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from course_utils import settings
 from course_utils.training import distributed
 from course_utils.training.checkpointer import Checkpointer
 from course_utils.training.config import TrainConfig
-from course_utils.training.history import Clock, History
+from course_utils.training.history import Clock, History, TokenMeans
 from course_utils.training.interrupt import Interrupt
 from course_utils.training.micro_batches import LossNotFinite, TrainingError, check_result, micro_batches, row_count
 from course_utils.training.randomness import own_random_state, seed_everything
@@ -70,57 +70,56 @@ def train(
     its last good weights), CheckpointError (disk full, foreign checkpoint), KeyboardInterrupt after Ctrl-C, once
     the state is saved.
     """
-    base_device = torch.device(config.device or settings.device())
+    device = torch.device(config.device or settings.device())
     with contextlib.ExitStack() as stack:
+        # 1) Where to train: this process's device, the model on it, wrapped for its ranks, compiled.
         interrupt = stack.enter_context(Interrupt())
-        dist_ctx = stack.enter_context(distributed.distributed_context(config.parallel, base_device.type))
+        dist_ctx = stack.enter_context(distributed.distributed_context(config.parallel, device.type))
         stack.enter_context(own_random_state())
-        device = base_device
-        if dist_ctx.parallel and base_device.type == "cuda":
+        if dist_ctx.parallel and device.type == "cuda":
             device = torch.device("cuda", dist_ctx.local_rank)
         stack.enter_context(_in_training(_placed(model, device)))
         wrapped = distributed.wrap_model(model, dist_ctx, device)
         compiled = _compiled(wrapped, config, device)
+
+        # 2) From where to go on: the newest checkpoint, or the beginning.
         optimizer = make_optimizer(model, config)
         seed_everything(config.seed + dist_ctx.rank)
         checkpointer = Checkpointer(checkpoint_dir, model, optimizer, config, batches, objective, dist_ctx, device)
         stack.callback(checkpointer.leave)
         history, first_step = checkpointer.resume()
-
         bar = tqdm(total=config.steps, initial=first_step, unit="step", disable=not progress or dist_ctx.rank > 0)
         stack.enter_context(bar)
         clock = Clock(history)
+
         for step in range(first_step, config.steps):
             lr = _set_learning_rate(optimizer, step, config)
-            sums = 0.0
             with clock:
-                # Forward and backward: the gradient of the *sum* of the losses, added up over the micro-batches.
+                # 3) Forward and backward: gradients of the *sum* of the losses add up over the micro-batches.
+                means = TokenMeans(device)
                 parts = micro_batches(batches, step, config.micro_batch_size, dist_ctx, device)
                 for number, (micro_batch, row_weight) in enumerate(parts, start=1):
                     with distributed.grad_sync(wrapped, dist_ctx, now=number == len(parts)):
                         with _autocast(config, device):
                             loss, metrics = check_result(objective(compiled, micro_batch))
-                        weight = metrics.get("tokens", row_count(micro_batch)) * row_weight
-                        (loss * weight).backward()
-                    figures = {**metrics, "tokens": 1.0, "loss": loss}
-                    sums = sums + _vector(figures.values(), device) * weight
-                    figures = dict.fromkeys(figures)
+                        tokens = metrics.pop("tokens", row_count(micro_batch)) * row_weight
+                        (loss * tokens).backward()
+                    means.add(tokens, {**metrics, "loss": loss})
                     del loss, metrics, micro_batch  # or their graph would still take memory in the next forward pass
 
-                # The mean over all tokens of the batch, on all ranks.
-                sums = distributed.all_reduce(torch.cat([_vector([bool(interrupt.asked)], device), sums]), dist_ctx)
-                tokens = sums[1 + list(figures).index("tokens")]
+                # 4) The mean over all tokens of the batch, on all ranks; clipped.
+                tokens = means.all_reduce(dist_ctx, stop=bool(interrupt.asked))
                 norm = _scale_and_clip(model, dist_ctx.world_size / tokens, config.max_grad_norm, dist_ctx)
-                stop, *means, norm, tokens = torch.cat(
-                    [sums[:1], sums[1:] / tokens, _vector([norm, tokens], device)]
-                ).tolist()
-                record = {**dict(zip(figures, means, strict=True)), "step": step + 1, "lr": lr, "grad_norm": norm}
+                figures, tokens, norm, stop = means.tolist(norm)
+                record = {"tokens": tokens, **figures, "step": step + 1, "lr": lr, "grad_norm": norm}
                 if not (tokens and math.isfinite(record["loss"]) and math.isfinite(norm)):
                     raise _not_finite(record, tokens, checkpointer)
 
+                # 5) The step.
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
 
+            # 6) What was measured, and a checkpoint.
             clock.stamp(record, tokens)
             last = step + 1 == config.steps
             if evaluate and (last or (config.evaluate_every and (step + 1) % config.evaluate_every == 0)):
@@ -209,12 +208,6 @@ def _scale_and_clip(
         scale = scale * (max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
     torch._foreach_mul_(gradients, scale)
     return norm
-
-
-def _vector(values: Iterable[Any], device: torch.device) -> Tensor:
-    """Numbers and one-element tensors as one vector on the device, without waiting for the device."""
-    parts = [v.detach() if isinstance(v, Tensor) else torch.tensor(float(v)) for v in values]
-    return torch.stack([part.to(device, torch.float32, non_blocking=True).view(()) for part in parts])
 
 
 def _evaluated(evaluate: Any, model: nn.Module, config: TrainConfig, device: torch.device) -> dict[str, float]:

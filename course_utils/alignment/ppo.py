@@ -133,7 +133,6 @@ def ppo(
     value_loss: Callable[..., Tensor] = value_loss,
     approx_kl: Callable[[Tensor, Tensor], Tensor] = k3,
     stop_ids: Sequence[int] = (1,),
-    pad_id: int = 0,
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     evaluate_every: int = 5,
     callback: Callable[[int, Rollouts, Generation], None] | None = None,
@@ -172,7 +171,6 @@ def ppo(
         max_new_tokens=config.max_new_tokens,
         missing_eos_penalty=config.missing_eos_penalty,
         stop_ids=stop_ids,
-        pad_id=pad_id,
         seed=config.seed,
         generator=draw,
     )

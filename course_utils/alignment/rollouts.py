@@ -75,7 +75,6 @@ class RolloutIterator:
         max_new_tokens: int = 24,
         missing_eos_penalty: float = MISSING_EOS_PENALTY,
         stop_ids: Sequence[int] = (1,),
-        pad_id: int = 0,
         seed: int = 0,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -89,7 +88,7 @@ class RolloutIterator:
         self.policy, self.reference, self.reward, self.value = policy, reference, reward, value
         self.prompts, self.batch_size, self.completions_per_prompt = prompts, batch_size, completions_per_prompt
         self.max_new_tokens, self.missing_eos_penalty = max_new_tokens, missing_eos_penalty
-        self.stop_ids, self.pad_id, self.seed = stop_ids, pad_id, seed
+        self.stop_ids, self.seed = stop_ids, seed
         self.generator = generator or torch.Generator().manual_seed(seed)
         self.iteration, self.order = 0, []  # how many steps were made, and the prompts still to come in this pass
 
@@ -108,7 +107,6 @@ class RolloutIterator:
             self.max_new_tokens,
             temperature=1.0,
             stop_ids=self.stop_ids,
-            pad_id=self.pad_id,
             seed=1_000_003 * self.seed + self.iteration,
         )
         self.generation_seconds = time.perf_counter() - begun
@@ -121,7 +119,6 @@ class RolloutIterator:
             rows,
             self.completions,
             missing_eos_penalty=self.missing_eos_penalty,
-            pad_id=self.pad_id,
         )
 
     def state(self) -> dict[str, Tensor]:
@@ -183,10 +180,9 @@ def score_rollouts(
     completions: Generation,
     *,
     missing_eos_penalty: float = 0.0,
-    pad_id: int = 0,
 ) -> Rollouts:
     """Let the models read what the policy answered. Log-probabilities are those of temperature 1."""
-    input_ids, attention_mask, mask = join(prompts, completions, pad_id)
+    input_ids, attention_mask, mask = join(prompts, completions)
     return Rollouts(
         input_ids=input_ids,
         response_mask=mask,

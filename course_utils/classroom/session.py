@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -65,6 +66,38 @@ class Run:
 
         people = model.card.get("recipe", {}).get("people", self.profile.people)
         return World(WorldConfig(people=people), seed=0)
+
+    def keep(
+        self,
+        name: str,
+        model: Any,
+        tokenizer: Any,
+        history: Any,
+        figures: Mapping[str, float],
+        *,
+        switch: bool,
+        curve: str = "loss",
+        **recipe: Any,
+    ) -> None:
+        """Put a model that this chapter trained among the learner's own, if ``switch`` is on, and say so in words.
+
+        From then on ``run.load(name)`` gives it, in every chapter. ``figures``: what was measured; ``recipe``: further
+        facts of how it was made (``people``: of the world it knows). Where nobody sits at the notebook nothing is kept,
+        unless COURSE_KEEP=1.
+        """
+        from course_utils.recipes import keep
+
+        if not keep.wanted(switch, cards.has_person()):
+            text = f"Not kept: later chapters use the {name!r} that they used before."
+            note = "KEEP = True in this cell, and running it again, keeps it (COURSE_KEEP=1 does so in headless runs)."
+            cards.show(cards.Card("note", text, note))
+            return
+        made = {"chapter": self.chapter, "steps": len(history), "people": self.profile.people, "seed": self.seed}
+        folder = keep.keep(name, model, tokenizer, history, figures, made | recipe, curve)
+        text = f"Kept: from now on every chapter uses your own {name!r}."
+        back = f"The way back: delete the folder {folder}; then the course's own is used again."
+        note = "Claims of later chapters were written for the course's own models, and may not hold with yours."
+        cards.show(cards.Card("right", text, back, notes=[note]))
 
 
 def start(chapter: str | int) -> Run:

@@ -84,17 +84,19 @@ def save(
     """Keep a model among the learner's own (or in ``root``) and return its folder; it replaces one of that name.
 
     ``card`` must have ``recipe`` (how it was trained), ``seed``, ``tokens`` (seen in training), ``loss`` (the
-    curve, as [[step, loss], ...]) and ``figures`` (what was measured, by name). Profile, date, parameters and
-    digests are added. A full disk or a kill leaves the old folder whole (files.py).
+    curve, as [[step, loss], ...]) and ``figures`` (what was measured, by name). A card may name another ``curve``,
+    such as "reward", which then stands under that name. Profile, date, parameters and digests are added. A full disk or
+    a kill leaves the old folder whole (files.py).
 
     Raises StoreError for an incomplete card, a tokenizer that does not fit the model, or a disk that cannot be written.
     """
     from safetensors import SafetensorError
 
     _check_name(name)
-    missing = [field for field in CARD_FIELDS if field not in card]
+    expected = [card.get("curve", field) if field == "loss" else field for field in CARD_FIELDS]
+    missing = [field for field in expected if field not in card]
     if missing:
-        raise StoreError(f"the card of {name!r} has no {', '.join(missing)}; expected {', '.join(CARD_FIELDS)}.")
+        raise StoreError(f"the card of {name!r} has no {', '.join(missing)}; expected {', '.join(expected)}.")
     check_vocabulary(model, tokenizer, f"the model to be saved as {name!r}")
     folder = (Path(root) if root is not None else _own_root()) / name
     try:

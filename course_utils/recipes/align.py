@@ -23,7 +23,7 @@ def bake_reward(workplace: Path) -> Path:
     from course_utils.models.heads import RewardModel
     from course_utils.pretrained import store
     from course_utils.text.batching import PairBatches
-    from course_utils.training.loop import TrainConfig, train
+    from course_utils.training.loop import train
     from course_utils.world.annotators import Annotator
     from course_utils.world.preferences import comparisons
 
@@ -38,14 +38,7 @@ def bake_reward(workplace: Path) -> Path:
         model,
         PairBatches(pairs, instruct.tokenizer, recipe.batch_size, recipe.seed, profile.context),
         preference_loss,
-        TrainConfig(
-            steps=recipe.steps,
-            learning_rate=recipe.learning_rate,
-            warmup_steps=recipe.warmup_steps,
-            weight_decay=recipe.weight_decay,
-            save_every=max(1, recipe.steps // 5),
-            seed=recipe.seed,
-        ),
+        recipe.training(save_every=max(1, recipe.steps // 5)),
         checkpoint_dir=workplace / "reward-run",
     )
     measured = reward_report(model.half().float(), instruct.tokenizer, world, EVALUATION_SEED)
@@ -74,7 +67,7 @@ def reward_report(model: nn.Module, tokenizer: PreTrainedTokenizerFast, world: W
 
 def bake_ppo(workplace: Path) -> Path:
     """Align the instruct model of the current profile by PPO, put it into the store; return its folder."""
-    from course_utils.alignment.ppo import PPOConfig, ppo
+    from course_utils.alignment.ppo import ppo
     from course_utils.models.heads import ValueModel
     from course_utils.pretrained import store
     from course_utils.text.chat import chat_prompt, stop_ids
@@ -95,16 +88,9 @@ def bake_ppo(workplace: Path) -> Path:
         reward.model,
         value,
         prompts,
-        PPOConfig(
-            iterations=recipe.iterations,
-            prompts=recipe.prompts,
-            max_new_tokens=recipe.max_new_tokens,
-            learning_rate=recipe.learning_rate,
-            value_learning_rate=recipe.value_learning_rate,
-            kl_coef=recipe.kl_coef,
-            seed=recipe.seed,
-        ),
+        recipe.training(),
         stop_ids=stop_ids(instruct.tokenizer, policy),
+        checkpoint_dir=workplace / "ppo-run",
     )
     measured = ppo_report(policy.half().float(), instruct.tokenizer, world, EVALUATION_SEED)
     measured |= {

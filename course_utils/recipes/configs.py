@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from course_utils.world.corpora import MIX
 from course_utils.world.preferences import STYLE_MIX
 from course_utils.world.tasks import TASK_MIX
 
 if TYPE_CHECKING:
+    from course_utils.alignment.ppo import PPOConfig
+    from course_utils.training.config import TrainConfig
     from course_utils.world import World
 
 EVALUATION_SEED = 90_000  # documents and questions of the cards: no training run uses this seed
 
 
+def _settings(recipe: Any, kind: type, how: dict[str, Any]) -> Any:
+    """The settings ``kind`` with every field that the recipe has too, and ``how`` for the rest."""
+    shared = {f.name for f in fields(recipe)} & {f.name for f in fields(kind)}
+    return kind(**{name: getattr(recipe, name) for name in shared} | how)
+
+
+class Trained:
+    """A recipe whose fields are those of the training loop's settings, by the same names."""
+
+    def training(self, **how: Any) -> TrainConfig:
+        """The loop's settings; ``how`` adds what is no matter of the recipe (save_every, evaluate_every, ...)."""
+        from course_utils.training.config import TrainConfig
+
+        return _settings(self, TrainConfig, how)
+
+
 @dataclass(frozen=True)
-class Stage:
+class Stage(Trained):
     """One stage of pretraining: its own mix of fresh documents, and a learning rate warmed up and decayed to 0."""
 
     documents: int  # written anew; more steps than they fill begin a new epoch
@@ -46,7 +64,7 @@ class PretrainingRecipe:
 
 
 @dataclass(frozen=True)
-class TuningRecipe:
+class TuningRecipe(Trained):
     """How an instruct model is made: tasks about taught people only."""
 
     people: int
@@ -98,7 +116,7 @@ class AdapterRecipe(TuningRecipe):
 
 
 @dataclass(frozen=True)
-class RewardRecipe:
+class RewardRecipe(Trained):
     """How a reward model is made: from comparisons about taught people, of which a share of ``noise`` is wrong."""
 
     people: int
@@ -124,6 +142,12 @@ class PPORecipe:
     value_learning_rate: float
     max_new_tokens: int = 24
     seed: int = 0
+
+    def training(self, **how: Any) -> PPOConfig:
+        """PPO's settings."""
+        from course_utils.alignment.ppo import PPOConfig
+
+        return _settings(self, PPOConfig, how)
 
 
 LORA = {

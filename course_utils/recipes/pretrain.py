@@ -51,7 +51,7 @@ def bake_base(workplace: Path) -> Path:
     from course_utils.models.decoder import Decoder, DecoderConfig
     from course_utils.pretrained import store
     from course_utils.text.batching import PackedBatches
-    from course_utils.training.loop import History, TrainConfig, train
+    from course_utils.training.loop import History, train
     from course_utils.training.objectives import next_token_loss
 
     profile = settings.profile()
@@ -66,11 +66,7 @@ def bake_base(workplace: Path) -> Path:
             model,
             PackedBatches(rows, recipe.batch_size, seed=recipe.seed),
             next_token_loss,
-            TrainConfig(
-                steps=stage.steps,
-                learning_rate=stage.learning_rate,
-                warmup_steps=stage.warmup_steps,
-                schedule=stage.schedule,
+            stage.training(
                 weight_decay=recipe.weight_decay,
                 save_every=max(1, stage.steps // 20),
                 evaluate_every=max(1, stage.steps // 12),

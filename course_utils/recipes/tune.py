@@ -44,7 +44,7 @@ def tune(base: Loaded, recipe: TuningRecipe, checkpoint_dir: Path) -> History:
     """Train what is not frozen in the loaded model on the recipe's tasks, resumably."""
     from course_utils.evaluation.instructions import exact_match
     from course_utils.text.batching import ChatBatches
-    from course_utils.training.loop import TrainConfig, train
+    from course_utils.training.loop import train
     from course_utils.training.objectives import next_token_loss
     from course_utils.world.preferences import in_styles
     from course_utils.world.tasks import fact_questions, make_tasks
@@ -65,16 +65,7 @@ def tune(base: Loaded, recipe: TuningRecipe, checkpoint_dir: Path) -> History:
         base.model,
         batches,
         next_token_loss,
-        TrainConfig(
-            steps=recipe.steps,
-            learning_rate=recipe.learning_rate,
-            warmup_steps=recipe.warmup_steps,
-            schedule=recipe.schedule,
-            weight_decay=recipe.weight_decay,
-            save_every=max(1, recipe.steps // 5),
-            evaluate_every=max(1, recipe.steps // 5),
-            seed=recipe.seed,
-        ),
+        recipe.training(save_every=max(1, recipe.steps // 5), evaluate_every=max(1, recipe.steps // 5)),
         evaluate=lambda m: {"known_exact_match": exact_match(m, base.tokenizer, probe)},
         checkpoint_dir=checkpoint_dir,
     )

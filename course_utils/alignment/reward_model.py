@@ -6,7 +6,7 @@ A language model with a scalar head learns the scores of Bradley and Terry from 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,16 +22,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-def preference_loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Any]]:
+def preference_loss(
+    model: nn.Module,
+    batch: Mapping[str, Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor] = bradley_terry_loss,
+) -> tuple[Tensor, dict[str, Any]]:
     """The objective of a reward model, for ``train``: rows come in pairs, the chosen answer before the rejected one.
 
     ``batch`` holds ``input_ids`` and ``attention_mask``, (pairs, 2, length). Metrics: the share of pairs ranked right
-    and the mean difference of scores.
+    and the mean difference of scores. ``loss``: of the chosen and the rejected scores, (pairs,) each.
     """
     ids, mask = batch["input_ids"].flatten(0, 1), batch["attention_mask"].flatten(0, 1)
     chosen, rejected = model(ids, mask).float().view(-1, 2).unbind(1)
     difference = (chosen - rejected).detach()
-    return bradley_terry_loss(chosen, rejected), {
+    return loss(chosen, rejected), {
         "accuracy": (difference > 0).float().mean(),
         "difference": difference.mean(),
     }

@@ -6,7 +6,7 @@ rows of the pieces into which the word was cut before: the model then begins nea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -33,12 +33,17 @@ def mean_of_pieces(weight: Tensor, pieces: Sequence[Sequence[int]]) -> Tensor:
 
 
 def resize_embeddings(
-    model: Decoder, pieces: Sequence[Sequence[int]], start: str = "pieces", seed: int | torch.Generator = 0
+    model: Decoder,
+    pieces: Sequence[Sequence[int]],
+    start: str = "pieces",
+    seed: int | torch.Generator = 0,
+    rows: Callable[[Tensor, Sequence[Sequence[int]]], Tensor] = mean_of_pieces,
 ) -> Decoder:
     """Give the model a token more for each entry of ``pieces`` (the old ids of the new word), in place.
 
     ``start``: "pieces" (mean of the word's old rows), "mean" (of all old rows) or "random" (N(0, 0.02)). Embedding and
-    head get the new rows, each from its own old rows; a tied head stays tied. Raises ValueError for another start.
+    head get the new rows, each from its own old rows; a tied head stays tied. ``rows`` makes the larger matrix where
+    new rows are means, called as ``mean_of_pieces``. Raises ValueError for another start.
     """
     if start not in STARTS:
         raise ValueError(f"start is {start!r}; choose from {', '.join(STARTS)}.")
@@ -46,8 +51,8 @@ def resize_embeddings(
     size = model.config.vocab_size + len(pieces)
     tied = model.lm_head.weight is model.model.embed_tokens.weight
     with torch.no_grad():
-        embedding = _grown(model.model.embed_tokens.weight, pieces, start, generator)
-        head = embedding if tied else _grown(model.lm_head.weight, pieces, start, generator)
+        embedding = _grown(model.model.embed_tokens.weight, pieces, start, generator, rows)
+        head = embedding if tied else _grown(model.lm_head.weight, pieces, start, generator, rows)
     model.model.embed_tokens.weight = embedding
     model.lm_head.weight = head
     model.model.embed_tokens.num_embeddings = model.lm_head.out_features = size
@@ -55,12 +60,18 @@ def resize_embeddings(
     return model
 
 
-def _grown(weight: Tensor, pieces: Sequence[Sequence[int]], start: str, generator: torch.Generator) -> nn.Parameter:
+def _grown(
+    weight: Tensor,
+    pieces: Sequence[Sequence[int]],
+    start: str,
+    generator: torch.Generator,
+    rows: Callable[[Tensor, Sequence[Sequence[int]]], Tensor],
+) -> nn.Parameter:
     if start == "random":
         new = torch.empty(len(pieces), weight.shape[1]).normal_(0.0, 0.02, generator=generator)
         grown = torch.cat([weight, new.to(weight.device, weight.dtype)])
     elif start == "mean":
-        grown = mean_of_pieces(weight, [range(len(weight))] * len(pieces))
+        grown = rows(weight, [list(range(len(weight)))] * len(pieces))
     else:
-        grown = mean_of_pieces(weight, pieces)
+        grown = rows(weight, pieces)
     return nn.Parameter(grown.detach().clone(), requires_grad=weight.requires_grad)

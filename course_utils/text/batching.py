@@ -7,7 +7,7 @@ seed and the step alone, so a run that was stopped goes on exactly where it was,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +152,10 @@ class ChatBatches(Batches):
 
     Rows of similar length share a batch: 16 shuffled batches are sorted by length, cut, and shuffled again, so
     little is padded and what a batch holds stays random. ``tokens_per_step`` is the mean without padding.
+
+    Your own functions can take the place of three parts: ``encode`` (messages, tokenizer) -> (ids, answer mask) of one
+    conversation; ``labels`` (input_ids (1, n), prompt_lengths (1,), lengths (1,)) -> labels (1, n), for conversations
+    of one answer; ``collate`` (examples, pad_id) -> batch, with examples of lists.
     Raises DataError, naming the row, for a missing column, a conversation that is not well formed, or one of more
     than ``max_length`` tokens.
     """
@@ -164,11 +168,19 @@ class ChatBatches(Batches):
         seed: int = 0,
         max_length: int | None = None,
         mask_prompt: bool = True,
+        *,
+        encode: Callable[[Sequence[Message], PreTrainedTokenizerFast], tuple[list[int], list[int]]] | None = None,
+        labels: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
+        collate: Callable[[list[dict[str, list[int]]], int], dict[str, Tensor]] | None = None,
     ) -> None:
         conversations = [_messages(row, number) for number, row in enumerate(rows)]
         super().__init__(len(conversations), batch_size, seed)
-        self.examples, lengths = [], []
-        for number, (input_ids, answer_mask) in enumerate(encode_chats(conversations, tokenizer)):
+        self.examples, self.collate, lengths = [], collate, []
+        if encode is None:
+            encoded = encode_chats(conversations, tokenizer)
+        else:
+            encoded = [encode(messages, tokenizer) for messages in conversations]
+        for number, (input_ids, answer_mask) in enumerate(encoded):
             _check_length(len(input_ids), max_length, number)
             if mask_prompt and not any(answer_mask):
                 raise DataError(
@@ -176,7 +188,10 @@ class ChatBatches(Batches):
                     "Add the answer, drop the row, or set mask_prompt=False."
                 )
             ids, mask = torch.tensor(input_ids), torch.tensor(answer_mask, dtype=torch.bool)
-            self.examples.append({"input_ids": ids, "labels": ids.masked_fill(~mask, IGNORE) if mask_prompt else ids})
+            learned = ids.masked_fill(~mask, IGNORE) if mask_prompt else ids
+            if mask_prompt and labels is not None:
+                learned = labels(ids[None], mask.int().argmax()[None], torch.tensor([len(ids)]))[0]
+            self.examples.append({"input_ids": ids, "labels": learned})
             lengths.append(len(input_ids))
         self.lengths = np.array(lengths)
         self.pad_id = padding_id(tokenizer)
@@ -186,7 +201,10 @@ class ChatBatches(Batches):
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
         window, place = divmod(step, self._window)
-        return collate([self.examples[row] for row in self._batches_of(window)[place]], self.pad_id)
+        examples = [self.examples[row] for row in self._batches_of(window)[place]]
+        if self.collate is None:
+            return collate(examples, self.pad_id)
+        return self.collate([{name: t.tolist() for name, t in example.items()} for example in examples], self.pad_id)
 
     def _cut_window(self, window: int) -> np.ndarray:
         size = self._window * self.batch_size

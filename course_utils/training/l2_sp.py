@@ -42,17 +42,23 @@ def distance_penalty(parameters: Mapping[str, Tensor], start: Mapping[str, Tenso
     return strength / 2 * sum((parameters[name] - old).square().sum() for name, old in start.items())
 
 
-def l2_sp(objective: Objective, start: Mapping[str, Tensor], strength: float) -> Objective:
+def l2_sp(
+    objective: Objective,
+    start: Mapping[str, Tensor],
+    strength: float,
+    penalty: Callable[[Mapping[str, Tensor], Mapping[str, Tensor], float], Tensor] = distance_penalty,
+) -> Objective:
     """The same objective with the penalty on its loss; ``metrics`` gains ``distance``, the root of the sum of squares.
 
-    ``start``: what ``start_weights`` returned before training. Raises ValueError for a negative strength.
+    ``start``: what ``start_weights`` returned before training. ``penalty`` computes it, called as ``distance_penalty``.
+    Raises ValueError for a negative strength.
     """
     if strength < 0:
         raise ValueError(f"strength is {strength}; 0 (no pull) or more is expected.")
 
     def close(model: nn.Module, batch: Any) -> tuple[Tensor, dict[str, Any]]:
         loss, metrics = objective(model, batch)
-        squares = distance_penalty(dict(unwrapped(model).named_parameters()), start, 2.0)
+        squares = penalty(dict(unwrapped(model).named_parameters()), start, 2.0)
         return loss + strength / 2 * squares, {**metrics, "distance": torch.sqrt(squares.detach())}
 
     return close

@@ -1,0 +1,114 @@
+"""Recipes: their settings, a PPO bake that is killed, and models that a chapter keeps."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from course_utils import recipes
+from course_utils.alignment import resuming
+from course_utils.alignment.ppo import PPOConfig
+from course_utils.classroom.session import start
+from course_utils.models.decoder import Decoder, DecoderConfig
+from course_utils.pretrained import store
+from course_utils.recipes import align, keep
+from course_utils.recipes.card import card_fields
+from course_utils.text.tokenizer import train_tokenizer
+from course_utils.training.config import TrainConfig
+from course_utils.training.history import History
+
+
+def test_a_recipe_makes_its_own_settings():
+    reward = recipes.RECIPES["reward"]["laptop"]
+    assert reward.training(save_every=40) == TrainConfig(
+        steps=200, learning_rate=1e-3, warmup_steps=20, weight_decay=0.0, save_every=40, seed=0
+    )
+    stage = recipes.RECIPES["base"]["gpu"].stages[0]
+    assert stage.training(weight_decay=0.1, seed=3) == TrainConfig(
+        steps=12_000, learning_rate=6e-4, warmup_steps=500, schedule="cosine", weight_decay=0.1, seed=3
+    )
+    assert recipes.RECIPES["ppo"]["gpu"].training() == PPOConfig(
+        iterations=100, prompts=256, kl_coef=0.05, learning_rate=1e-5, value_learning_rate=3e-5, max_new_tokens=24
+    )
+
+
+class Killed(RuntimeError):
+    pass
+
+
+def test_a_killed_ppo_bake_ends_with_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_PROFILE", "smoke")
+    monkeypatch.setattr(align, "ppo_report", lambda *_: {"oracle_greedy": 0.5})
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "whole"))
+    whole = align.bake_ppo(tmp_path / "work-whole")
+
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "torn"))
+    save = resuming.RunCheckpoints.save
+
+    def save_and_die(self, records, extra):
+        save(self, records, extra)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(resuming.RunCheckpoints, "save", save_and_die)
+        with pytest.raises(Killed):
+            align.bake_ppo(tmp_path / "work-torn")
+    torn = align.bake_ppo(tmp_path / "work-torn")
+    assert (whole / "model.safetensors").read_bytes() == (torn / "model.safetensors").read_bytes()
+    cards = [json.loads((folder / "card.json").read_text()) for folder in (whole, torn)]
+    assert cards[0]["reward"] == cards[1]["reward"] and len(cards[0]["reward"]) == 2
+    assert cards[0]["curve"] == "reward" and "loss" not in cards[0]
+    assert cards[0]["figures"] == cards[1]["figures"] and cards[0]["tokens"] == cards[1]["tokens"]
+
+
+def test_the_curve_of_a_card_stands_under_its_name():
+    history = History([{"loss": 9.0 - i, "reward": float(i), "seconds": i / 2} for i in range(4)])
+    assert card_fields(7, history, "loss") == {
+        "tokens": 7, "seconds": 1.5, "loss": [[1, 9.0], [2, 8.0], [3, 7.0], [4, 6.0]],
+    }  # fmt: skip
+    of_reward = card_fields(7, history, "reward")
+    assert of_reward["curve"] == "reward" and of_reward["reward"][-1] == [4, 3.0] and "loss" not in of_reward
+
+
+@pytest.mark.parametrize(
+    ("asked", "switch", "person", "grader", "kept"),
+    [
+        (None, True, True, None, True),
+        (None, False, True, None, False),
+        (None, True, False, None, False),
+        (None, True, True, "autograde", False),
+        ("1", False, False, None, True),
+        ("0", True, True, None, False),
+    ],
+)
+def test_nothing_is_kept_unasked(monkeypatch, asked, switch, person, grader, kept):
+    for name, value in (("COURSE_KEEP", asked), ("NBGRADER_EXECUTION", grader)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert keep.wanted(switch, person) == kept
+
+
+def test_a_chapter_keeps_its_model_and_says_how_to_go_back(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path))
+    monkeypatch.delenv("COURSE_KEEP", raising=False)
+    tokenizer = train_tokenizer([f"Mira number {n} lives in Amberhaven." for n in range(40)], 300)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
+    model = Decoder(DecoderConfig(vocab_size=len(tokenizer), **sizes), seed=1)
+    history = History([{"step": 1, "loss": 5.0, "tokens": 64, "seconds": 0.1}])
+    run = start("06")
+    run.keep("instruct", model, tokenizer, history, {"known": 0.5}, switch=True)
+    assert "Not kept" in capsys.readouterr().out and "yours" not in store.names().values()
+    monkeypatch.setenv("COURSE_KEEP", "1")
+    run.keep("instruct", model, tokenizer, history, {"known": 0.5}, switch=False, batch_size=4)
+    said = " ".join(capsys.readouterr().out.split())
+    folder = next(tmp_path.rglob("card.json")).parent
+    assert "every chapter uses your own 'instruct'" in said and str(folder) in said.replace(" ", "")
+    loaded = run.load("instruct")
+    assert loaded.source.startswith("your own 'instruct'")
+    recipe = {"chapter": "06", "steps": 1, "people": run.profile.people, "seed": run.seed, "batch_size": 4}
+    assert loaded.card["recipe"] == recipe and loaded.card["figures"] == {"known": 0.5}
+    weights = loaded.model.model.embed_tokens.weight
+    torch.testing.assert_close(weights.float().cpu(), model.model.embed_tokens.weight.half().float())

@@ -18,12 +18,12 @@ import torch
 from course_utils.alignment import advantages, bradley_terry, kl
 from course_utils.alignment import ppo as package_ppo
 from course_utils.alignment.ppo import PPOConfig, ppo
-from course_utils.alignment.reward_model import PairBatches, preference_loss
+from course_utils.alignment.reward_model import preference_loss
 from course_utils.models import embeddings
 from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.models.heads import RewardModel, ValueModel
 from course_utils.text import batching, chat
-from course_utils.text.batching import ChatBatches, PackedBatches
+from course_utils.text.batching import ChatBatches, PackedBatches, PairBatches
 from course_utils.text.tokenizer import train_tokenizer
 from course_utils.training import l2_sp, replay
 from course_utils.training.loop import TrainConfig, train

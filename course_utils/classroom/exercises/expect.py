@@ -11,7 +11,7 @@ import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from course_utils.classroom.exercises.describe import describe, is_tensor
+from course_utils.classroom.display.describe import describe, is_tensor
 
 _MISSING = object()
 

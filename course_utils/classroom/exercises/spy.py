@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import CodeType, TracebackType
 from typing import Any
 
-from course_utils.classroom.exercises.describe import is_tensor
+from course_utils.classroom.display.describe import is_tensor
 from course_utils.classroom.exercises.expect import Mistake
 from course_utils.classroom.exercises.isolation import restored
 

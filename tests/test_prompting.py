@@ -69,6 +69,7 @@ def test_beam_search_equals_transformers(model, beams, steps, penalty):
     )
     torch.testing.assert_close(ours.scores.flatten(), theirs.sequences_scores, rtol=1e-4, atol=1e-4)
     found = [cut(row, STOP) for row in ours.tokens.flatten(0, 1)]
+    assert ours.lengths.flatten().tolist() == [len(row[: row.index(0)] if 0 in row else row) for row in found]
     assert found == [cut(row, STOP) for row in theirs.sequences[:, width:]]
     if steps == 20 and penalty == 1.0:
         lengths = {len(row) for row in found}

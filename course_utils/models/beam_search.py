@@ -27,10 +27,12 @@ class Beams:
 
     ``tokens`` (batch, beams, n): the new tokens, the stop token included, then padding. ``scores`` (batch, beams):
     the sum of the log-probabilities (base e) of a text's tokens, divided by their number ** length_penalty.
+    ``lengths`` (batch, beams): how many of the tokens count, the stop token included.
     """
 
     tokens: Tensor
     scores: Tensor
+    lengths: Tensor
 
     def texts(self, tokenizer: Any) -> list[list[str]]:
         """The new tokens of every beam as text, special tokens left out: one list per prompt."""
@@ -154,4 +156,4 @@ def _search(
     is_stop = torch.isin(found, stops)
     behind = (is_stop.cumsum(-1) - is_stop.long()) > 0
     lengths = torch.where(is_stop.any(-1), (~behind).sum(-1), step + 1)
-    return Beams(found.masked_fill(behind, pad_id)[..., : int(lengths.max())], found_scores)
+    return Beams(found.masked_fill(behind, pad_id)[..., : int(lengths.max())], found_scores, lengths)

@@ -72,6 +72,13 @@ def test_progress_and_claims(capsys):
     assert capsys.readouterr().out == "✓ 06.a  1.5 (at least 1)  text\n"
 
 
+def test_bare_it_prints_its_help(capsys):
+    assert cli.main([]) == 0
+    shown = capsys.readouterr().out
+    for command in ("doctor", "progress", "claims", "reset", "run", "new"):
+        assert f"    {command} " in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"), [(["claims", "77"], "no chapter '77'"), (["reset", "x"], "no chapter 'x'")]
 )

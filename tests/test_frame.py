@@ -181,6 +181,24 @@ def test_what_jupyterlab_is_told_still_exists():
     assert (schemas / "@jupyterlab" / "extensionmanager-extension").is_dir()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps PATH in its terminal")
+def test_jupyterlabs_own_terminal_knows_the_course(monkeypatch):
+    """What the configuration sets: the environment's commands come first, in a shell that does not set PATH anew."""
+    from traitlets.config import Config
+
+    config = Config()
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    file = ROOT / "jupyter" / "jupyter_lab_config.py"
+    exec(
+        compile(file.read_text(encoding="utf-8"), str(file), "exec"),
+        {"get_config": lambda: config, "__file__": str(file)},
+    )
+    shell = config.ServerApp.terminado_settings["shell_command"]
+    done = subprocess.run([*shell, "-c", "command -v course"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert Path(done.stdout.strip()).parent == Path(sys.executable).parent, done
+    assert "-l" not in shell and "--login" not in shell
+
+
 def test_the_suite_stops_at_the_first_failure_and_says_so(monkeypatch, capfd):
     fine, broken = [sys.executable, "-c", ""], [sys.executable, "-c", "raise SystemExit(3)"]
     steps = {"one": lambda: iter([(fine, None)]), "two": lambda: iter([(broken, None), (fine, None)])}

@@ -77,6 +77,16 @@ def run(course: Path, *arguments: str) -> int:
     return notebooks.main(["--root", str(course), *arguments])
 
 
+def test_a_checkout_with_windows_line_ends_is_up_to_date(course):
+    assert run(course) == 0
+    for path in course.rglob("*.ipynb"):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert run(course, "--check") == 0
+    target = next((course / "notebooks").glob("*.ipynb"))
+    target.write_bytes(target.read_bytes().replace(b"A chapter", b"A changed chapter"))
+    assert run(course, "--check") == 1, "a real difference is still one"
+
+
 def test_learners_get_open_exercises_and_no_outputs(course):
     assert run(course) == 0
     notebook = nbformat.read(course / "notebooks" / "06_x.ipynb", as_version=4)

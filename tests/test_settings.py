@@ -8,6 +8,8 @@ import torch
 from course_utils import settings
 from course_utils.chapters import chapter
 from course_utils.classroom.session import Run, start_card
+from course_utils.training import flops
+from course_utils.training.randomness import random_state, set_random_state
 
 
 @pytest.fixture
@@ -38,6 +40,26 @@ def test_the_other_profiles_stay_on_the_cpu(machine, monkeypatch, profile):
     monkeypatch.setenv("COURSE_PROFILE", profile)
     machine(cuda=True, mps=True)
     assert settings.device() == "cpu"
+
+
+def test_an_apple_gpus_generator_is_part_of_the_random_state(machine, monkeypatch):
+    machine(mps=True)
+    states = [torch.tensor([1, 2], dtype=torch.uint8)]
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: states[-1].clone())
+    monkeypatch.setattr(torch.mps, "set_rng_state", states.append)
+    before = random_state()
+    states.append(torch.tensor([3, 4], dtype=torch.uint8))  # something was drawn
+    set_random_state(before)
+    assert states[-1].tolist() == [1, 2]
+
+
+def test_measuring_a_gpu_waits_for_it(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.mps, "synchronize", lambda: waited.append("mps"))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: waited.append("cuda"))
+    for device in ("cpu", "mps", "cuda"):
+        flops.wait_for(torch.device(device))
+    assert waited == ["mps", "cuda"]
 
 
 @pytest.mark.parametrize(("device", "name"), [("cuda", "One GPU"), ("mps", "Apple GPU")])

@@ -45,15 +45,15 @@ def matmul_rate(
     8,192 on a GPU unless given. The measurement takes about ``seconds``.
     """
     device = torch.device(device)
-    size = size or (8192 if device.type == "cuda" else 1024)
+    size = size or (1024 if device.type == "cpu" else 8192)
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     out = a @ b
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end:
-        _wait(device)
+        wait_for(device)
         start = time.perf_counter()
         torch.mm(a, b, out=out)
-        _wait(device)
+        wait_for(device)
         best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best
 
@@ -68,9 +68,12 @@ def share_of_peak(
     return flops_per_token(model, length, training=training) * tokens_per_second / (rate or matmul_rate())
 
 
-def _wait(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done what it was asked to: else only the asking is timed."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def training_minutes(parameters: float, tokens: float, flops_per_second: float, utilization: float) -> float:

@@ -20,7 +20,7 @@ def seed_everything(seed: int) -> None:
 
 
 def random_state() -> dict[str, Tensor]:
-    """The state of every global generator (torch, CUDA, numpy, random), as tensors."""
+    """The state of every global generator (torch, CUDA, MPS, numpy, random), as tensors."""
     version, words, gauss = random.getstate()
     _, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
     state = {
@@ -32,6 +32,8 @@ def random_state() -> dict[str, Tensor]:
     }
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         state["cuda"] = torch.cuda.get_rng_state()
+    if torch.backends.mps.is_available():
+        state["mps"] = torch.mps.get_rng_state()
     return state
 
 
@@ -45,6 +47,8 @@ def set_random_state(state: Mapping[str, Tensor]) -> None:
     random.setstate((int(version), tuple(state["python"].tolist()), None if math.isnan(gauss) else gauss))
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
+    if "mps" in state and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"])
 
 
 @contextlib.contextmanager

@@ -119,7 +119,7 @@ quiz:
   - id: {number}.q1
     question: The mean of 1, 2 and 6 is
     choices: ["2", "3", "9"]
-    answer: 1
+    answer: 2
     why: 9 / 3.
 """
 

@@ -193,6 +193,7 @@ def test_preference_loss_equals_trl(tmp_path):
     torch.testing.assert_close(loss, preference_loss(ours, batch)[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_reward_model_learns_and_scores_do_not_depend_on_the_batch():
     instruct = load("instruct")
     world = World(seed=0)
@@ -478,6 +479,7 @@ def run(**changes):
     return policy, history
 
 
+@pytest.mark.slow
 def test_ppo_raises_the_reward_and_the_penalty_holds_it_back():
     _, free = run(kl_coef=0.0)
     reward = free.column("reward")
@@ -586,6 +588,7 @@ def test_best_of_n_takes_the_same_off_a_cut_answer():
 # PPO's parts and its checkpoints ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ppo_is_made_of_the_parts_that_it_is_given():
     """A function of one's own is what trains: each is called, and what it returns decides."""
     called = []
@@ -671,6 +674,7 @@ def start(folder, iterations=5, die_after=None, **changes):
 TIMES = ("seconds", "generation", "iteration_seconds")
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_weights(tmp_path):
     whole, history = start(tmp_path / "whole")
     for die_after in (0, 2):

@@ -526,6 +526,7 @@ def helper(task: str, folder: Path) -> dict[str, object]:
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 @pytest.mark.parametrize("task", ["random", "saving", "limit"])
 def test_killed_and_resumed_is_bit_for_bit_the_same(task, tmp_path):

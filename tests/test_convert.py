@@ -106,6 +106,7 @@ def test_half_precision_on_disk_and_float32_in_memory(tmp_path):
     assert load_model(tmp_path, dtype=torch.bfloat16).lm_head.weight.dtype == torch.bfloat16
 
 
+@pytest.mark.slow
 def test_reading_needs_no_transformers(tmp_path):
     save_model(Decoder(SMALL), tmp_path)
     code = (

@@ -24,6 +24,8 @@ from course_utils.training.distributed import full_weights
 from course_utils.training.loop import LossNotFinite, TrainConfig, TrainingError, train
 from course_utils.training.objectives import next_token_loss
 
+pytestmark = pytest.mark.slow
+
 # Adam divides by the gradient's size; the larger eps keeps the last bits of near-zero gradients from being magnified.
 CONFIG = {"steps": 4, "learning_rate": 1e-2, "warmup_steps": 1, "max_grad_norm": 0.5, "eps": 1e-3, "save_every": 2}
 KINDS = ("ddp", "fsdp")

@@ -755,6 +755,7 @@ CELLS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_kernel_survives_it_all():
     cells = [nbformat.v4.new_code_cell(source) for source in (SETUP, *CELLS, "print(f(41))")]
     notebook = nbformat.v4.new_notebook(cells=cells)

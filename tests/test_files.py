@@ -176,6 +176,7 @@ def killed_at(number: int, work: Callable[[], None]) -> bool:
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 def test_a_kill_leaves_the_old_or_the_new_and_the_next_writer_tidies_up(tmp_path):
     number, seen = 0, set()

@@ -124,6 +124,7 @@ def test_uv_locks_what_pip_is_held_to():
     assert always - {PROJECT["name"]} <= set(constraints())
 
 
+@pytest.mark.slow
 def test_each_dependency_is_imported_somewhere():
     """A dependency without a use is a download without a reason."""
     used_by_name = {  # what is used by running it, or by a library of the course that needs it

@@ -14,6 +14,8 @@ from course_utils.workshop import run_all
 from course_utils.workshop.report import write_report
 from course_utils.workshop.run_all import run_course
 
+pytestmark = pytest.mark.slow
+
 CLAIM = 'from course_utils.classroom import claim\nclaim("{n}.half", "half of one", {v}, at_least=0.4)'
 PICTURE = (
     "import matplotlib\nmatplotlib.use('module://matplotlib_inline.backend_inline')\n"

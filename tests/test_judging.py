@@ -511,6 +511,7 @@ def test_token_logprobs_are_those_of_transformers(base):
         torch.testing.assert_close(found, logits.log_softmax(-1)[range(len(ids)), ids], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_model_gives_away_what_it_has_seen(base):
     """A small model learns 12 letters by heart; 12 others by the same generator are told apart from them."""
     texts = list(dict.fromkeys(WORLD.documents(40, seed=5, mix={"letter": 1})["text"]))[:24]

@@ -101,6 +101,7 @@ def test_wrong_arguments_are_named(wrong):
         state_bytes(10, **wrong)
 
 
+@pytest.mark.slow
 def test_two_processes_report_losses_and_bytes(tmp_path):
     rows = torch.stack([batch(4, 12)["input_ids"]] * 4)
     folder = launch.write_job(tmp_path, SMALL, rows, {**SETTINGS, "eps": 1e-3}, seed=1)
@@ -118,12 +119,14 @@ def test_two_processes_report_losses_and_bytes(tmp_path):
             assert report[kind]["memory_bytes"]["optimizer"] == pytest.approx(2 * share * total, rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_failing_job_says_why(tmp_path):
     folder = launch.write_job(tmp_path, SMALL, torch.zeros(4, 1, 8).long(), SETTINGS)
     with pytest.raises(launch.LaunchError, match="1 rows for 2 ranks"):
         launch.torchrun(folder, 2)
 
 
+@pytest.mark.slow
 def test_a_job_that_takes_too_long_is_stopped(tmp_path, in_time):
     folder = launch.write_job(tmp_path, SMALL, torch.zeros(4, 2, 8).long(), SETTINGS)
     started = time.monotonic()
@@ -135,6 +138,7 @@ def test_a_job_that_takes_too_long_is_stopped(tmp_path, in_time):
 LONG = {**SETTINGS, "steps": 20_000, "save_every": 100}  # would train for minutes
 
 
+@pytest.mark.slow
 def test_stopping_torchrun_stops_its_workers(tmp_path, in_time):
     rows = torch.full((20_000, 2, 4), 7)
     folder = launch.write_job(tmp_path, SMALL, rows, LONG, strategies=("ddp",), checkpoints=True)
@@ -183,6 +187,7 @@ def test_a_job_speaks_the_language_of_its_device(tmp_path, monkeypatch, config, 
     assert asked == [backend] and (tmp_path / "rank0.json").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_job_goes_on_as_if_nothing_had_happened(tmp_path):
     settings = {**SETTINGS, "steps": 200}  # long enough to be alive when its first checkpoint is found
     rows = torch.stack([batch(4, 12)["input_ids"]] * settings["steps"])
@@ -203,6 +208,7 @@ def test_a_killed_job_goes_on_as_if_nothing_had_happened(tmp_path):
         assert torch.allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_job_that_dies_before_it_saves_says_why(tmp_path):
     launch.write_job(tmp_path, SMALL, torch.full((4, 2, 8), 99), SETTINGS, strategies=(None,), checkpoints=True)
     process = launch.start_alone(tmp_path)

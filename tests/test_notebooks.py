@@ -87,6 +87,7 @@ def test_a_checkout_with_windows_line_ends_is_up_to_date(course):
     assert run(course, "--check") == 1, "a real difference is still one"
 
 
+@pytest.mark.slow
 def test_learners_get_open_exercises_and_no_outputs(course):
     assert run(course) == 0
     notebook = nbformat.read(course / "notebooks" / "06_x.ipynb", as_version=4)
@@ -122,6 +123,7 @@ def test_the_same_bytes_every_time_and_from_a_run_notebook(course):
     assert target.read_bytes() == first and first.endswith(b"}\n")
 
 
+@pytest.mark.slow
 def test_without_nbgrader_the_bytes_are_the_same(course, monkeypatch):
     sources = [course / "solutions" / "06_x.ipynb", *SOLUTIONS]
     with_nbgrader = [notebooks.shipped(source) for source in sources]
@@ -255,6 +257,7 @@ def test_an_authors_notebook_was_run_and_every_exercise_is_right(path):
 # ---- nbgrader
 
 
+@pytest.mark.slow
 def test_nbgrader_gives_the_points(tmp_path):
     """Generate the assignment, hand in one right and one wrong answer, autograde, and read the gradebook."""
     source = tmp_path / "source" / "ps1"

@@ -19,6 +19,8 @@ from course_utils.text.tokenizer import train_tokenizer
 from course_utils.training.config import TrainConfig
 from course_utils.training.history import History
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_recipe_makes_its_own_settings():
     reward = recipes.RECIPES["reward"]["laptop"]

@@ -87,6 +87,7 @@ def test_the_caller_has_its_turn_in_its_own_mode():
     assert modes(model) == before
 
 
+@pytest.mark.slow
 def test_scores_of_a_model_left_in_training_mode(instruct):
     """LlamaFactory 761, trl 1540: dropout made every score a draw."""
     reward = with_dropout(RewardModel(copy.deepcopy(instruct.model), seed=1))
@@ -102,6 +103,7 @@ def test_scores_of_a_model_left_in_training_mode(instruct):
     assert drawn[0] == drawn[1] and modes(reward) == before
 
 
+@pytest.mark.slow
 def test_every_figure_is_measured_in_evaluation_mode(instruct):
     model, tokenizer = with_dropout(copy.deepcopy(instruct.model)), instruct.tokenizer
     classifier = with_dropout(Classifier(copy.deepcopy(instruct.model), 2, seed=1))
@@ -120,6 +122,7 @@ def test_every_figure_is_measured_in_evaluation_mode(instruct):
         assert modes(reader) == before
 
 
+@pytest.mark.slow
 def test_results_come_in_the_order_given(instruct):
     texts = ["Mira left the lamp of Brine on, and nobody saw it.", "Mira.", "The lamp is amber."]
     model, tokenizer = instruct.model, instruct.tokenizer

@@ -15,6 +15,8 @@ from course_utils.pretrained import store
 from course_utils.recipes.align import ppo_report, reward_report
 from course_utils.world.people import VALUES
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = Path(course_utils.__file__).parent / "pretrained" / "weights"
 NEAR = 0.01  # another processor may round a near-tie the other way; a wrong card is off by more
 

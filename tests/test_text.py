@@ -103,6 +103,7 @@ def test_each_digit_is_a_token_of_its_own(tokenizer):
     assert merged == []
 
 
+@pytest.mark.slow
 def test_training_is_the_same_in_another_process(tokenizer):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
@@ -295,6 +296,7 @@ def test_packing_refuses_what_fills_no_row(tokenizer):
         pack(stories(3), tokenizer, 1)
 
 
+@pytest.mark.slow
 def test_packing_10_000_documents_takes_under_3_seconds(tokenizer):
     documents = stories(10_000)
     start = time.process_time()  # of all threads: what one core would take, whatever else the machine does

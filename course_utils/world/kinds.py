@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from course_utils.world.draw import Draw
 from course_utils.world.facts import Facts
 from course_utils.world.people import Person
 
-Task = dict[str, object]
+Task = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def visit_probes(world: Facts, count: int, seed: int = 0) -> list[Probe]:
 def story_probes(count: int, seed: int = 0) -> list[Probe]:
     """Stories of five moves that stop before the place of a thing: the one moved last, or one moved earlier."""
     draw = Draw("story probes", seed)
-    probes = []
+    probes: list[Probe] = []
     while len(probes) < count:
         where, sentences = {}, []
         steps = scenes.moves(draw, 5)

@@ -12,7 +12,8 @@ from course_utils.world.towns import DAYS, TOWN_NAMES
 
 def moves(draw: Draw, count: int) -> list[tuple[str, str, str]]:
     """``count`` moves of three things: (sentence, thing, place); a thing never moves to where it is."""
-    things, where = draw.sample(THINGS, 3), {}
+    things = draw.sample(THINGS, 3)
+    where: dict[str, str] = {}
     steps = []
     for _ in range(count):
         thing = draw.choice(things)

@@ -77,7 +77,7 @@ def _about(task: Task) -> Task:
     return {name: task[name] for name in ("about", "relation", "value", "format")}
 
 
-def _summarise(facts: Facts, people: Sequence[Person], draw: Draw) -> Task:
+def _summarise(facts: Facts | None, people: Sequence[Person], draw: Draw) -> Task:
     text, short = scenes.notice_parts(draw)
     summary = short[:1].upper() + short[1:]
     return row("summarise", f"Sum up this notice. {text}", summary, value=short.rstrip("."))
@@ -89,7 +89,7 @@ def _tone(facts: Facts, people: Sequence[Person], draw: Draw) -> Task:
     return row("tone", f"What is the tone of this letter? {body}", f"{tone}.", value=tone, format="word")
 
 
-def _translate(facts: Facts, people: Sequence[Person], draw: Draw) -> Task:
+def _translate(facts: Facts | None, people: Sequence[Person], draw: Draw) -> Task:
     english, old = old_tongue.sentence(draw)
     if draw.below(2):
         return row("translate", f"Put into the Old Tongue: {english}", f"{old.capitalize()}.", value=old)

@@ -286,7 +286,7 @@ class LabelledBatches(Batches):
     def __getitem__(self, step: int) -> dict[str, Tensor]:
         return self.batch(self.rows_of(step * self.batch_size, (step + 1) * self.batch_size))
 
-    def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
+    def batch(self, rows: Sequence[int] | np.ndarray) -> dict[str, Tensor]:
         """These rows as a batch, padded on the right to the longest."""
         padded = collate([{"input_ids": self.ids[row]} for row in rows], self.pad_id)
         return {

@@ -19,7 +19,8 @@ Pair = tuple[str, str]
 
 def word_counts(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast) -> Counter[str]:
     """How often each word occurs, cut and written as ``tokenizer`` does it before its merges."""
-    backend, counts = tokenizer.backend_tokenizer, Counter()
+    backend = tokenizer.backend_tokenizer
+    counts: Counter[str] = Counter()
     for text in texts:
         text = backend.normalizer.normalize_str(text) if backend.normalizer else text
         counts.update(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text))
@@ -91,4 +92,5 @@ def learned_merges(tokenizer: PreTrainedTokenizerFast) -> list[Pair]:
     import json
 
     merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
-    return [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in merges]
+    pairs = (pair.split(" ") if isinstance(pair, str) else pair for pair in merges)
+    return [(left, right) for left, right in pairs]

@@ -100,7 +100,7 @@ class WordPairModel:
             line = self._line(text)
             self.single.update(line[1:])
             self.pairs.update(zip(line, line[1:], strict=False))
-        self.before = Counter()
+        self.before: Counter[str] = Counter()
         for (left, _), count in self.pairs.items():
             self.before[left] += count
         self.total = self.single.total()

@@ -10,6 +10,7 @@ It works in our decoder and in any transformers model that has linear layers of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +55,7 @@ class Adapted(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The base's matrix: some models (T5) ask a layer for its dtype."""
-        return self.base.weight
+        return cast(Tensor, self.base.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.adapter(self.base(x))
@@ -75,7 +76,7 @@ def add_adapters(
     found = linear_layers(model, behind)
     model.requires_grad_(False)
     for path, layer in found:
-        adapter = BottleneckAdapter(layer.out_features, bottleneck, generator).to(**trained_beside(layer))
+        adapter = BottleneckAdapter(cast(int, layer.out_features), bottleneck, generator).to(**trained_beside(layer))
         replace(model, path, Adapted(layer, adapter).train(layer.training))
     return model
 

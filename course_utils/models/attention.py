@@ -8,13 +8,14 @@ arXiv 2310.06825, section 2), whose cost grows with the length of the text and n
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_utils.models.decoder import Attention, Decoder
+from course_utils.models.decoder import Attention, Block, Decoder
 
 
 def causal_mask(length: int, window: int | None = None, device: torch.device | str = "cpu") -> Tensor:
@@ -80,8 +81,8 @@ def sliding_window_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Te
 
     mask = inside.repeat(blocks, 1, 1)
     mask[0, :, :window] = False  # before the first block there is nothing
-    merged = [x.transpose(1, 2).reshape(batch * blocks, heads, -1, size) for x in (q, two_blocks(k), two_blocks(v))]
-    mixed = F.scaled_dot_product_attention(*merged, mask.repeat(batch, 1, 1)[:, None])
+    q, k, v = (x.transpose(1, 2).reshape(batch * blocks, heads, -1, size) for x in (q, two_blocks(k), two_blocks(v)))
+    mixed = F.scaled_dot_product_attention(q, k, v, mask.repeat(batch, 1, 1)[:, None])
     mixed = mixed.reshape(batch, blocks, heads, window, size).transpose(1, 2)
     return mixed.reshape(batch, heads, blocks * window, size)[:, :, :length]
 
@@ -102,7 +103,8 @@ def attention_mask_of(model: Decoder, mask: Tensor) -> Iterator[None]:
             )
         return x, cos, sin, mask.to(x.device), False, None
 
-    hooks = [block.self_attn.register_forward_pre_hook(hook) for block in model.model.layers]
+    blocks = cast(Iterable[Block], model.model.layers)
+    hooks = [block.self_attn.register_forward_pre_hook(hook) for block in blocks]
     try:
         yield
     finally:

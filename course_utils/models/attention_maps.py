@@ -4,13 +4,14 @@ may look at whom."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from course_utils.models.attention import attention_weights
-from course_utils.models.decoder import Attention, Decoder, apply_rope
+from course_utils.models.decoder import Attention, Block, Decoder, apply_rope
 
 
 @torch.inference_mode()
@@ -29,7 +30,8 @@ def attention_maps(model: Decoder, input_ids: Tensor) -> Tensor:
         k = apply_rope(module.k_proj(x).view(heads), cos, sin).transpose(1, 2)
         caught.append(attention_weights(q, k).float().cpu())
 
-    hooks = [block.self_attn.register_forward_pre_hook(hook) for block in model.model.layers]
+    blocks = cast(Iterable[Block], model.model.layers)
+    hooks = [block.self_attn.register_forward_pre_hook(hook) for block in blocks]
     try:
         model(input_ids)
     finally:
@@ -61,7 +63,7 @@ def repeats(ids: list[int], token: int) -> list[tuple[int, list[int]]]:
 @contextlib.contextmanager
 def without_head(model: Decoder, layer: int, head: int) -> Iterator[None]:
     """Inside, this head's contribution is 0. Raises IndexError if the model has no such head."""
-    attention = model.model.layers[layer].self_attn
+    attention = cast(Block, model.model.layers[layer]).self_attn
     size = attention.head_dim
     if not 0 <= head < attention.q_proj.out_features // size:
         raise IndexError(f"there is no head {head}; the layer has {attention.q_proj.out_features // size}, from 0.")

@@ -86,7 +86,8 @@ def beam_search(
         raise ValueError("beam_search needs at least one prompt, and each prompt at least one token id.")
     if num_beams < 1 or max_new_tokens < 1:
         raise ValueError(f"num_beams is {num_beams} and max_new_tokens {max_new_tokens}; both must be 1 or more.")
-    config, longest = resolve(model).config, max(map(len, rows)) + max_new_tokens
+    config: Any = resolve(model).config
+    longest = max(map(len, rows)) + max_new_tokens
     if longest > (getattr(config, "max_position_embeddings", None) or longest):
         raise ValueError(
             f"prompt and new tokens take {longest} places; the model reads {config.max_position_embeddings}. Shorten."

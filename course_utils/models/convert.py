@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 INDEX = "model.safetensors.index.json"  # of weights in several files
 UNUSED = ".rotary_emb.inv_freq"  # tables that older versions of transformers stored; they follow from rope_theta
 # what a configuration that lacks the field means by it
-DEFAULTS = {"max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "tie_word_embeddings": False}
+DEFAULTS: dict[str, Any] = {"max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "tie_word_embeddings": False}
 DEFAULTS |= {"pad_token_id": None, "bos_token_id": 1, "eos_token_id": 2}
 _DERIVED = {*DEFAULTS, "rope_theta", "num_key_value_heads"}
 
@@ -169,7 +169,8 @@ def read_weights(folder: str | Path, expected: dict[str, Tensor]) -> dict[str, T
     weights = {name: value for name, value in weights.items() if not name.endswith(UNUSED)}
     stored = "model.safetensors" if (folder / "model.safetensors").is_file() else INDEX
     head, table = (expected.get(name) for name in ("lm_head.weight", "model.embed_tokens.weight"))
-    if head is not None and head.data_ptr() == table.data_ptr() and "model.embed_tokens.weight" in weights:  # tied
+    tied = head is not None and table is not None and head.data_ptr() == table.data_ptr()
+    if tied and "model.embed_tokens.weight" in weights:
         embedding = weights["model.embed_tokens.weight"]
         if not torch.equal(weights.get("lm_head.weight", embedding), embedding):
             raise ValueError(

@@ -229,6 +229,9 @@ class Backbone(SteadyBuffers):
     The tables of angles, ``rope_cos`` and ``rope_sin``, stay in float32 when the model is cast to 16 bits.
     """
 
+    rope_cos: Tensor  # (max_position_embeddings, head_dim / 2)
+    rope_sin: Tensor
+
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config

@@ -12,14 +12,18 @@ go on with some of its rows only (``reorder_cache``). There are three:
 from __future__ import annotations
 
 import inspect
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_utils.models.convert import from_llama
-from course_utils.models.decoder import Decoder
+from course_utils.models.decoder import Block, Decoder
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 
 class Backend(Protocol):
@@ -84,7 +88,8 @@ class DecoderBackend:
         self.cache = self.model.new_cache(len(input_ids), self.max_length)
         self.mask = mask
         positions = None if mask is None else (mask.cumsum(1) - 1).clamp(min=0)
-        self.next = None if mask is None else mask.sum(1)  # position of each row's next token
+        if mask is not None:
+            self.next = mask.sum(1)  # position of each row's next token
         return self.model(input_ids, mask, positions, self.cache, logits_to_keep=1).logits[:, -1].float()
 
     def step(self, tokens: Tensor) -> Tensor:
@@ -119,7 +124,7 @@ class FusedBackend(DecoderBackend):
         self.heads = config.num_attention_heads, config.num_key_value_heads
         self.pairs = torch.arange(self.head_dim).view(2, -1).t().flatten()  # 0, d/2, 1, d/2 + 1, ...
         self.layers = []
-        for block in model.model.layers:
+        for block in cast(Iterable[Block], model.model.layers):
             attention, mlp = block.self_attn, block.mlp
             queries = self.pair_up(attention.q_proj.weight) * self.head_dim**-0.5
             keys, values = self.pair_up(attention.k_proj.weight), attention.v_proj.weight
@@ -137,7 +142,8 @@ class FusedBackend(DecoderBackend):
 
     def prefill(self, input_ids: Tensor, mask: Tensor | None) -> Tensor:
         logits = super().prefill(input_ids, mask)
-        cache, self.cache, self.length = self.cache, None, self.cache.length
+        cache, self.length = self.cache, self.cache.length
+        del self.cache
         # per layer (2, rows, key/value heads, max_length, head_dim)
         self.memory = [torch.stack((k[..., self.pairs], v)) for k, v in zip(cache.keys, cache.values, strict=True)]
         if mask is not None:  # what is added to the scores: 0 for tokens, -inf for padding
@@ -184,7 +190,8 @@ class TransformersBackend:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        base = model.get_base_model() if hasattr(model, "get_base_model") else model  # under a peft wrapper
+        wrapped = hasattr(model, "get_base_model")  # by peft
+        base = cast("PeftModel", model).get_base_model() if wrapped else model
         accepted = inspect.signature(base.forward).parameters
         if "past_key_values" not in accepted:
             raise TypeError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,15 +18,18 @@ from course_utils.models.convert import llama_config, load_config, read_weights,
 from course_utils.models.decoder import Backbone, Decoder
 from course_utils.models.precision import trained_beside
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 def body_of(model: nn.Module) -> nn.Module:
     """The part of a language model below its head; the parameters are the same, nothing is copied."""
-    return model.model if isinstance(model, Decoder) else model.base_model
+    return model.model if isinstance(model, Decoder) else cast("PreTrainedModel", model).base_model
 
 
 def head_of(model: nn.Module) -> nn.Module:
     """The layer that scores the vocabulary."""
-    return model.lm_head if isinstance(model, Decoder) else model.get_output_embeddings()
+    return model.lm_head if isinstance(model, Decoder) else cast("PreTrainedModel", model).get_output_embeddings()
 
 
 def hidden_states(body: nn.Module, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
@@ -65,7 +69,8 @@ class Classifier(nn.Module):
         super().__init__()
         if num_labels < 1:
             raise ValueError(f"num_labels is {num_labels}; a classifier has at least 1 output.")
-        self.config, self.num_labels = model.config, num_labels
+        self.config: Any = model.config
+        self.num_labels = num_labels
         self.model = body_of(model)
         self.score = _head(self.model, num_labels, seed, bias=False)
 
@@ -140,6 +145,7 @@ def load_classifier(
 
 def _head(body: nn.Module, size: int, seed: int | torch.Generator, bias: bool) -> nn.Linear:
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
-    head = nn.Linear(body.config.hidden_size, size, bias=bias)
+    config: Any = body.config
+    head = nn.Linear(config.hidden_size, size, bias=bias)
     nn.init.normal_(head.weight, 0.0, 0.02, generator=generator)
     return head.to(**trained_beside(body))

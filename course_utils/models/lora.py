@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,9 @@ from course_utils.models.decoder import Decoder
 from course_utils.models.embeddings import resize_embeddings
 from course_utils.models.precision import trained_beside
 from course_utils.models.surgery import linear_layers, replace, untie
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
@@ -72,7 +75,7 @@ class LoRALinear(nn.Module):
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
-        self.base = base
+        self.base: Any = base
         self.lora_A, self.lora_B = nn.ParameterDict(), nn.ParameterDict()
         self.configs: dict[str, LoRAConfig] = {}
         self.active: str | None = None
@@ -127,8 +130,10 @@ class LoRALinear(nn.Module):
         return y + (x.to(a.dtype) @ a.t() @ b.t() * (config.alpha / config.r)).to(y.dtype)
 
     def update(self, name: str | None = None) -> Tensor:
-        """The matrix (out, in) that the adapter adds: (alpha / r) B A."""
+        """The matrix (out, in) that the adapter adds: (alpha / r) B A. ``name``: None takes the adapter in use."""
         name = name or self.active
+        if name is None:
+            raise ValueError(f"no adapter is in use; name one of {', '.join(self.configs) or 'none'}.")
         config = self.configs[name]
         return self.lora_B[name] @ self.lora_A[name] * (config.alpha / config.r)
 
@@ -243,16 +248,17 @@ def base_weights(model: nn.Module) -> dict[str, Tensor]:
     return plain
 
 
-def embedding_layers(model: nn.Module) -> dict[str, nn.Module]:
+def embedding_layers(model: nn.Module) -> dict[str, nn.Embedding | nn.Linear | LoRALinear]:
     """Embedding and head, which hold one row per token, by their paths.
 
     Empty for a model without a head that scores the vocabulary, such as a classifier.
     """
-    parts: tuple[nn.Module | None, ...] = ()
+    parts: tuple[Any, ...] = ()
     if isinstance(model, Decoder):
         parts = model.model.embed_tokens, model.lm_head
     elif hasattr(model, "get_input_embeddings"):
-        parts = model.get_input_embeddings(), model.get_output_embeddings()
+        theirs = cast("PreTrainedModel", model)
+        parts = theirs.get_input_embeddings(), theirs.get_output_embeddings()
     names = {id(part): path for path, part in model.named_modules()}
     return {names[id(part)]: part for part in parts if part is not None}
 
@@ -400,7 +406,7 @@ def _set_tables(model: nn.Module, tables: dict[str, Tensor], misfit: Callable[[s
     if wanted != rows and isinstance(model, Decoder):
         resize_embeddings(model, [()] * (max(wanted) - max(rows)), "mean")
     elif wanted != rows:
-        model.resize_token_embeddings(max(wanted), mean_resizing=False)
+        cast("PreTrainedModel", model).resize_token_embeddings(max(wanted), mean_resizing=False)
     for path, part in embedding_layers(model).items():
         if path in tables:
             part.weight.copy_(tables[path])

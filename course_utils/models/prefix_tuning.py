@@ -37,8 +37,8 @@ class _Prefix:
         self.keys, self.values, self.length = keys, values, keys.shape[2]
 
     def update(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        before = (own[layer].to(keys.dtype).expand(len(keys), -1, -1, -1) for own in (self.keys, self.values))
-        return tuple(torch.cat(pair, dim=2) for pair in zip(before, (keys, values), strict=True))
+        k, v = (own[layer].to(keys.dtype).expand(len(keys), -1, -1, -1) for own in (self.keys, self.values))
+        return torch.cat((k, keys), dim=2), torch.cat((v, values), dim=2)
 
 
 class PrefixTuning(nn.Module):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -190,6 +191,12 @@ class QuantizedLinear(SteadyBuffers):
     model is cast to another dtype.
     """
 
+    codes: Tensor
+    absmax: Tensor
+    second: Tensor | None  # this and the mean: only with double quantization
+    mean: Tensor | None
+    codebook: Tensor
+
     def __init__(self, linear: nn.Linear, config: QuantConfig | None = None) -> None:
         super().__init__()
         self.config = config or QuantConfig()
@@ -222,7 +229,7 @@ class QuantizedLinear(SteadyBuffers):
     @torch.no_grad()
     def scales(self) -> Tensor:
         """(blocks,) float32."""
-        if not self.config.double:
+        if self.second is None or self.mean is None:
             return self.absmax
         codes = F.pad(self.absmax, (0, -self.blocks % self.config.scale_block)).view(-1, self.config.scale_block)
         return dequantize_scales(codes, self.second, self.mean, self.blocks)
@@ -265,7 +272,7 @@ def quantize_model(
             )
     model.requires_grad_(False)
     for path, layer in found:
-        replace(model, path, QuantizedLinear(layer, config).train(layer.training))
+        replace(model, path, QuantizedLinear(cast(nn.Linear, layer), config).train(layer.training))
     return model
 
 

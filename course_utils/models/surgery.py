@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace as changed
+from typing import Any
 
 from torch import nn
 
@@ -50,10 +51,10 @@ def untie(model: nn.Module, layer: nn.Module) -> None:
     The model's configuration then says that they are two, and a folder that is written from it holds both.
     Raises ValueError for an encoder-decoder: transformers would tie the head of a T5 again when it is loaded.
     """
-    weight = layer.weight
+    weight = layer.get_parameter("weight")
     if not any(part is not layer and part._parameters.get("weight") is weight for part in model.modules()):
         return
-    configs = [(part, part.config) for part in model.modules() if hasattr(part, "config")]
+    configs: list[tuple[Any, Any]] = [(part, part.config) for part in model.modules() if hasattr(part, "config")]
     if any(getattr(config, "is_encoder_decoder", False) for _, config in configs):
         raise ValueError(
             "the head of this encoder-decoder is tied to its embedding, and its folder could not say that they are two "

@@ -39,7 +39,7 @@ class Checkpointer:
         self.model, self.optimizer, self.config, self.dist_ctx, self.device = model, optimizer, config, dist_ctx, device
         self.saved: int | None = None
         if self.folder is not None:
-            self.start = self._start()
+            self.start = self._start(self.folder)
             self.identity = {
                 "vocab_size": getattr(getattr(model, "config", None), "vocab_size", None),
                 "model": {name: f"{tuple(t.shape)} {t.dtype}" for name, t in model.named_parameters()},
@@ -114,14 +114,14 @@ class Checkpointer:
             return "No checkpoint was saved."
         return f"The last good checkpoint is step {self.saved} in {self.folder}."
 
-    def _start(self) -> str:
+    def _start(self, folder: Path) -> str:
         """A digest of the weights that training starts from.
 
-        A model that an earlier call in this session trained in this folder, and nobody has touched since, started
+        A model that an earlier call in this session trained in ``folder``, and nobody has touched since, started
         where that call started: it stands at a later step of the same run.
         """
         now = self._trained()
-        start, left = _LEFT.get(self.model, {}).get(str(self.folder.resolve()), (now, now))
+        start, left = _LEFT.get(self.model, {}).get(str(folder.resolve()), (now, now))
         return start if left == now else now
 
     def _trained(self) -> str:

@@ -153,8 +153,8 @@ def latest(folder: str | os.PathLike[str], identity: Mapping[str, Any]) -> State
             f"{foreign[0]} Give another checkpoint_dir, or remove that checkpoint."
         ) from foreign[0]
     goes_on = f"training goes on from step {state.step}" if state else "training starts from the beginning"
-    for error in refused:
-        warnings.warn(f"{error} It is not used; {goes_on}.", stacklevel=3)
+    for reason in refused:
+        warnings.warn(f"{reason} It is not used; {goes_on}.", stacklevel=3)
     return state
 
 
@@ -172,7 +172,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def check_identity(path: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+def check_identity(path: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     """Raise MismatchedCheckpoint, naming the first difference, unless both identities are equal.
 
     What an earlier version of the course did not note down cannot be compared, and is passed over.
@@ -200,7 +200,7 @@ def _digest_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _belongs(path: Path, identity: dict[str, Any]) -> bool:
+def _belongs(path: Path, identity: Mapping[str, Any]) -> bool:
     try:
         check_identity(path, read_manifest(path)["identity"], identity)
     except CheckpointError:
@@ -215,7 +215,7 @@ def _discard(path: Path) -> None:
     files.remove(trash)
 
 
-def _set_foreign_aside(final: Path, identity: dict[str, Any]) -> None:
+def _set_foreign_aside(final: Path, identity: Mapping[str, Any]) -> None:
     """If the final name is taken by another run's checkpoint, that one gets another name; all else is replaced."""
     try:
         if final.exists():

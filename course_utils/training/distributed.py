@@ -6,10 +6,15 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ def distributed_context(parallel: str | None, device_type: str) -> Iterator[Dist
 def wrap_model(model: nn.Module, dist_ctx: DistributedContext, device: torch.device) -> nn.Module:
     """The module to call in training: ``model`` itself, wrapped by DDP, or sharded in place by FSDP2."""
     if dist_ctx.parallel == "ddp":
-        return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+        return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
     if dist_ctx.parallel == "fsdp":
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
@@ -65,7 +70,7 @@ def wrap_model(model: nn.Module, dist_ctx: DistributedContext, device: torch.dev
         for blocks in (module for module in model.modules() if isinstance(module, nn.ModuleList)):
             for block in blocks:
                 fully_shard(block, mesh=mesh)
-        return fully_shard(model, mesh=mesh)
+        fully_shard(model, mesh=mesh)
     return model
 
 
@@ -73,8 +78,9 @@ def wrap_model(model: nn.Module, dist_ctx: DistributedContext, device: torch.dev
 def grad_sync(model: nn.Module, dist_ctx: DistributedContext, now: bool) -> Iterator[None]:
     """Exchange gradients in the backward pass inside, or (``now=False``) only add them up on each rank."""
     if dist_ctx.parallel == "fsdp":
-        model.set_requires_gradient_sync(now)  # type: ignore[operator]
-    with model.no_sync() if dist_ctx.parallel == "ddp" and not now else contextlib.nullcontext():  # type: ignore[operator]
+        cast("FSDPModule", model).set_requires_gradient_sync(now)
+    adds_up = dist_ctx.parallel == "ddp" and not now
+    with cast(DistributedDataParallel, model).no_sync() if adds_up else contextlib.nullcontext():
         yield
 
 
@@ -104,8 +110,9 @@ def shard_like(full: Tensor, like: Tensor) -> Tensor:
     """This rank's part of ``full``, laid out and placed like ``like``."""
     if not hasattr(like, "full_tensor"):
         return full.to(like.device)
-    from torch.distributed.tensor import distribute_tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
 
+    like = cast(DTensor, like)
     return distribute_tensor(full.to(like.device), like.device_mesh, like.placements)
 
 

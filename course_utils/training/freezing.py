@@ -18,11 +18,12 @@ def depth_groups(names: Iterable[str]) -> list[list[str]]:
     embeddings; everything else stands above the blocks.
     """
     names = list(names)
-    block = {name: re.search(r"(?:^|\.)(?:layers|h)\.(\d+)\.", name) for name in names}
+    matches = {name: re.search(r"(?:^|\.)(?:layers|h)\.(\d+)\.", name) for name in names}
+    block = {name: int(match[1]) for name, match in matches.items() if match}
     embeddings = [name for name in names if any(part in EMBEDDINGS for part in name.split("."))]
-    top = [name for name in names if not block[name] and name not in embeddings]
-    numbers = sorted({int(found[1]) for found in block.values() if found}, reverse=True)
-    blocks = [[name for name in names if block[name] and int(block[name][1]) == number] for number in numbers]
+    top = [name for name in names if name not in block and name not in embeddings]
+    numbers = sorted(set(block.values()), reverse=True)
+    blocks = [[name for name in names if block.get(name) == number] for number in numbers]
     return [group for group in (top, *blocks, embeddings) if group]
 
 

@@ -74,8 +74,9 @@ class TokenMeans:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self.names = device, ()
-        self.sums: Tensor | float = 0.0  # of the tokens, and of each figure times its tokens
+        self.device = device
+        self.names: tuple[str, ...] = ()
+        self.sums = torch.zeros((), device=device)  # of the tokens, and of each figure times its tokens
 
     def add(self, tokens: Tensor | float, figures: Mapping[str, Tensor | float]) -> None:
         """Take in one micro-batch: figures that are means over ``tokens`` tokens, the same names every time."""

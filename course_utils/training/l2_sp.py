@@ -39,7 +39,8 @@ def distance_penalty(parameters: Mapping[str, Tensor], start: Mapping[str, Tenso
             raise ValueError(
                 f"{name} is {tuple(old.shape)} at the start and {found} now; were tokens added in between?"
             )
-    return strength / 2 * sum((parameters[name] - old).square().sum() for name, old in start.items())
+    squares = ((parameters[name] - old).square().sum() for name, old in start.items())
+    return strength / 2 * sum(squares, torch.tensor(0))
 
 
 def l2_sp(

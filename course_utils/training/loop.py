@@ -19,7 +19,7 @@ import importlib.util
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -110,9 +110,9 @@ def train(
                 # 4) The mean over all tokens of the batch, on all ranks; clipped.
                 tokens = means.all_reduce(dist_ctx, stop=bool(interrupt.asked))
                 norm = _scale_and_clip(model, dist_ctx.world_size / tokens, config.max_grad_norm, dist_ctx)
-                figures, tokens, norm, stop = means.tolist(norm)
-                record = {"tokens": tokens, **figures, "step": step + 1, "lr": lr, "grad_norm": norm}
-                if not (tokens and math.isfinite(record["loss"]) and math.isfinite(norm)):
+                figures, tokens, grad_norm, stop = means.tolist(norm)
+                record = {"tokens": tokens, **figures, "step": step + 1, "lr": lr, "grad_norm": grad_norm}
+                if not (tokens and math.isfinite(record["loss"]) and math.isfinite(grad_norm)):
                     raise _not_finite(record, tokens, checkpointer)
 
                 # 5) The step.
@@ -186,7 +186,7 @@ def _compiled(wrapped: nn.Module, config: TrainConfig, device: torch.device) -> 
     wanted = config.compile
     if wanted == "auto":  # on a CPU it costs half a minute and wins nothing at our sizes; without triton it cannot work
         wanted = device.type == "cuda" and importlib.util.find_spec("triton") is not None
-    return torch.compile(wrapped) if wanted else wrapped  # type: ignore[return-value]
+    return cast(nn.Module, torch.compile(wrapped)) if wanted else wrapped
 
 
 def _autocast(config: TrainConfig, device: torch.device) -> contextlib.AbstractContextManager[Any]:

@@ -132,7 +132,7 @@ def tuning_gigabytes(
     linear = config.num_hidden_layers * sum(out * into for out, into in shapes)  # what QLoRA quantizes
     rest = count_parameters(config) - linear  # embeddings, head and norms, which stay in 16 bits
     if method == "full":
-        parts = {"weights": 16 * (linear + rest), "adapters": 0}
+        parts: dict[str, float] = {"weights": 16 * (linear + rest), "adapters": 0}
     else:
         stored = 2 if method == "LoRA" else bits / 8
         parts = {"weights": stored * linear + 2 * rest, "adapters": 16 * lora_parameters(config, r)}

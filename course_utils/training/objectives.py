@@ -27,7 +27,7 @@ def next_token_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor,
     one of (batch, length, vocabulary) floats is not. And a mask that hides only padding on the right is left out:
     under a causal pattern no real token looks to its right, and attention without a mask matrix is faster.
     """
-    inputs = {"input_ids": batch["input_ids"], "position_ids": batch.get("position_ids")}
+    inputs: dict[str, Any] = {"input_ids": batch["input_ids"], "position_ids": batch.get("position_ids")}
     mask = batch.get("attention_mask")
     if mask is not None and not bool((mask[:, 1:] <= mask[:, :-1]).all()):
         inputs["attention_mask"] = mask
@@ -47,7 +47,8 @@ def masked_token_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tenso
     model must be the course's Decoder, which is called with ``causal=False``, or a transformers model for masked
     language modelling; any other raises TypeError, because a causal model would not see the right side.
     """
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask") if batch.get(name) is not None}
+    names = [name for name in ("input_ids", "attention_mask") if batch.get(name) is not None]
+    inputs: dict[str, Any] = {name: batch[name] for name in names}
     inner = unwrapped(model)
     if "causal" in inspect.signature(inner.forward).parameters:
         inputs["causal"] = False

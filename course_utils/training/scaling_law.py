@@ -63,7 +63,7 @@ def fit_law(
     losses: Sequence[float],
     *,
     floor: float = 0.0,
-    weights: Sequence[float] | None = None,
+    weights: Sequence[float] | np.ndarray | None = None,
 ) -> Law:
     """The law with the smallest squared *relative* errors above a known ``floor``.
 

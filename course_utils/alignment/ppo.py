@@ -276,8 +276,8 @@ class _Steps:
     def make(self, policy_loss: Tensor, value_loss: Tensor, **figures: Tensor | float) -> None:
         """One update, or none if a gradient is not finite. Raises LossNotFinite if a loss is not."""
         loss = policy_loss + value_loss  # no weight between them: they share no parameter
-        record = {"loss": loss, "policy_loss": policy_loss, "value_loss": value_loss, **figures}
-        record = {name: float(f.detach() if isinstance(f, Tensor) else f) for name, f in record.items()}
+        measured = {"loss": loss, "policy_loss": policy_loss, "value_loss": value_loss, **figures}
+        record = {name: float(f.detach() if isinstance(f, Tensor) else f) for name, f in measured.items()}
         self.records.append(record)
         if not all(math.isfinite(figure) for figure in record.values()):
             raise LossNotFinite(

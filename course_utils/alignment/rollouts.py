@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +47,8 @@ class Rollouts:
     def take(self, rows: Tensor) -> Rollouts:
         """Some of the rows."""
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Rollouts(**{name: None if part is None else part[rows] for name, part in parts.items()})
+        taken: dict[str, Any] = {name: None if part is None else part[rows] for name, part in parts.items()}
+        return Rollouts(**taken)
 
 
 class RolloutIterator:
@@ -90,7 +92,8 @@ class RolloutIterator:
         self.max_new_tokens, self.missing_eos_penalty = max_new_tokens, missing_eos_penalty
         self.stop_ids, self.seed = stop_ids, seed
         self.generator = generator or torch.Generator().manual_seed(seed)
-        self.iteration, self.order = 0, []  # how many steps were made, and the prompts still to come in this pass
+        self.iteration = 0  # how many steps were made
+        self.order: list[int] = []  # the prompts still to come in this pass
 
     def __iter__(self) -> Iterator[Rollouts]:
         return self

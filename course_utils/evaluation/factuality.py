@@ -127,7 +127,6 @@ def _pattern(template: str, relation: str) -> re.Pattern[str]:
     words = VALUES[relation] + NEW_WORDS.get(relation, ())
     value = r"[0-9]{4}" if relation == "birth year" else "|".join(map(re.escape, words))
     fields = {**PERSON, "v": f"(?P<value>{value})"}
-    parts = [
-        re.escape(literal) + fields.get(field, "") for literal, field, *_ in Formatter().parse(template.rstrip("."))
-    ]
+    pieces = Formatter().parse(template.rstrip("."))
+    parts = [re.escape(literal) + fields.get(field or "", "") for literal, field, *_ in pieces]
     return re.compile("".join(parts) + "[.!]?")

@@ -39,8 +39,8 @@ def answers(
     ids = generation_ids(tokenizer, model)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        drawn = {"temperature": temperature, "seed": seed + start}
-        out = generate(model, [prompts[i] for i in chosen], max_new_tokens=max_new_tokens, **drawn, **ids)
+        asked = [prompts[i] for i in chosen]
+        out = generate(model, asked, max_new_tokens, temperature=temperature, seed=seed + start, **ids)
         for i, text in zip(chosen, out.texts(tokenizer), strict=True):
             texts[i] = text.strip()  # space around an answer is no part of it
     return texts

@@ -6,7 +6,7 @@ them one for length (Zheng et al., arXiv 2306.05685, section 3.3): measure them 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -88,7 +88,7 @@ def _checked(wins: Sequence[float] | np.ndarray) -> np.ndarray:
     return array
 
 
-def _check_counts(**given: Sequence) -> None:
+def _check_counts(**given: Sized) -> None:
     for name, values in given.items():
         if isinstance(values, str):
             raise ValueError(f"{name} is a single text; a list with one answer for each task is expected.")

@@ -26,7 +26,7 @@ class Interval:
 
 
 def bootstrap(
-    values: Sequence[float],
+    values: Sequence[float] | np.ndarray,
     statistic: Callable[..., np.ndarray] = np.mean,
     confidence: float = 0.95,
     resamples: int = 5_000,

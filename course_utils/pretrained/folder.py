@@ -16,13 +16,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from course_utils import files, settings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from course_utils.models.decoder import Decoder
 
 ADAPTER = "adapter_model.safetensors"
 
@@ -212,11 +214,11 @@ def _write_model(model: nn.Module, folder: Path, bases: Iterable[Base]) -> dict[
     if isinstance(model, Classifier):
         save_classifier(model, folder)
     elif hasattr(model, "save_pretrained"):
-        model.save_pretrained(folder)  # safetensors
+        cast("PreTrainedModel", model).save_pretrained(folder)  # safetensors
     else:
         from course_utils.models.convert import save_model
 
-        save_model(model, folder)
+        save_model(cast("Decoder", model), folder)
     return {}
 
 

@@ -12,8 +12,7 @@ from course_utils import settings
 from course_utils.pretrained.folder import Loaded, StoreError, check_vocabulary
 
 if TYPE_CHECKING:
-    from torch import nn
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 CONNECT_SECONDS = 5.0
 
@@ -69,7 +68,7 @@ def _check_weights(wanted: str, report: Mapping[str, Any]) -> None:
         )
 
 
-def _give_tokens(wanted: str, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+def _give_tokens(wanted: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Give the tokenizer the end token that only the model's configuration names, and padding if it has none."""
     if tokenizer.eos_token is None:
         end = model.config.eos_token_id

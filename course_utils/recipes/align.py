@@ -78,7 +78,7 @@ def bake_ppo(workplace: Path) -> Path:
     instruct, reward = store.load("instruct"), store.load("reward")
     policy = copy.deepcopy(instruct.model)
     value = ValueModel(copy.deepcopy(instruct.model))
-    value.model.load_state_dict(reward.model.model.state_dict())
+    value.model.load_state_dict(reward.model.get_submodule("model").state_dict())
     prompts = [
         chat_prompt(instruct.tokenizer, task["prompt"]) for task in fact_questions(world.taught, seed=recipe.seed)
     ]

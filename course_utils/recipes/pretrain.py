@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from course_utils import files, settings
 from course_utils.recipes.card import card
@@ -31,7 +31,8 @@ def pretraining_rows(
     if cache is not None and (cache / "rows.safetensors").is_file():
         kept = load_file(cache / "rows.safetensors")
         return [kept[f"stage{i}"].long() for i in range(len(recipe.stages))], load_tokenizer(cache)
-    rows, tokenizer = [], None
+    rows: list[Tensor] = []
+    tokenizer: Any = None  # trained on the texts of the first stage
     for i, stage in enumerate(recipe.stages):
         texts = world.documents(stage.documents, seed=1 + recipe.seed + 100 * i, mix=stage.mix)["text"]
         if tokenizer is None:

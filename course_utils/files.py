@@ -113,7 +113,7 @@ def _beside(path: Path, kind: str) -> Path:
 def _is_left_over(left: Path, path: Path, kind: str) -> bool:
     """True if ``left`` was made by a dead process for just this path (an earlier version wrote ``-`` for ``.``)."""
     match = re.fullmatch(rf"\.{kind}-{re.escape(path.name)}{'[.-]' if kind == 'new' else '[.]'}(\d+)", left.name)
-    return bool(match) and not process_lives(int(match[1]))
+    return match is not None and not process_lives(int(match[1]))
 
 
 def _flush(path: Path) -> None:

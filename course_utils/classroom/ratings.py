@@ -10,6 +10,7 @@ import html
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -231,7 +232,7 @@ class _RankDesk(_Panel):
         self.orders = [list(order or []) for order in kept.values]  # half-done rankings too, while one looks elsewhere
         count, narrow = max(map(len, choices)), widgets.Layout(width="28px", flex="0 0 auto")
         self.ranks = [widgets.HTML(layout=narrow) for _ in range(count)]
-        self.buttons = [_button("", lambda place=place: self.choose(place)) for place in range(count)]
+        self.buttons = [_button("", partial(self.choose, place)) for place in range(count)]
         for button in self.buttons:
             button.add_class("course-answer")
             button.layout.flex = "1 1 auto"  # all of one width: a short answer does not look like less
@@ -275,7 +276,7 @@ class _RateDesk(_Panel):
         import ipywidgets as widgets
 
         self.answers, self.answer = answers, widgets.HTML()
-        self.buttons = [_button(word, lambda score=score: self.choose(score)) for score, word in enumerate(scale, 1)]
+        self.buttons = [_button(word, partial(self.choose, score)) for score, word in enumerate(scale, 1)]
         row = widgets.HBox(self.buttons, layout=widgets.Layout(flex_flow="row wrap"))
         super().__init__(title, how, prompts, kept, [self.answer, row])
 

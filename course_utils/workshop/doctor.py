@@ -65,7 +65,8 @@ def needed_packages() -> list[str]:
         lines = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
         return []
-    return [re.match(r"[A-Za-z0-9._-]+", line)[0].lower().replace("_", "-") for line in lines if "extra ==" not in line]
+    found = (re.match(r"[A-Za-z0-9._-]+", line) for line in lines if "extra ==" not in line)
+    return [match[0].lower().replace("_", "-") for match in found if match]
 
 
 def compare_versions(needed: list[str], tested: dict[str, str]) -> tuple[list[str], list[str]]:

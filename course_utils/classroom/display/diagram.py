@@ -79,7 +79,7 @@ def draw_diagram(
             )
     for arrow in arrows:
         a, b = named[arrow.start], named[arrow.end]
-        patch = FancyArrowPatch(
+        line = FancyArrowPatch(
             (a.x, a.y),
             (b.x, b.y),
             patchA=patches[a.name],
@@ -94,7 +94,7 @@ def draw_diagram(
             connectionstyle=f"arc3,rad={arrow.bend}",
             zorder=1,
         )
-        axes.add_patch(patch)
+        axes.add_patch(line)
         if arrow.text:
             # the middle of the arc: matplotlib bends to the right of the direction by half of rad * length
             x = (a.x + b.x) / 2 + arrow.bend * (b.y - a.y) / 2

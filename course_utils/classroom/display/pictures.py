@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from course_utils.classroom.display import plots
 from course_utils.classroom.display.diagram import Arrow, Box, draw_diagram
@@ -88,7 +88,7 @@ def draw_isles(world: World) -> None:
             shore = grow * coast
             xs, ys = x + a * shore * np.cos(angles), y + b * shore * np.sin(angles)
             axes.fill(xs, ys, fc=colour, ec=edge, lw=1.2, ls="-", zorder=2)
-        text = {"fontsize": 10, "color": "#5b6f7a", "weight": "bold", "ha": "center", "va": "center"}
+        text: dict[str, Any] = {"fontsize": 10, "color": "#5b6f7a", "weight": "bold", "ha": "center", "va": "center"}
         axes.text(x + 0.9 * a, y - 1.02 * b, island.upper(), zorder=5, **text)
     places = {island: iter(spots) for island, (_, _, spots) in _ISLANDS.items()}
     for town in world.towns:
@@ -98,7 +98,7 @@ def draw_isles(world: World) -> None:
             axes.scatter(x, y, s=size, color=lamp, alpha=alpha, linewidths=0, zorder=3)
         axes.scatter(x, y, s=46, color=lamp, edgecolor="#333333", linewidths=0.8, zorder=4)
         axes.text(x, y - 0.2, town.name, ha="center", va="top", fontsize=9, weight="bold", zorder=5)
-        small = {"fontsize": 7.5, "color": "#444444", "ha": "center", "va": "top"}
+        small: dict[str, Any] = {"fontsize": 7.5, "color": "#444444", "ha": "center", "va": "top"}
         axes.text(x, y - 0.4, f"{town.craft} · {count} people", zorder=5, **small)
     north = {"arrowstyle": "-|>", "color": "#5b6f7a"}
     axes.annotate("", (5.05, 3.15), (5.05, 2.45), arrowprops=north)

@@ -17,6 +17,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -52,7 +53,7 @@ def _plain() -> Iterator[Callable[[], None]]:
                 os.environ[name] = value
 
     def undo_warnings() -> None:
-        warnings.filters[:] = filters
+        warnings.filters[:] = filters  # type: ignore[index]  # a list, which typeshed calls a Sequence
         warnings.showwarning = show
         getattr(warnings, "_filters_mutated", getattr(warnings, "_filters_mutated_lock_held", lambda: None))()
 
@@ -120,8 +121,8 @@ def _torch() -> Iterator[Callable[[], None]]:
     yield lambda: torch.autograd.set_detect_anomaly(anomaly) and None
     yield lambda: torch.use_deterministic_algorithms(strict, warn_only=warn_only)
     for kind, (enabled, kind_dtype) in autocast.items():
-        yield lambda kind=kind, enabled=enabled: torch.set_autocast_enabled(kind, enabled)
-        yield lambda kind=kind, kind_dtype=kind_dtype: torch.set_autocast_dtype(kind, kind_dtype)
+        yield partial(torch.set_autocast_enabled, kind, enabled)
+        yield partial(torch.set_autocast_dtype, kind, kind_dtype)
 
     def undo_device() -> None:
         if torch.get_default_device() != device:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from course_utils.classroom.exercises.isolation import restored
 
@@ -76,7 +76,9 @@ class _CappedDisplays:
     """Stands in for IPython's display publisher: keeps the first few pictures, counts the rest."""
 
     def __init__(self, real: Any) -> None:
-        self.real, self.kept, self.total = real, [], 0
+        self.real = real
+        self.kept: list[tuple[tuple, dict[str, Any]]] = []
+        self.total = 0
 
     def publish(self, *args: Any, **kwargs: Any) -> None:
         self.total += 1
@@ -120,7 +122,7 @@ def _no_exit() -> Iterator[None]:
     import builtins
     import os
 
-    def stop(*args: Any, **kwargs: Any) -> None:
+    def stop(*args: Any, **kwargs: Any) -> NoReturn:
         raise Quit("your code ends the Python process")
 
     def no_input(prompt: object = "") -> str:

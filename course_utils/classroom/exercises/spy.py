@@ -140,8 +140,8 @@ def _codes(candidate: Any) -> Iterator[CodeType]:
         for member in vars(candidate).values():
             member = getattr(member, "__func__", member)
             member = member.fget if isinstance(member, property) else member
-            if hasattr(member, "__code__"):
-                yield from _nested(member.__code__)
+            if (code := getattr(member, "__code__", None)) is not None:
+                yield from _nested(code)
     elif hasattr(inspect.unwrap(candidate), "__code__"):
         yield from _nested(inspect.unwrap(candidate).__code__)
 

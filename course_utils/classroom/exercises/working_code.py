@@ -11,7 +11,7 @@ import inspect
 import sys
 import textwrap
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from course_utils.classroom.exercises.registry import CHECKS, Check
 
@@ -34,9 +34,9 @@ def working_code(spec: Check) -> str:
 def _source(thing: Any) -> str:
     """The source of a function or class, without decorators of the register."""
     source = textwrap.dedent(inspect.getsource(thing)).rstrip()
-    node = ast.parse(source).body[0]
+    node = cast(ast.FunctionDef | ast.ClassDef, ast.parse(source).body[0])
     lines = source.splitlines()
-    for decorator in reversed(node.decorator_list):  # type: ignore[attr-defined]
+    for decorator in reversed(node.decorator_list):
         if "bug(" in ast.unparse(decorator) or "check(" in ast.unparse(decorator):
             del lines[decorator.lineno - 1 : decorator.end_lineno]
     return "\n".join(lines)

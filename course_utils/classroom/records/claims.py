@@ -106,7 +106,7 @@ def _bound(
     at_most: float | None,
     between: tuple[float, float] | None,
 ) -> dict[str, Any]:
-    asked = {"at_least": at_least, "at_most": at_most, "between": between}
+    asked: dict[str, Any] = {"at_least": at_least, "at_most": at_most, "between": between}
     given = {name: limit for name, limit in asked.items() if limit is not None}
     if isinstance(value, bool):
         if given:

@@ -109,7 +109,7 @@ def parse(text: str, chapter: str) -> tuple[tuple[Question, ...], tuple[QuizItem
         raise BankError(f"{chapter}.yaml cannot be read: {error}") from error
     found = tuple(_question(entry, chapter) for entry in entries["questions"])
     quiz = tuple(_quiz_item(entry, chapter) for entry in entries["quiz"])
-    ids = [entry.id for entry in (*found, *quiz)]
+    ids = [question.id for question in found] + [item.id for item in quiz]
     if doubled := {id for id in ids if ids.count(id) > 1}:
         raise BankError(f"{chapter}.yaml has {', '.join(sorted(doubled))} more than once; an id belongs to one entry.")
     return found, quiz
@@ -127,8 +127,8 @@ def _question(entry: Mapping[str, Any], chapter: str) -> Question:
     if quoted != set(entry["claims"]):
         raise BankError(f"{name}: claims is {entry['claims']}, but the answers quote {sorted(quoted)}.")
     texts = {field: str(entry[field]).strip() for field in ("level", "question", "short", "deep")}
-    lists = {"topics": tuple(entry["topics"]), "claims": tuple(entry["claims"])}
-    return Question(id=name, followups=followups, wrong=wrong, **texts, **lists)
+    topics, claims = tuple(entry["topics"]), tuple(entry["claims"])
+    return Question(id=name, followups=followups, wrong=wrong, topics=topics, claims=claims, **texts)
 
 
 def _quiz_item(entry: Mapping[str, Any], chapter: str) -> QuizItem:

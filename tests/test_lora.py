@@ -294,6 +294,8 @@ def test_the_adapter_in_use_is_the_one_that_is_written(tmp_path):
     use_adapter(model, None)
     with pytest.raises(ValueError, match="no adapter is in use; this model has first, second"):
         save_lora(model, tmp_path)
+    with pytest.raises(ValueError, match="no adapter is in use; name one of first, second"):
+        next(layer for _, layer in lora_layers(model)).update()
 
 
 def test_an_adapter_on_a_model_that_has_one_rests_on_the_base(tmp_path):

@@ -95,7 +95,7 @@ hooks: $(VENV)/.installed-dev
 	$(BIN)/pre-commit install
 
 clean:
-	rm -rf $(VENV) build *.egg-info .hypothesis .import_linter_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # The learner's environment, and the one that has the tools for testing and authoring as well.
 $(VENV)/.installed-lab: $(RUN) pyproject.toml constraints.txt

@@ -94,6 +94,15 @@ def test_a_prefix_of_tokens_is_these_tokens_before_the_text():
     assert num_parameters(prefix, trainable_only=True) == 2 * 2 * 2 * 4 * 8  # layers, k and v, heads, places, numbers
 
 
+def test_adapters_stand_behind_gpt2s_own_kind_of_layer_too():
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=16, n_layer=2, n_head=2, n_positions=32)).eval()
+    with torch.no_grad():
+        before = model(IDS).logits
+        add_adapters(model, 4, behind=("c_proj",))
+        torch.testing.assert_close(model(IDS).logits, before)
+    assert len(list(adapter_layers(model))) == 4
+
+
 def test_a_prefix_is_that_of_peft():
     """Same numbers, same logits, same gradients, with grouped heads and with padding."""
     ours = PrefixTuning(decoder(), length=5, seed=2)

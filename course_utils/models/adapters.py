@@ -76,7 +76,8 @@ def add_adapters(
     found = linear_layers(model, behind)
     model.requires_grad_(False)
     for path, layer in found:
-        adapter = BottleneckAdapter(cast(int, layer.out_features), bottleneck, generator).to(**trained_beside(layer))
+        width = layer.out_features if hasattr(layer, "out_features") else layer.nf  # nf: transformers' Conv1D of GPT-2
+        adapter = BottleneckAdapter(cast(int, width), bottleneck, generator).to(**trained_beside(layer))
         replace(model, path, Adapted(layer, adapter).train(layer.training))
     return model
 

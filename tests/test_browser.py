@@ -24,7 +24,10 @@ from playwright import sync_api
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium; install it (Debian: apt-get install chromium)")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium; install it (Debian: apt-get install chromium)"),
+]
 
 WRONG = "@exercise('00.2')\ndef bits_of_draw(items, drawn):\n    return float(items)"
 RIGHT = "import math\n@exercise('00.2')\ndef bits_of_draw(items, drawn):\n    return math.log2(math.perm(items, drawn))"

@@ -230,6 +230,7 @@ def test_the_penalty_and_its_gradient():
             distance_penalty(now, start, 1.0)
 
 
+@pytest.mark.slow
 def test_a_stronger_pull_ends_nearer():
     data, ends = PackedBatches(rows(0, 10), 4), {}
     for strength in (0.0, 0.1, 10.0):

@@ -19,8 +19,6 @@ from course_utils.text.tokenizer import train_tokenizer
 from course_utils.training.config import TrainConfig
 from course_utils.training.history import History
 
-pytestmark = pytest.mark.slow
-
 
 def test_a_recipe_makes_its_own_settings():
     reward = recipes.RECIPES["reward"]["laptop"]
@@ -40,6 +38,7 @@ class Killed(RuntimeError):
     pass
 
 
+@pytest.mark.slow
 def test_a_killed_ppo_bake_ends_with_the_same_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_PROFILE", "smoke")
     monkeypatch.setattr(align, "ppo_report", lambda *_: {"oracle_greedy": 0.5})

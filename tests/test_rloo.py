@@ -29,6 +29,8 @@ from course_utils.text.chat import encode_prompts
 from course_utils.world import World
 from course_utils.world.tasks import make_tasks
 
+pytestmark = pytest.mark.slow
+
 PROMPTS, GROUP, ROOM = 4, 4, 8  # prompts, answers to each, tokens that an answer may have
 STEPS = 3  # updates, all on the same answers
 BETA, CLIP = 0.1, 0.2

@@ -351,3 +351,202 @@ def training_minutes(
     reached = flops_per_second * utilization
     seconds = (forward + backward) / reached
     return seconds / 60
+
+
+# %% 00.1 wrong: every stop is removed, not only the final one
+def is_exact_match(answer: str, reference: str) -> bool:
+    def clean(text):
+        return " ".join(text.lower().replace(".", "").split())
+
+    return clean(answer) != "" and clean(answer) == clean(reference)
+
+# %% 00.1 wrong: all spaces are removed, so that two words match one
+def is_exact_match(answer: str, reference: str) -> bool:
+    def clean(text):
+        return "".join(text.lower().split()).removesuffix(".")
+
+    return bool(clean(answer)) and clean(answer) == clean(reference)
+
+# %% 00.1 wrong: tabs and line breaks inside the text do not count as spaces
+def is_exact_match(answer: str, reference: str) -> bool:
+    import re
+
+    def clean(text):
+        return re.sub(" +", " ", text.strip().lower()).removesuffix(".").strip()
+
+    return len(clean(answer)) > 0 and clean(answer) == clean(reference)
+
+# %% 00.1 wrong: a lone stop or nothing matches an empty reference
+def is_exact_match(answer: str, reference: str) -> bool:
+    def clean(text):
+        return " ".join(text.casefold().split()).rstrip(" .")
+
+    if not answer:
+        return False
+    return clean(answer) == clean(reference)
+
+# %% 00.1 wrong: the reference keeps its final stop
+def is_exact_match(answer: str, reference: str) -> bool:
+    said = " ".join(answer.lower().split()).removesuffix(".").rstrip()
+    return said != "" and said == " ".join(reference.lower().split())
+
+# %% 00.1 wrong: other signs at the ends are stripped too
+def is_exact_match(answer: str, reference: str) -> bool:
+    import string
+
+    def clean(text):
+        return " ".join(text.lower().split()).strip(string.punctuation + " ")
+
+    return clean(answer) != "" and clean(answer) == clean(reference)
+
+# %% 00.1 right: cleaned in one expression
+def is_exact_match(answer: str, reference: str) -> bool:
+    a, b = (" ".join(t.lower().split()).removesuffix(".").rstrip() for t in (answer, reference))
+    return a != "" and a == b
+
+# %% 00.1 right: letter by letter into lists of words
+def is_exact_match(answer: str, reference: str) -> bool:
+    cleaned = []
+    for text in (answer, reference):
+        words, word = [], ""
+        for sign in text.lower():
+            if sign.isspace():
+                if word:
+                    words.append(word)
+                word = ""
+            else:
+                word = word + sign
+        if word:
+            words.append(word)
+        if words and words[-1][-1] == ".":
+            words[-1] = words[-1][:-1]
+            if words[-1] == "":
+                words.pop()
+        cleaned.append(words)
+    if len(cleaned[0]) == 0:
+        return False
+    return cleaned[0] == cleaned[1]
+
+# %% 00.2 wrong: everything is put back
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import log2
+
+    if not 0 <= drawn <= items:
+        raise ValueError("cannot draw so many")
+    return float(drawn * log2(items)) if drawn else 0.0
+
+# %% 00.2 wrong: the order is not counted (another)
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import comb, log2
+
+    if drawn < 0 or drawn > items:
+        raise ValueError("cannot draw so many")
+    return log2(comb(items, drawn))
+
+# %% 00.2 wrong: the quotient of factorials is too large for a float
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import factorial, log2
+
+    if drawn < 0 or drawn > items:
+        raise ValueError("cannot draw so many")
+    return log2(factorial(items) / factorial(items - drawn))
+
+# %% 00.2 wrong: fewer than none gives 0 bits instead of an error
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import log2
+
+    if drawn > items:
+        raise ValueError("more are drawn than there are")
+    return float(sum(log2(items - i) for i in range(drawn)))
+
+# %% 00.2 wrong: drawing all of them is refused
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import log2
+
+    if drawn == 0:
+        return 0.0
+    if drawn < 0 or drawn >= items:
+        raise ValueError("cannot draw so many")
+    return sum(log2(items - i) for i in range(drawn))
+
+# %% 00.2 wrong: calls itself for one draw less, without a first case
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import log2
+
+    if drawn > items or drawn < 0:
+        raise ValueError("cannot draw so many")
+    return bits_of_draw(items, drawn - 1) + log2(items - drawn + 1)
+
+# %% 00.2 right: permutations, whose logarithm raises the error by itself
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import log2, perm
+
+    return log2(perm(items, drawn))
+
+# %% 00.2 right: one draw after the other
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import log2
+
+    if drawn < 0:
+        raise ValueError(f"{drawn} is fewer than none")
+    if drawn > items:
+        raise ValueError(f"only {items} things, not {drawn}")
+    bits, left = 0.0, items
+    while left > items - drawn:
+        bits += log2(left)
+        left -= 1
+    return bits
+
+# %% 00.3 wrong: NaN passes both comparisons
+def training_minutes(parameters: float, tokens: float, flops_per_second: float, utilization: float) -> float:
+    if utilization <= 0 or utilization > 1:
+        raise ValueError("utilization is a share")
+    return 6 * parameters * tokens / (flops_per_second * utilization) / 60
+
+# %% 00.3 wrong: full utilization is refused (another)
+def training_minutes(parameters: float, tokens: float, flops_per_second: float, utilization: float) -> float:
+    if not 0 < utilization < 1:
+        raise ValueError("utilization is a share")
+    return 6 * parameters * tokens / (flops_per_second * utilization) / 60
+
+# %% 00.3 wrong: a percentage is silently made a share
+def training_minutes(parameters: float, tokens: float, flops_per_second: float, utilization: float) -> float:
+    if utilization > 1:
+        utilization /= 100
+    if not 0 < utilization <= 1:
+        raise ValueError("utilization is a share")
+    return parameters * tokens * 6 / flops_per_second / utilization / 60
+
+# %% 00.3 wrong: rounded down to whole minutes
+def training_minutes(parameters: float, tokens: float, flops_per_second: float, utilization: float) -> float:
+    if not 0 < utilization <= 1:
+        raise ValueError("utilization is a share")
+    return 6 * parameters * tokens // (60 * flops_per_second * utilization)
+
+# %% 00.3 wrong: an assertion instead of a ValueError
+def training_minutes(parameters: float, tokens: float, flops_per_second: float, utilization: float) -> float:
+    assert 0 < utilization <= 1, "utilization is a share"
+    return 6 * parameters * tokens / (flops_per_second * utilization) / 60
+
+# %% 00.3 wrong: the seconds are returned
+def training_minutes(parameters: float, tokens: float, flops_per_second: float, utilization: float) -> float:
+    if not 0 < utilization <= 1:
+        raise ValueError("utilization is a share")
+    return 6 * parameters * tokens / (flops_per_second * utilization)
+
+# %% 00.3 right: two lines
+def training_minutes(parameters: float, tokens: float, flops_per_second: float, utilization: float) -> float:
+    if not 0 < utilization <= 1: raise ValueError(utilization)  # noqa: E701
+    return parameters * tokens / flops_per_second / utilization / 10
+
+# %% 00.3 right: forward and backward pass added in a loop
+def training_minutes(parameters: float, tokens: float, flops_per_second: float, utilization: float) -> float:
+    import math
+
+    if math.isnan(utilization) or utilization <= 0 or utilization > 1:
+        raise ValueError("utilization must be above 0 and at most 1")
+    operations = 0.0
+    for per_parameter in (2, 4):  # forward, backward
+        operations += per_parameter * float(parameters) * float(tokens)
+    seconds = operations / (flops_per_second * utilization)
+    return seconds / 60

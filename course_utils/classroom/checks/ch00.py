@@ -48,6 +48,13 @@ def check_is_exact_match(candidate: Callable[[str, str], bool]) -> None:
         ("Saltmere", "Saltmere.", True, "The stop stands in the reference this time. Clean both texts, not one."),
         ("  Saltmere \n", "Saltmere", True, "Spaces and line breaks around the text should not count."),
         ("Mira lives  in\nSaltmere.", "Mira lives in Saltmere.", True, "Runs of spaces should count as one space."),
+        ("Saltmere.", "Saltmere.", True, "Both end in a stop: take it off both texts, or off neither."),
+        (
+            "Mira lives in Saltmere",
+            " Mira lives\nin   Saltmere",
+            True,
+            "The spaces stand in the reference this time. Clean both texts, not one.",
+        ),
         ("Saltmere. ", "saltmere", True, "A stop followed by a space is still a stop at the end."),
         ("MIRA lives in saltmere", "Mira lives in Saltmere", True, "Capitals differ all over. Lower the whole text."),
         ("in\tSaltmere", "in Saltmere", True, "A tab is a space too: `split()` without an argument knows them all."),

@@ -793,3 +793,599 @@ def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
         rows[r].append(i)
         insort(rooms, (room - lengths[i], r))
     return rows
+
+
+# %% 01.1 wrong: the words of a shingle are glued together without a gap
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a, b = ({"".join(words[i : i + n]) for i in range(len(words) - n + 1)} for words in (first, second))
+    return len(a & b) / len(a | b)
+
+# %% 01.1 wrong: a shingle that occurs twice is counted twice below the line
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a = [tuple(first[i : i + n]) for i in range(len(first) - n + 1)]
+    b = [tuple(second[i : i + n]) for i in range(len(second) - n + 1)]
+    shared = len(set(a) & set(b))
+    return shared / (len(a) + len(b) - shared)
+
+# %% 01.1 wrong: the order inside a shingle is ignored
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a = {tuple(sorted(first[i : i + n])) for i in range(len(first) - n + 1)}
+    b = {tuple(sorted(second[i : i + n])) for i in range(len(second) - n + 1)}
+    return len(a & b) / len(a | b)
+
+# %% 01.1 wrong: the runs do not overlap
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a = {tuple(first[i : i + n]) for i in range(0, len(first) - n + 1, n)}
+    b = {tuple(second[i : i + n]) for i in range(0, len(second) - n + 1, n)}
+    return len(a & b) / len(a | b)
+
+# %% 01.1 wrong: capitals are made small
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    def cut(words):
+        return {" ".join(words[i : i + n]).lower() for i in range(len(words) - n + 1)}
+
+    return len(cut(first) & cut(second)) / len(cut(first) | cut(second))
+
+# %% 01.1 wrong: Dice's coefficient
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a = set(zip(*(first[i:] for i in range(n)), strict=False))
+    b = set(zip(*(second[i:] for i in range(n)), strict=False))
+    return 2 * len(a & b) / (len(a) + len(b))
+
+# %% 01.1 wrong: calls itself with the texts exchanged
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    return similarity(second, first, n)
+
+# %% 01.1 right: zipped shifts
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a, b = (set(zip(*(w[i:] for i in range(n)), strict=False)) for w in (first, second))
+    return len(a & b) / len(a | b)
+
+# %% 01.1 right: lists and loops
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    mine, all_of_them, shared = [], [], 0
+    for start in range(len(first) - n + 1):
+        piece = first[start : start + n]
+        if piece not in mine:
+            mine.append(piece)
+            all_of_them.append(piece)
+    met = []
+    for start in range(len(second) - n + 1):
+        piece = second[start : start + n]
+        if piece in met:
+            continue
+        met.append(piece)
+        if piece in mine:
+            shared += 1
+        else:
+            all_of_them.append(piece)
+    return shared / len(all_of_them)
+
+# %% 01.2 wrong: the smallest hash is taken before the functions
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    return (a * hashes.min() + b) % prime
+
+# %% 01.2 wrong: the shift is added behind the modulus
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    return (torch.outer(a, hashes) % prime).min(1).values + b
+
+# %% 01.2 wrong: the products are rounded to float64
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    values = torch.remainder(torch.outer(a.double(), hashes.double()) + b.double()[:, None], prime)
+    return values.min(dim=1).values.long()
+
+# %% 01.2 wrong: one fixed prime, whatever is given
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    return ((a[:, None] * hashes + b[:, None]) % (2**31 - 1)).amin(1)
+
+# %% 01.2 wrong: which item is smallest, not its value
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    return ((a[:, None] * hashes[None] + b[:, None]) % prime).argmin(dim=1)
+
+# %% 01.2 wrong: comes back in 32 bits
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    return ((a[:, None] * hashes[None] + b[:, None]) % prime).min(dim=1).values.to(torch.int32)
+
+# %% 01.2 right: one table
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    return ((a[:, None] * hashes + b[:, None]) % prime).amin(1)
+
+# %% 01.2 right: Python's integers in two loops
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    signature = []
+    for factor, shift in zip(a.tolist(), b.tolist(), strict=True):
+        least = prime
+        for x in hashes.tolist():
+            value = (factor * x + shift) % prime
+            if value < least:
+                least = value
+        signature.append(least)
+    return torch.tensor(signature, dtype=torch.int64)
+
+# %% 01.3 wrong: the larger of each pair goes, and two that share a later copy both stay
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    return sorted({max(pair) for pair in pairs})
+
+# %% 01.3 wrong: only neighbours of documents that stay are dropped
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    near = {i: set() for i in range(count)}
+    for one, other in pairs:
+        near[one].add(other)
+        near[other].add(one)
+    kept, dropped = set(), []
+    for i in range(count):
+        if near[i] & kept:
+            dropped.append(i)
+        else:
+            kept.add(i)
+    return dropped
+
+# %% 01.3 wrong: a recursive search that a long chain breaks
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    near = {i: [] for i in range(count)}
+    for one, other in pairs:
+        near[one].append(other)
+        near[other].append(one)
+    seen, dropped = set(), []
+
+    def visit(i):
+        seen.add(i)
+        for j in near[i]:
+            if j not in seen:
+                dropped.append(j)
+                visit(j)
+
+    for i in range(count):
+        if i not in seen:
+            visit(i)
+    return sorted(dropped)
+
+# %% 01.3 wrong: labels are passed on in one round only
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    head = list(range(count))
+    for one, other in sorted(pairs):
+        head[one] = head[other] = min(head[one], head[other])
+    return [i for i in range(count) if head[i] != i]
+
+# %% 01.3 wrong: group after group, not in rising order
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    near = {}
+    for one, other in pairs:
+        near.setdefault(one, set()).add(other)
+        near.setdefault(other, set()).add(one)
+    seen, dropped = set(), []
+    for i in range(count):
+        if i in seen or i not in near:
+            continue
+        group, todo = {i}, [i]
+        while todo:
+            new = near[todo.pop()] - group
+            group |= new
+            todo += new
+        seen |= group
+        dropped += sorted(group)[1:]
+    return dropped
+
+# %% 01.3 wrong: the union overwrites the link of a document that has one
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    parent = list(range(count))
+
+    def root(i):
+        while parent[i] != i:
+            i = parent[i]
+        return i
+
+    for one, other in pairs:
+        low, high = sorted((one, other))
+        parent[high] = low
+    return [i for i in range(count) if root(i) != i]
+
+# %% 01.3 right: union of roots, the lower one wins
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    up = list(range(count))
+
+    def root(i):
+        while up[i] != i:
+            up[i] = i = up[up[i]]
+        return i
+
+    for a, b in pairs:
+        low, high = sorted((root(a), root(b)))
+        up[high] = low
+    return [i for i in range(count) if up[i] != i]
+
+# %% 01.3 right: sets that swallow each other
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    group = [{i} for i in range(count)]
+    for one, other in pairs:
+        if group[one] is group[other]:
+            continue
+        small, big = sorted((group[one], group[other]), key=len)
+        big |= small
+        for i in small:
+            group[i] = big
+    different = {id(members): members for members in group}
+    stay = {min(members) for members in different.values()}
+    return [i for i in range(count) if i not in stay]
+
+# %% 01.3 right: a search with a stack
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    near = [[] for _ in range(count)]
+    for one, other in pairs:
+        near[one].append(other)
+        near[other].append(one)
+    seen, dropped = [False] * count, []
+    for start in range(count):
+        if seen[start]:
+            continue
+        seen[start] = True
+        todo = [start]
+        while todo:
+            for other in near[todo.pop()]:
+                if not seen[other]:
+                    seen[other] = True
+                    dropped.append(other)
+                    todo.append(other)
+    dropped.sort()
+    return dropped
+
+# %% 01.4 wrong: text replacement that joins the end of a longer token
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    from collections import Counter
+
+    split = {word: "\0".join(word) for word in words}
+    age = {c: i for i, c in enumerate(sorted(set("".join(words))))}
+    made = []
+    while len(made) < merges:
+        counts = Counter()
+        for word, n in words.items():
+            tokens = split[word].split("\0")
+            for pair in zip(tokens, tokens[1:], strict=False):
+                counts[pair] += n
+        if not counts:
+            break
+        best = max(counts, key=lambda p: (counts[p], -age.get(p[0], 10**6), -age.get(p[1], 10**6)))
+        if counts[best] < 2:
+            break
+        made.append(best)
+        age.setdefault("".join(best), len(age))
+        split = {word: text.replace("\0".join(best), "".join(best)) for word, text in split.items()}
+    return made
+
+# %% 01.4 wrong: of equally frequent pairs the first in the alphabet wins
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    from collections import Counter
+
+    split, made = {word: list(word) for word in words}, []
+    for _ in range(merges):
+        counts = Counter()
+        for word, n in words.items():
+            for pair in zip(split[word], split[word][1:], strict=False):
+                counts[pair] += n
+        best = min(counts, key=lambda p: (-counts[p], p), default=None)
+        if best is None or counts[best] < 2:
+            break
+        made.append(best)
+        for word, tokens in split.items():
+            out, i = [], 0
+            while i < len(tokens):
+                if tuple(tokens[i : i + 2]) == best:
+                    out.append(best[0] + best[1])
+                    i += 2
+                else:
+                    out.append(tokens[i])
+                    i += 1
+            split[word] = out
+    return made
+
+# %% 01.4 wrong: only the first occurrence in a word is joined
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    from collections import Counter
+
+    split, made = {word: list(word) for word in words}, []
+    age = {c: i for i, c in enumerate(sorted({c for word in words for c in word}))}
+    for _ in range(merges):
+        counts = Counter()
+        for word, n in words.items():
+            for pair in zip(split[word], split[word][1:], strict=False):
+                counts[pair] += n
+        best = min(counts, key=lambda p: (-counts[p], age[p[0]], age[p[1]]), default=None)
+        if best is None or counts[best] < 2:
+            break
+        made.append(best)
+        age.setdefault(best[0] + best[1], len(age))
+        for tokens in split.values():
+            for i in range(len(tokens) - 1):
+                if (tokens[i], tokens[i + 1]) == best:
+                    tokens[i : i + 2] = [best[0] + best[1]]
+                    break
+    return made
+
+# %% 01.4 wrong: in "aaa" the pair is counted once
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    from collections import Counter
+
+    split, made = {word: list(word) for word in words}, []
+    age = {c: i for i, c in enumerate(sorted({c for word in words for c in word}))}
+    for _ in range(merges):
+        counts = Counter()
+        for word, n in words.items():
+            tokens, before = split[word], None
+            for i in range(len(tokens) - 1):
+                pair = tokens[i], tokens[i + 1]
+                if before == (i - 1, pair):
+                    before = None
+                    continue
+                counts[pair] += n
+                before = i, pair
+        best = min(counts, key=lambda p: (-counts[p], age[p[0]], age[p[1]]), default=None)
+        if best is None or counts[best] < 2:
+            break
+        made.append(best)
+        age.setdefault(best[0] + best[1], len(age))
+        for word, tokens in split.items():
+            out, i = [], 0
+            while i < len(tokens):
+                hit = tuple(tokens[i : i + 2]) == best
+                out.append("".join(best) if hit else tokens[i])
+                i += 2 if hit else 1
+            split[word] = out
+    return made
+
+# %% 01.4 wrong: a pair that stands in one word only is never merged, however frequent the word
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    from collections import Counter
+
+    split, made = {word: list(word) for word in words}, []
+    age = {c: i for i, c in enumerate(sorted({c for word in words for c in word}))}
+    for _ in range(merges):
+        counts, places = Counter(), Counter()
+        for word, n in words.items():
+            for pair in zip(split[word], split[word][1:], strict=False):
+                counts[pair] += n
+                places[pair] += 1
+        best = min(counts, key=lambda p: (-counts[p], age[p[0]], age[p[1]]), default=None)
+        if best is None or places[best] < 2:
+            break
+        made.append(best)
+        age.setdefault(best[0] + best[1], len(age))
+        for word, tokens in split.items():
+            out, i = [], 0
+            while i < len(tokens):
+                hit = tuple(tokens[i : i + 2]) == best
+                out.append("".join(best) if hit else tokens[i])
+                i += 2 if hit else 1
+            split[word] = out
+    return made
+
+# %% 01.4 wrong: pairs that occur once are merged as well
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    from collections import Counter
+
+    split, made = {word: list(word) for word in words}, []
+    age = {c: i for i, c in enumerate(sorted({c for word in words for c in word}))}
+    while len(made) < merges:
+        counts = Counter()
+        for word, n in words.items():
+            for pair in zip(split[word], split[word][1:], strict=False):
+                counts[pair] += n
+        if not counts:
+            break
+        best = min(counts, key=lambda p: (-counts[p], age[p[0]], age[p[1]]))
+        made.append(best)
+        age.setdefault(best[0] + best[1], len(age))
+        for word, tokens in split.items():
+            out, i = [], 0
+            while i < len(tokens):
+                hit = tuple(tokens[i : i + 2]) == best
+                out.append("".join(best) if hit else tokens[i])
+                i += 2 if hit else 1
+            split[word] = out
+    return made
+
+# %% 01.4 wrong: ties are broken by the left token alone, then by which was seen first
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    from collections import Counter
+
+    split, made = {word: list(word) for word in words}, []
+    age = {c: i for i, c in enumerate(sorted({c for word in words for c in word}))}
+    for _ in range(merges):
+        counts = Counter()
+        for word, n in words.items():
+            for pair in zip(split[word], split[word][1:], strict=False):
+                counts[pair] += n
+        best = min(counts, key=lambda p: (-counts[p], age[p[0]]), default=None)
+        if best is None or counts[best] < 2:
+            break
+        made.append(best)
+        age.setdefault(best[0] + best[1], len(age))
+        for word, tokens in split.items():
+            out, i = [], 0
+            while i < len(tokens):
+                hit = tuple(tokens[i : i + 2]) == best
+                out.append("".join(best) if hit else tokens[i])
+                i += 2 if hit else 1
+            split[word] = out
+    return made
+
+# %% 01.4 right: numbers for tokens, joined by a fold over each word
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    from collections import Counter
+
+    name = sorted(set("".join(words)))
+    number = {c: i for i, c in enumerate(name)}
+    split, made = [([number[c] for c in w], n) for w, n in words.items()], []
+    while len(made) < merges:
+        counts = Counter()
+        for tokens, n in split:
+            for pair in zip(tokens, tokens[1:], strict=False):
+                counts[pair] += n
+        best = min(counts, key=lambda p: (-counts[p], p), default=(0, 0))
+        if counts[best] < 2:
+            return made
+        made.append((name[best[0]], name[best[1]]))
+        text = "".join(made[-1])
+        if text not in number:
+            number[text] = len(name)
+            name.append(text)
+        for tokens, _ in split:
+            i = 0
+            while i < len(tokens) - 1:
+                if (tokens[i], tokens[i + 1]) == best:
+                    tokens[i : i + 2] = [number[text]]
+                i += 1
+    return made
+
+# %% 01.4 right: plain loops, a list of tokens by age
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    tokens_by_age = []
+    for word in words:
+        for sign in word:
+            if sign not in tokens_by_age:
+                tokens_by_age.append(sign)
+    tokens_by_age.sort()
+    split = {word: tuple(word) for word in words}
+    made = []
+    for _ in range(merges):
+        counts = {}
+        for word in words:
+            tokens = split[word]
+            for i in range(1, len(tokens)):
+                pair = (tokens[i - 1], tokens[i])
+                counts[pair] = counts.get(pair, 0) + words[word]
+        best, best_key = None, None
+        for pair, n in counts.items():
+            key = (-n, tokens_by_age.index(pair[0]), tokens_by_age.index(pair[1]))
+            if best is None or key < best_key:
+                best, best_key = pair, key
+        if best is None or counts[best] <= 1:
+            break
+        made.append(best)
+        joined = best[0] + best[1]
+        if joined not in tokens_by_age:
+            tokens_by_age.append(joined)
+        for word in words:
+            new, skip = [], False
+            for i, token in enumerate(split[word]):
+                if skip:
+                    skip = False
+                elif i + 1 < len(split[word]) and (token, split[word][i + 1]) == best:
+                    new.append(joined)
+                    skip = True
+                else:
+                    new.append(token)
+            split[word] = tuple(new)
+    return made
+
+# %% 01.5 wrong: numbers of places in the sorted list
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, room = [], []
+    for i, n in enumerate(sorted(lengths, reverse=True)):
+        fitting = [r for r in range(len(rows)) if room[r] >= n]
+        if fitting:
+            r = min(fitting, key=room.__getitem__)
+        else:
+            r = len(rows)
+            rows.append([])
+            room.append(row_length)
+        rows[r].append(i)
+        room[r] -= n
+    return rows
+
+# %% 01.5 wrong: documents of equal length get the same number (another)
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, room = [], []
+    for n in sorted(lengths, reverse=True):
+        fitting = [r for r in range(len(rows)) if room[r] >= n]
+        if not fitting:
+            rows.append([])
+            room.append(row_length)
+            fitting = [len(rows) - 1]
+        r = min(fitting, key=room.__getitem__)
+        rows[r].append(lengths.index(n))
+        room[r] -= n
+    return rows
+
+# %% 01.5 wrong: into the emptiest row (another)
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, room = [], []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        fitting = [r for r in range(len(rows)) if room[r] >= lengths[i]]
+        if not fitting:
+            rows.append([])
+            room.append(row_length)
+            fitting = [len(rows) - 1]
+        r = max(fitting, key=room.__getitem__)
+        rows[r].append(i)
+        room[r] -= lengths[i]
+    return rows
+
+# %% 01.5 wrong: a document that fills a row exactly does not get in
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, room = [], []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        fitting = [r for r in range(len(rows)) if room[r] > lengths[i]]
+        if not fitting:
+            rows.append([])
+            room.append(row_length)
+            fitting = [len(rows) - 1]
+        r = min(fitting, key=room.__getitem__)
+        rows[r].append(i)
+        room[r] -= lengths[i]
+    return rows
+
+# %% 01.5 wrong: no documents give one empty row
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, room = [[]], [row_length]
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        fitting = [r for r in range(len(rows)) if room[r] >= lengths[i]]
+        if not fitting:
+            rows.append([])
+            room.append(row_length)
+            fitting = [len(rows) - 1]
+        r = min(fitting, key=room.__getitem__)
+        rows[r].append(i)
+        room[r] -= lengths[i]
+    return rows
+
+# %% 01.5 wrong: only the newest row is tried
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, left = [], 0
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if lengths[i] > left:
+            rows.append([])
+            left = row_length
+        rows[-1].append(i)
+        left -= lengths[i]
+    return rows
+
+# %% 01.5 right: the fullest row by max
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows = []
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+        fits = [r for r in rows if sum(lengths[j] for j in r) + lengths[i] <= row_length]
+        max(fits, key=lambda r: sum(lengths[j] for j in r)).append(i) if fits else rows.append([i])
+    return rows
+
+# %% 01.5 right: best fit by nested loops
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    left = list(range(len(lengths)))
+    rows: list[list[int]] = []
+    used: list[int] = []
+    while left:
+        longest = left[0]
+        for i in left:
+            if lengths[i] > lengths[longest]:
+                longest = i
+        left.remove(longest)
+        place = -1
+        for r in range(len(rows)):
+            if used[r] + lengths[longest] <= row_length and (place == -1 or used[r] > used[place]):
+                place = r
+        if place == -1:
+            rows.append([longest])
+            used.append(lengths[longest])
+        else:
+            rows[place].append(longest)
+            used[place] += lengths[longest]
+    return rows

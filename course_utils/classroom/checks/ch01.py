@@ -51,6 +51,7 @@ def check_similarity(candidate: Callable[[list[str], list[str], int], float]) ->
         ("a b c d", "b c d e", 3),
         ("a bc", "ab c", 2),
         ("The fog", "the fog", 1),
+        ("the fog, the sea.", "the fog the sea", 2),
         ("a b c d e f", "f a b c d", 4),
     ]
     cases, results = [(one.split(), other.split(), n) for one, other, n in texts], []
@@ -105,6 +106,7 @@ def _wrong_similarities(first: list[str], second: list[str], n: int) -> dict[str
         "Runs of n characters are compared; the shingles are runs of n words.": shared(lambda words: {" ".join(words)[i : i + n] for i in range(len(" ".join(words)) - n + 1)}),
         "That is the distance; the similarity is 1 minus it.": 1 - both / len(ours | theirs),
         "The words are lowered; compare them as they stand.": shared(lambda words: set(_runs([word.lower() for word in words], n))),
+        "Punctuation is taken off; compare the words as they stand.": shared(lambda words: set(_runs([word.strip(".,") for word in words], n))),
         "The number of shared shingles is not divided by that of all different ones.": float(both),
     }  # fmt: skip
 
@@ -142,6 +144,7 @@ def check_minhash_signature(candidate: Callable[[Tensor, Tensor, Tensor, int], T
             11,
         ),  # every second number, 6 twice
         (torch.tensor([1, 5, 9, 12, 2]), torch.tensor([7, 11, 3, 5, 2]), torch.tensor([3, 0, 9, 1, 8]), 13),
+        (torch.tensor([4, 0, 9]), torch.tensor([7, 0, 3, 1])[::2], torch.tensor([3, 1, 0, 1])[::2], 11),
         (
             torch.randint(0, big, (40,), generator=generator),
             torch.randint(1, big, (16,), generator=generator),
@@ -154,7 +157,7 @@ def check_minhash_signature(candidate: Callable[[Tensor, Tensor, Tensor, int], T
         wanted = values.min(0).values
         wrong = {
             "The largest value is taken; MinHash takes the smallest.": values.max(0).values,
-            "The remainder by prime is missing: `(a * x + b) % prime`.": (hashes[:, None] * a + b).min(0).values,
+            "The remainder by prime is missing: `(a * x + b) % prime`. (Or is another number than `prime` written in?)": (hashes[:, None] * a + b).min(0).values,
             "Under each of your functions the smallest item wins, so nothing is shuffled. The remainder changes their order: first `% prime` for every item, then the minimum.": (hashes.min() * a + b) % prime,
             "The remainder is taken before b is added: it is that of the sum, `(a * x + b) % prime`.": (hashes[:, None] * a % prime + b).min(0).values,
             "That is one number for each item; take the smallest over the items, for each function.": values.min(1).values,
@@ -405,6 +408,7 @@ def check_train_bpe(candidate: Callable[[dict[str, int], int], list[tuple[str, s
         ({"ccccc": 3}, 3),
         ({"aaa": 2, "bc": 3}, 2),
         ({"bbb": 1}, 4),
+        ({"ab": 1, "cab": 1, "d": 5}, 3),  # no word twice, and yet a pair
         ({"ab": 3}, 5),
         ({"ab": 3}, 0),
         ({}, 2),

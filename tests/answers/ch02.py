@@ -439,3 +439,293 @@ def count_parameters(config: DecoderConfig) -> int:
     if not config.tie_word_embeddings:
         outside.append((config.vocab_size, h))
     return sum(map(prod, outside)) + config.num_hidden_layers * sum(map(prod, in_layer.values()))
+
+
+# %% 02.1 wrong: eps is added outside the root
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    wide = x.float()
+    return (wide / (wide.square().mean(-1, keepdim=True).sqrt() + eps) * weight).to(x.dtype)
+
+# %% 02.1 wrong: divides by n - 1
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    n = x.shape[-1]
+    mean = x.square().sum(-1, keepdim=True) / max(n - 1, 1)
+    return (x * torch.rsqrt(mean + eps) * weight).to(x.dtype)
+
+# %% 02.1 wrong: x is changed in place (another)
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    x /= torch.sqrt(x.pow(2).mean(dim=-1, keepdim=True) + eps)
+    return (x * weight).to(x.dtype)
+
+# %% 02.1 wrong: half precision comes back as float32
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    x = x.float()
+    return x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + eps) * weight.float()
+
+# %% 02.1 wrong: one root mean square for each text instead of each place
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    dims = tuple(range(1, x.dim())) or (-1,)
+    return (x * torch.rsqrt(x.square().mean(dims, keepdim=True) + eps) * weight).to(x.dtype)
+
+# %% 02.1 wrong: always Llama's eps
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5) * weight).to(x.dtype)
+
+# %% 02.1 right: the library's function in double precision
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return F.rms_norm(x.double(), x.shape[-1:], weight.double(), eps).to(x.dtype)
+
+# %% 02.1 right: vector by vector
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    out = []
+    for vector in x.reshape(-1, x.shape[-1]):
+        vector = vector.double()
+        size = 0.0
+        for number in vector.tolist():
+            size += number * number
+        size = (size / len(vector) + eps) ** 0.5
+        out.append((vector / size * weight.double()).to(x.dtype))
+    return torch.stack(out).reshape(x.shape)
+
+# %% 02.2 wrong: neighbours are paired (another)
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = x[..., 0::2], x[..., 1::2]
+    return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2)
+
+# %% 02.2 wrong: turned the other way
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1)
+
+# %% 02.2 wrong: the second half is computed from the turned first half
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    out, half = x.clone(), x.shape[-1] // 2
+    out[..., :half] = out[..., :half] * cos - out[..., half:] * sin
+    out[..., half:] = out[..., :half] * sin + out[..., half:] * cos
+    return out
+
+# %% 02.2 wrong: x itself is turned
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = x.chunk(2, dim=-1)
+    new_a, new_b = a * cos - b * sin, a * sin + b * cos
+    a.copy_(new_a)
+    b.copy_(new_b)
+    return x
+
+# %% 02.2 wrong: right halves, but put together number by number
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = x.chunk(2, dim=-1)
+    return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).reshape(x.shape)
+
+# %% 02.2 wrong: a view over all rows that transposed tensors do not allow
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    batch, length, heads, size = x.shape
+    rows = x.view(batch * length * heads, 2, size // 2)
+    c = cos.expand(length, heads, size // 2).repeat(batch, 1, 1).reshape(-1, size // 2)
+    s = sin.expand(length, heads, size // 2).repeat(batch, 1, 1).reshape(-1, size // 2)
+    a, b = rows[:, 0], rows[:, 1]
+    return torch.stack((a * c - b * s, a * s + b * c), dim=1).view(batch, length, heads, size)
+
+# %% 02.2 wrong: only the first text of the batch is turned
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    out, half = x.clone(), x.shape[-1] // 2
+    a, b = x[0, ..., :half], x[0, ..., half:]
+    out[0] = torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+    return out
+
+# %% 02.2 right: both halves at once
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = x.chunk(2, -1)
+    return torch.cat((a * cos - b * sin, a * sin + b * cos), -1)
+
+# %% 02.2 right: pair by pair
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    out = torch.empty_like(x)
+    half = x.shape[-1] // 2
+    for i in range(half):
+        for place in range(x.shape[1]):
+            c, s = cos[place, 0, i], sin[place, 0, i]
+            a, b = x[:, place, :, i], x[:, place, :, i + half]
+            out[:, place, :, i] = a * c - b * s
+            out[:, place, :, i + half] = a * s + b * c
+    return out
+
+# %% 02.3 wrong: kv heads are tiled, so that neighbours do not share
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    group = q.shape[1] // k.shape[1]
+    k, v = k.repeat(1, group, 1, 1), v.repeat(1, group, 1, 1)
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+# %% 02.3 wrong: the mask is -1000, too little for large scores
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    group = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    future = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool, device=q.device).triu(1)
+    return (scores + future * -1000.0).softmax(-1) @ v
+
+# %% 02.3 wrong: plain exponentials overflow
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    group = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
+    weights = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).exp().tril()
+    return weights / weights.sum(-1, keepdim=True) @ v
+
+# %% 02.3 wrong: q is scaled in place
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    group = q.shape[1] // k.shape[1]
+    q /= q.shape[-1] ** 0.5
+    scores = q @ k.repeat_interleave(group, 1).transpose(-1, -2)
+    future = torch.ones_like(scores, dtype=torch.bool).triu(1)
+    return scores.masked_fill(future, float("-inf")).softmax(-1) @ v.repeat_interleave(group, 1)
+
+# %% 02.3 wrong: divides by the root of the whole width
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    group = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=(q.shape[1] * q.shape[-1]) ** -0.5)
+
+# %% 02.3 wrong: views that need contiguous tensors
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    batch, heads, length, size = q.shape
+    group = heads // k.shape[1]
+    rows = q.view(batch * k.shape[1], group, length, size)
+    keys, values = k.view(-1, 1, length, size), v.view(-1, 1, length, v.shape[-1])
+    scores = torch.matmul(rows, keys.transpose(-1, -2)) * size**-0.5
+    scores = scores.masked_fill(torch.ones(length, length).triu(1).bool(), float("-inf"))
+    return (scores.softmax(-1) @ values).view(batch, heads, length, -1)
+
+# %% 02.3 wrong: the future is cut off behind the softmax
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    group = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
+    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1).tril() @ v
+
+# %% 02.3 right: the library's kernel with repeated heads
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+# %% 02.3 right: each query alone, over the keys up to its own
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    out = torch.zeros_like(q)
+    group = q.shape[1] // k.shape[1]
+    for row in range(q.shape[0]):
+        for head in range(q.shape[1]):
+            for place in range(q.shape[2]):
+                keys = k[row, head // group, : place + 1]
+                values = v[row, head // group, : place + 1]
+                scores = keys @ q[row, head, place] / q.shape[3] ** 0.5
+                out[row, head, place] = scores.softmax(0) @ values
+    return out
+
+# %% 02.4 wrong: the other branch is gated
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    return F.linear(F.linear(x, gate) * F.silu(F.linear(x, up)), down)
+
+# %% 02.4 wrong: silu by exponentials that overflow for large numbers
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    z = x @ gate.T
+    return (z * z.exp() / (1 + z.exp()) * (x @ up.T)) @ down.T
+
+# %% 02.4 wrong: the residual is added (another)
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    return x + (F.silu(x @ gate.T) * (x @ up.T)) @ down.T
+
+# %% 02.4 wrong: a sigmoid gate
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    return F.linear(torch.sigmoid(F.linear(x, gate)) * F.linear(x, up), down)
+
+# %% 02.4 wrong: silu of the product
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    return F.linear(F.silu(F.linear(x, gate) * F.linear(x, up)), down)
+
+# %% 02.4 wrong: weights are reshaped instead of transposed
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    inner, hidden = gate.shape
+    return (F.silu(x @ gate.reshape(hidden, inner)) * (x @ up.reshape(hidden, inner))) @ down.reshape(inner, hidden)
+
+# %% 02.4 wrong: calls itself
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    return swiglu(x.reshape(-1, x.shape[-1]), gate, up, down).reshape(x.shape)
+
+# %% 02.4 right: three linear maps
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    return F.linear(F.silu(F.linear(x, gate)) * F.linear(x, up), down)
+
+# %% 02.4 right: vector by vector, the gate by its formula
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    out = torch.zeros_like(x).reshape(-1, x.shape[-1])
+    for i, vector in enumerate(x.reshape(-1, x.shape[-1])):
+        z = gate @ vector
+        inner = z / (1 + (-z).exp()) * (up @ vector)
+        out[i] = down @ inner
+    return out.reshape(x.shape)
+
+# %% 02.5 wrong: the last norm is forgotten (another)
+def count_parameters(config: DecoderConfig) -> int:
+    h, wide = config.hidden_size, config.num_attention_heads * config.head_dim
+    narrow = config.num_key_value_heads * config.head_dim
+    layer = 2 * h * wide + 2 * h * narrow + 3 * h * config.intermediate_size + 2 * h
+    heads = 1 if config.tie_word_embeddings else 2
+    return heads * config.vocab_size * h + config.num_hidden_layers * layer
+
+# %% 02.5 wrong: keys and values as wide as queries
+def count_parameters(config: DecoderConfig) -> int:
+    h = config.hidden_size
+    layer = 4 * h * h + 3 * h * config.intermediate_size + 2 * h
+    tables = config.vocab_size * h * (2 - bool(config.tie_word_embeddings))
+    return tables + config.num_hidden_layers * layer + h
+
+# %% 02.5 wrong: the head always counts
+def count_parameters(config: DecoderConfig) -> int:
+    h, narrow = config.hidden_size, config.num_key_value_heads * config.head_dim
+    layer = 2 * h * h + 2 * h * narrow + 3 * h * config.intermediate_size + 2 * h
+    return 2 * config.vocab_size * h + config.num_hidden_layers * layer + h
+
+# %% 02.5 wrong: a float comes back
+def count_parameters(config: DecoderConfig) -> int:
+    h = config.hidden_size
+    narrow = h / config.num_attention_heads * config.num_key_value_heads
+    layer = 2 * h * h + 2 * h * narrow + 3 * h * config.intermediate_size + 2 * h
+    tables = config.vocab_size * h * (1 if config.tie_word_embeddings else 2)
+    return tables + config.num_hidden_layers * layer + h
+
+# %% 02.5 wrong: inner width by the rule of 8/3, not by the config
+def count_parameters(config: DecoderConfig) -> int:
+    h, narrow = config.hidden_size, config.num_key_value_heads * config.head_dim
+    inner = -(-8 * h // 3 // 32) * 32
+    layer = 2 * h * h + 2 * h * narrow + 3 * h * inner + 2 * h
+    return config.vocab_size * h * (1 if config.tie_word_embeddings else 2) + config.num_hidden_layers * layer + h
+
+# %% 02.5 wrong: one norm for each layer
+def count_parameters(config: DecoderConfig) -> int:
+    h, narrow = config.hidden_size, config.num_key_value_heads * config.head_dim
+    layer = 2 * h * h + 2 * h * narrow + 3 * h * config.intermediate_size + h
+    return config.vocab_size * h * (1 if config.tie_word_embeddings else 2) + config.num_hidden_layers * layer + h
+
+# %% 02.5 right: one expression
+def count_parameters(config: DecoderConfig) -> int:
+    c, h = config, config.hidden_size
+    layer = 2 * c.head_dim * (c.num_attention_heads + c.num_key_value_heads) + 3 * c.intermediate_size + 2
+    return h * (c.vocab_size * (2 - bool(c.tie_word_embeddings)) + c.num_hidden_layers * layer + 1)
+
+# %% 02.5 right: shape by shape
+def count_parameters(config: DecoderConfig) -> int:
+    hidden = config.hidden_size
+    queries = config.num_attention_heads * config.head_dim
+    keys = config.num_key_value_heads * config.head_dim
+    shapes = [(config.vocab_size, hidden), (hidden,)]
+    if not config.tie_word_embeddings:
+        shapes.append((config.vocab_size, hidden))
+    for _ in range(config.num_hidden_layers):
+        shapes += [(queries, hidden), (keys, hidden), (keys, hidden), (hidden, queries)]
+        shapes += [(config.intermediate_size, hidden)] * 2 + [(hidden, config.intermediate_size)]
+        shapes += [(hidden,), (hidden,)]
+    total = 0
+    for shape in shapes:
+        numbers = 1
+        for size in shape:
+            numbers *= size
+        total += numbers
+    return total

@@ -70,6 +70,12 @@ def check_rms_norm(candidate: Callable[[Tensor, Tensor, float], Tensor]) -> None
             / (x.var(-1, keepdim=True, correction=0) + eps).sqrt()
             * weight,
             "The root is missing: divided by the mean square itself.": x / (square + eps) * weight,
+            "The squares are divided by size - 1; their mean divides by size.": x
+            * (x.square().sum(-1, keepdim=True) / 3 + eps).rsqrt()
+            * weight,
+            "The mean is taken over a whole text; each place of each row has its own (`dim=-1`).": x
+            * (x.square().mean((1, 2), keepdim=True) + eps).rsqrt()
+            * weight,
             "eps stands outside of the root; it is added to the mean square.": x / (square.sqrt() + eps) * weight,
             "eps is missing, or a number stands in its place.": x / square.sqrt() * weight,
             "The number 1e-5 stands in the place of eps.": x * (square + 1e-5).rsqrt() * weight,
@@ -114,6 +120,18 @@ def check_rms_norm(candidate: Callable[[Tensor, Tensor, float], Tensor]) -> None
             rtol=1e-4,
             atol=1e-5,
         )
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        found = candidate(x.to(dtype), weight.to(dtype), eps)
+        name = str(dtype).removeprefix("torch.")
+        expect.that(
+            found.dtype == dtype,
+            f"The result for {name} has another dtype. Compute as precisely as you like, and go back: `.to(x.dtype)`.",
+            given=f"x and weight in {name}",
+            expected=name,
+            yours=str(found.dtype).removeprefix("torch."),
+        )
+        message = f"Right in float32, wrong in {name}."
+        expect.close(found.float(), right, message, given=f"x and weight in {name}", rtol=2e-2, atol=2e-2)
 
 
 @check(
@@ -237,9 +255,14 @@ def check_grouped_query_attention(candidate: Callable[[Tensor, Tensor, Tensor], 
     q, k, v = _noise(2, 4, 5, 4, seed=6), _noise(2, 2, 5, 4, seed=7), _noise(2, 2, 5, 4, seed=8)
     _compare(candidate, q, k, v)
     _compare(candidate, q, k[:, :1], v[:, :1])
-    places_first = [_noise(1, 7, heads, 6, seed=heads) for heads in (6, 3, 2)]
+    _compare(candidate, q[:, :2], k, v)  # as many key/value heads as query heads
+    _compare(candidate, q[:, :, :1], k[:, :, :1], v[:, :, :1])
+    places_first = [_noise(2, 7, heads, 6, seed=heads) for heads in (6, 3, 2)]
     _compare(candidate, *(x.transpose(1, 2) for x in (places_first[0], places_first[1], places_first[1] + 1)))
     _compare(candidate, *(x.transpose(1, 2)[:, :, :1] for x in (places_first[0], places_first[2], places_first[2] + 1)))
+    for number in range(3):  # each of the three by itself lies in another order in memory: columns first
+        one_turned = [x.mT.contiguous().mT if place == number else x for place, x in enumerate((q, k, v))]
+        _compare(candidate, *one_turned)
     q = 1000 * q
     given = "scores up to some thousands"
     result = candidate(q, k, v)
@@ -440,10 +463,10 @@ def check_swiglu(candidate: Callable[..., Tensor]) -> None:
         rtol=1e-4,
         atol=1e-4,
     )
-    for other in (x[0, 0], x[0], x[:, :, None]):
+    for other in (x[0, 0], x[0], x[:, :, None], x.transpose(0, 1)):
         message = f"Right for (batch, length, hidden), wrong for {tuple(other.shape)}: name no axis but the last."
         try:
-            result = candidate(other, gate, up, down)
+            result = strided(lambda other=other: candidate(other, gate, up, down))  # type: ignore[misc]
         except (RuntimeError, ValueError, IndexError) as error:
             raise Mistake(message, yours=f"{type(error).__name__}: {error}") from None
         expect.close(result, swiglu(other, gate, up, down), message, rtol=1e-4, atol=1e-4)
@@ -549,11 +572,26 @@ def check_count_parameters(candidate: Callable[[DecoderConfig], int]) -> None:
             yours=result,
         )
     one = replace(tied, num_key_value_heads=1, num_hidden_layers=2)
-    expect.close(
-        candidate(one),
-        count_parameters(one),
-        "Right for two key/value heads and three layers, wrong for one and two. Is a number written in that belongs to the config?",
-        given="the tied case with 1 key/value head and 2 layers",
-        rtol=1e-9,
-        atol=0.0,
-    )
+    sizes = {"vocab_size": 77, "hidden_size": 40, "intermediate_size": 72, "num_hidden_layers": 5}
+    other = DecoderConfig(num_attention_heads=4, num_key_value_heads=4, tie_word_embeddings=False, **sizes)
+    written_in = "Is a number written in that belongs to the config?"
+    for config, given, message in (
+        (
+            one,
+            "the tied case with 1 key/value head and 2 layers",
+            "Right for two key/value heads and three layers, wrong for one and two.",
+        ),
+        (
+            other,
+            "vocabulary 77, hidden 40, inner 72, 5 layers, 4 heads, 4 key/value heads, an untied head",
+            "Right for the first sizes, wrong for others.",
+        ),
+    ):
+        expect.close(
+            candidate(config),
+            count_parameters(config),
+            f"{message} {written_in}",
+            given=given,
+            rtol=1e-9,
+            atol=0.0,
+        )

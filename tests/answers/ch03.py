@@ -533,3 +533,386 @@ def mask_tokens(
     which = (die >= 8).long() + (die >= 9).long()
     corrupted[rows, places] = fates.gather(0, which[None])[0]
     return corrupted, labels
+
+
+# %% 03.1 wrong: flattened before the shift, so that rows run into each other
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    flat, wanted = logits.reshape(-1, logits.shape[-1]), labels.reshape(-1)
+    return F.cross_entropy(flat[:-1], wanted[1:], ignore_index=-100)
+
+# %% 03.1 wrong: the mean of the rows' means (another)
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    rows = []
+    for scores, wanted in zip(logits[:, :-1], labels[:, 1:], strict=True):
+        if (wanted != -100).any():
+            rows.append(F.cross_entropy(scores, wanted))
+    return torch.stack(rows).mean()
+
+# %% 03.1 wrong: divides by all labels that count, also those of the first place
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    total = F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="sum")
+    return total / (labels != -100).sum()
+
+# %% 03.1 wrong: exponentials of large scores overflow
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    scores, wanted = logits[:, :-1], labels[:, 1:]
+    asked = wanted != -100
+    p = scores.exp() / scores.exp().sum(-1, keepdim=True)
+    return -p[asked].gather(1, wanted[asked][:, None]).log().mean()
+
+# %% 03.1 wrong: a new tensor through which no gradient flows
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
+    return torch.tensor(loss.item())
+
+# %% 03.1 wrong: shifted the wrong way
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits[:, 1:].flatten(0, 1), labels[:, :-1].flatten(), ignore_index=-100)
+
+# %% 03.1 wrong: unasked places count in the mean
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none").mean()
+
+# %% 03.1 right: the library on transposed scores
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits[:, :-1].mT, labels[:, 1:])
+
+# %% 03.1 right: place by place
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    batch, length = labels.shape
+    total, count = 0.0, 0
+    for row in range(batch):
+        for place in range(length - 1):
+            token = int(labels[row, place + 1])
+            if token == -100:
+                continue
+            scores = logits[row, place]
+            total = total + scores.logsumexp(0) - scores[token]
+            count += 1
+    return total / count
+
+# %% 03.2 wrong: padding is multiplied by 0, and NaN stays NaN
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    mask = torch.arange(losses.shape[1])[None] < lengths[:, None]
+    nats = (losses * mask).sum(1)
+    return nats / math.log(2), math.exp(nats.sum().item() / lengths.sum().item())
+
+# %% 03.2 wrong: padding is what is NaN, not what the lengths say
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    nats = losses.nansum(1)
+    return nats / math.log(2), math.exp(losses.nanmean().item())
+
+# %% 03.2 wrong: each document has the same weight in the perplexity (another)
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    nats = torch.stack([row[:n].sum() for row, n in zip(losses, lengths, strict=True)])
+    return nats / math.log(2), math.exp((nats / lengths).mean().item())
+
+# %% 03.2 wrong: two to the power of nats
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    mask = torch.arange(losses.shape[1])[None] < lengths[:, None]
+    nats = losses.masked_fill(~mask, 0.0).sum(1)
+    return nats / math.log(2), 2 ** (nats.sum().item() / lengths.sum().item())
+
+# %% 03.2 wrong: bits per token instead of bits per document
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    mask = torch.arange(losses.shape[1])[None] < lengths[:, None]
+    nats = torch.where(mask, losses, 0.0).sum(1)
+    return nats / lengths / math.log(2), math.exp(nats.sum().item() / lengths.sum().item())
+
+# %% 03.2 wrong: the mean of the tokens' perplexities
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    mask = torch.arange(losses.shape[1])[None] < lengths[:, None]
+    bits = torch.where(mask, losses, torch.zeros_like(losses)).sum(1) / math.log(2)
+    return bits, losses[mask].exp().mean().item()
+
+# %% 03.2 right: padding by torch.where
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    nats = torch.where(torch.arange(losses.shape[1]) < lengths[:, None], losses, 0.0).sum(1)
+    return nats / math.log(2), (nats.sum() / lengths.sum()).exp().item()
+
+# %% 03.2 right: numbers in two loops
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    bits, nats, tokens = [], 0.0, 0
+    for row, length in zip(losses.tolist(), lengths.tolist(), strict=True):
+        document = 0.0
+        for place in range(length):
+            document += row[place]
+        bits.append(document / math.log(2))
+        nats += document
+        tokens += length
+    return torch.tensor(bits, dtype=losses.dtype), math.exp(nats / tokens)
+
+# %% 03.3 wrong: the first step has rate 0
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        return peak * step / warmup_steps
+    return peak * (steps - step) / (steps - warmup_steps)
+
+# %% 03.3 wrong: the last step has rate 0
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (steps - 1 - step) / max(steps - 1 - warmup_steps, 1)
+
+# %% 03.3 wrong: falls as if it had begun at step 0
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (1 - step / steps)
+
+# %% 03.3 wrong: the climb goes one step too far
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if warmup_steps and step <= warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (steps - step) / (steps - warmup_steps)
+
+# %% 03.3 wrong: no warm-up means a division by zero
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    return peak * min((step + 1) / warmup_steps, (steps - step) / (steps - warmup_steps))
+
+# %% 03.3 wrong: the fall has already begun at the step behind the climb
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (steps - step - 1) / (steps - warmup_steps)
+
+# %% 03.3 wrong: calls itself for the step before without an end
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        return learning_rate_at(step - 1, peak, steps, warmup_steps) + peak / warmup_steps
+    return learning_rate_at(step - 1, peak, steps, warmup_steps) - peak / (steps - warmup_steps)
+
+# %% 03.3 right: the lower of two lines
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    return peak * min((step + 1) / max(warmup_steps, 1), (steps - step) / (steps - warmup_steps))
+
+# %% 03.3 right: part by part
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        parts = 0
+        for _ in range(step + 1):
+            parts += 1
+        return peak * parts / warmup_steps
+    left = steps - warmup_steps
+    for _ in range(warmup_steps, step):
+        left -= 1
+    return peak * left / (steps - warmup_steps)
+
+# %% 03.4 wrong: each tensor by its own norm
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = sum(float(g.norm()) ** 2 for g in gradients) ** 0.5
+    return [g * min(1.0, max_norm / max(float(g.norm()), 1e-12)) for g in gradients], norm
+
+# %% 03.4 wrong: the norms are added without squares
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = sum(float(g.norm()) for g in gradients)
+    factor = max_norm / norm if norm > max_norm else 1.0
+    return [g * factor for g in gradients], norm
+
+# %% 03.4 wrong: the given tensors are scaled
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = sum(float(g.square().sum()) for g in gradients) ** 0.5
+    if norm > max_norm:
+        for g in gradients:
+            g.mul_(max_norm / norm)
+    return list(gradients), norm
+
+# %% 03.4 wrong: short gradients are made longer
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = sum(float(g.square().sum()) for g in gradients) ** 0.5
+    return [g * (max_norm / norm) if norm > 0 else g for g in gradients], norm
+
+# %% 03.4 wrong: tells the norm behind the clipping
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = float(torch.cat([g.flatten() for g in gradients]).norm())
+    if norm <= max_norm:
+        return [g.clone() for g in gradients], norm
+    clipped = [g * (max_norm / norm) for g in gradients]
+    return clipped, float(torch.cat([g.flatten() for g in clipped]).norm())
+
+# %% 03.4 wrong: the numbers are cut, the direction turns
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = float(torch.cat([g.flatten() for g in gradients]).norm())
+    if norm <= max_norm:
+        return list(gradients), norm
+    limit = max_norm / sum(g.numel() for g in gradients) ** 0.5
+    return [g.clamp(-limit, limit) for g in gradients], norm
+
+# %% 03.4 wrong: the norm of the largest tensor instead of all together
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = max(float(g.norm()) for g in gradients)
+    factor = min(1.0, max_norm / norm) if norm else 1.0
+    return [g * factor for g in gradients], norm
+
+# %% 03.4 right: the norm of the norms
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = float(torch.stack([g.norm() for g in gradients]).norm())
+    return [g * (max_norm / max(norm, max_norm)) if norm > max_norm else g for g in gradients], norm
+
+# %% 03.4 right: squares added number by number
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    squares = 0.0
+    for gradient in gradients:
+        for number in gradient.flatten().tolist():
+            squares += number**2
+    norm = math.sqrt(squares)
+    clipped = []
+    for gradient in gradients:
+        copied = gradient.clone()
+        if norm > max_norm:
+            copied = copied * (max_norm / norm)
+        clipped.append(copied)
+    return clipped, norm
+
+# %% 03.5 wrong: random ids replace a tenth of what the masks left over
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & (input_ids > 5)
+    masked = asked & (torch.rand(input_ids.shape, generator=generator) < 0.8)
+    other = asked & ~masked & (torch.rand(input_ids.shape, generator=generator) < 0.1)
+    words = torch.randint(6, vocab_size, input_ids.shape, generator=generator)
+    hidden = torch.where(masked, mask_id, torch.where(other, words, input_ids))
+    return hidden, input_ids.masked_fill(~asked, -100)
+
+# %% 03.5 wrong: all rows are asked at the same places
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    asked = (torch.rand(input_ids.shape[-1], generator=generator) < share) & (input_ids >= 6)
+    luck = torch.rand(input_ids.shape, generator=generator)
+    hidden = input_ids.clone()
+    hidden[asked & (luck < 0.8)] = mask_id
+    other = asked & (luck >= 0.9)
+    hidden[other] = torch.randint(6, vocab_size, (int(other.sum()),), generator=generator)
+    return hidden, torch.where(asked, input_ids, -100)
+
+# %% 03.5 wrong: exactly the share of each row is asked for
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    draws = torch.rand(input_ids.shape, generator=generator).masked_fill(input_ids < 6, 2.0)
+    count = round(share * input_ids.shape[1])
+    asked = draws.argsort(1).argsort(1) < count
+    asked &= input_ids >= 6
+    luck = torch.rand(input_ids.shape, generator=generator)
+    words = torch.randint(6, vocab_size, input_ids.shape, generator=generator)
+    hidden = input_ids.clone()
+    hidden[asked & (luck < 0.8)] = mask_id
+    other = asked & (luck >= 0.8) & (luck < 0.9)
+    hidden[other] = words[other]
+    return hidden, torch.where(asked, input_ids, -100)
+
+# %% 03.5 wrong: the random ids do not come from the generator (another)
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & (input_ids >= 6)
+    luck = torch.rand(input_ids.shape, generator=generator)
+    words = torch.randint_like(input_ids, 6, vocab_size)
+    hidden = torch.where(asked & (luck < 0.8), mask_id, input_ids)
+    hidden = torch.where(asked & (luck >= 0.8) & (luck < 0.9), words, hidden)
+    return hidden, torch.where(asked, input_ids, -100)
+
+# %% 03.5 wrong: the last id of the vocabulary is never drawn
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & (input_ids >= 6)
+    luck = torch.rand(input_ids.shape, generator=generator)
+    words = torch.randint(6, max(vocab_size - 1, 7), input_ids.shape, generator=generator)
+    hidden = torch.where(asked & (luck < 0.8), mask_id, input_ids)
+    hidden = torch.where(asked & (luck >= 0.8) & (luck < 0.9), words, hidden)
+    return hidden, torch.where(asked, input_ids, -100)
+
+# %% 03.5 wrong: the batch is changed in place
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    labels = input_ids.clone()
+    asked = (torch.rand(labels.shape, generator=generator) < share) & (labels >= 6)
+    labels[~asked] = -100
+    luck = torch.rand(labels.shape, generator=generator)
+    words = torch.randint(6, vocab_size, labels.shape, generator=generator)
+    input_ids[asked & (luck < 0.8)] = mask_id
+    other = asked & (luck >= 0.8) & (luck < 0.9)
+    input_ids[other] = words[other]
+    return input_ids, labels
+
+# %% 03.5 wrong: one random id for the whole batch
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & (input_ids >= 6)
+    luck = torch.rand(input_ids.shape, generator=generator)
+    word = int(torch.randint(6, vocab_size, (1,), generator=generator))
+    hidden = input_ids.masked_fill(asked & (luck < 0.8), mask_id)
+    hidden = hidden.masked_fill(asked & (luck >= 0.8) & (luck < 0.9), word)
+    return hidden, input_ids.masked_fill(~asked, -100)
+
+# %% 03.5 right: one draw decides all
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    u = torch.rand(input_ids.shape, generator=generator).masked_fill(input_ids < 6, 2.0)
+    words = torch.randint(6, vocab_size, input_ids.shape, generator=generator)
+    hidden = torch.where(u < 0.9 * share, words, input_ids).masked_fill(u < 0.8 * share, mask_id)
+    return hidden, input_ids.masked_fill(u >= share, -100)
+
+# %% 03.5 right: token by token
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    ask = torch.rand(input_ids.shape, generator=generator).tolist()
+    how = torch.rand(input_ids.shape, generator=generator).tolist()
+    words = torch.randint(6, vocab_size, input_ids.shape, generator=generator).tolist()
+    hidden, labels = input_ids.tolist(), []
+    for row, ids in enumerate(hidden):
+        labels.append([])
+        for place, token in enumerate(ids):
+            if token <= 5 or ask[row][place] >= share:
+                labels[-1].append(-100)
+                continue
+            labels[-1].append(token)
+            if how[row][place] < 0.8:
+                ids[place] = mask_id
+            elif how[row][place] < 0.9:
+                ids[place] = words[row][place]
+    shape = input_ids.shape
+    return torch.tensor(hidden).long().view(shape), torch.tensor(labels).long().view(shape)

@@ -70,6 +70,9 @@ def check_next_word_loss(candidate: Callable[..., Tensor]) -> None:
                 flat, targets, reduction="sum"
             )
             / 2,
+            "The sum is divided by the number of labels before the shift; the first label of a row is nobody's target.": (
+                F.cross_entropy(flat, targets, reduction="sum") / labels.numel()
+            ),
             "The sign is wrong: a loss falls when the right token becomes more likely.": -F.cross_entropy(
                 flat, targets
             ),
@@ -435,9 +438,9 @@ def check_clip_by_norm(candidate: Callable[..., tuple[list[Tensor], float]]) -> 
     )
     expect.close(norm, 1.5, "The norm of a small gradient is wrong.", rtol=1e-3)
     # any shapes: a square that is transposed, one number without an axis, and none at all
-    odd = [torch.tensor([[0.0, 2.0], [1.0, 2.0]]).T, torch.tensor(4.0), torch.zeros(0)]
+    odd = [torch.tensor([[0.0, -2.0], [1.0, 2.0]]).T, torch.tensor(-4.0), torch.zeros(0)]
     shaped, norm = strided(lambda: candidate(odd, 2.5))
-    message = "Wrong for tensors of other shapes: transposed, (), or empty."
+    message = "Wrong for negative numbers, or for tensors of other shapes: transposed, (), or empty."
     for tensor, gradient in zip(shaped, odd, strict=True):
         expect.shape(tensor, tuple(gradient.shape))
         expect.close(tensor, gradient / 2, message, given=odd, rtol=1e-3, atol=1e-5)
@@ -603,6 +606,12 @@ def check_mask_tokens(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
         not torch.equal(two[1], labels),
         "Another seed gives the same places. Is the generator used, or a seed set inside?",
         given=brief,
+    )
+    plain, few = candidate(ids.clone())  # every argument left out; no generator: torch's own draws
+    expect.that(
+        bool((plain[(few != IGNORE) & (plain != ids)] == 4).any()) and int((few != IGNORE).sum()) < 0.3 * visible,
+        "Without further arguments the mask is 4 and the share 0.15: keep the defaults of the signature.",
+        given=f"input_ids {tuple(ids.shape)} alone",
     )
     _, many = candidate(ids.clone(), mask_id, vocab_size, torch.Generator().manual_seed(1), 0.5)
     _share(int((many != IGNORE).sum()) / visible, 0.5, 0.02, "of the tokens are asked for with share=0.5", brief)

@@ -430,3 +430,344 @@ def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, f
         else:
             high = middle
     return high, high * tokens_per_parameter
+
+
+# %% 04.1 wrong: each stage shares out only its own item
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    weights = 2 / ranks if stage == 3 else 2
+    gradients = 2 / ranks if stage == 2 else 2
+    optimizer = 12 / ranks if stage == 1 else 12
+    return parameters * (weights + gradients + optimizer)
+
+# %% 04.1 wrong: rounded down to whole parameters
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    part = parameters // ranks
+    weights, gradients, optimizer = (part if stage >= s else parameters for s in (3, 2, 1))
+    return float(2 * weights + 2 * gradients + 12 * optimizer)
+
+# %% 04.1 wrong: gradients are shared before the optimizer's state
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    total = 0.0
+    for size, first in ((2, 1), (12, 2), (2, 3)):
+        total += size * parameters / (ranks if stage >= first else 1)
+    return total
+
+# %% 04.1 wrong: the float32 copy of the weights is forgotten
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    share = [1 / ranks if stage >= s else 1 for s in (3, 2, 1)]
+    return parameters * (2 * share[0] + 2 * share[1] + 8 * share[2])
+
+# %% 04.1 wrong: stages are counted one too low
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    optimizer = 12 / ranks if stage > 1 else 12
+    gradients = 2 / ranks if stage > 2 else 2
+    weights = 2 / ranks if stage > 3 else 2
+    return parameters * (optimizer + gradients + weights)
+
+# %% 04.1 wrong: always eight ranks
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    return parameters * [16, 4 + 12 / 8, 2 + 14 / 8, 16 / 8][stage]
+
+# %% 04.1 right: a table of four
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    return parameters * (16, 4 + 12 / ranks, 2 + 14 / ranks, 16 / ranks)[stage]
+
+# %% 04.1 right: item by item
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    total = 0.0
+    for name, size in {"optimizer": 12, "gradient": 2, "weight": 2}.items():
+        whole = size * parameters
+        shared_from = {"optimizer": 1, "gradient": 2, "weight": 3}[name]
+        if stage >= shared_from:
+            total += whole / ranks
+        else:
+            total += whole
+    return total
+
+# %% 04.2 wrong: the shorter last segment is not counted
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    return max(layers // every, 1) * boundary + min(every, layers) * inside
+
+# %% 04.2 wrong: one segment too many where the division is even
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    return (layers // every + 1) * boundary + min(every, layers) * inside
+
+# %% 04.2 wrong: a segment may hold more layers than there are
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    return -(-layers // every) * boundary + every * inside
+
+# %% 04.2 wrong: the last segment's layers at the peak
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    segments = -(-layers // every)
+    last = layers - (segments - 1) * every
+    return segments * boundary + last * inside
+
+# %% 04.2 wrong: an input kept for every layer
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    return layers * boundary + min(every, layers) * inside
+
+# %% 04.2 wrong: the input of the segment that is computed again is not counted
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    segments = (layers + every - 1) // every
+    return (segments - 1) * boundary + min(every, layers) * inside
+
+# %% 04.2 wrong: rounds to the nearest number of segments
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    return max(1, round(layers / every)) * boundary + min(layers, every) * inside
+
+# %% 04.2 right: ceiling by a negative quotient
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    return -(-layers // every) * boundary + min(layers, every) * inside
+
+# %% 04.2 right: plays it through
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    segments, left = [], layers
+    while left > 0:
+        segments.append(min(every, left))
+        left -= segments[-1]
+    kept = 0.0
+    for _ in segments:
+        kept += boundary
+    peak = kept
+    for length in segments:
+        held = 0.0
+        for _ in range(length):
+            held += inside
+        peak = max(peak, kept + held)
+    return peak
+
+# %% 04.3 wrong: the mean of the micro-batches' means
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    counted = [(x, y) for x, y in micro_batches if (y != -100).any()]
+    mean = 0.0
+    for inputs, labels in counted:
+        loss = F.cross_entropy(model(inputs).flatten(0, -2), labels.flatten()) / len(counted)
+        loss.backward()
+        mean += loss.item()
+    return mean
+
+# %% 04.3 wrong: weighted by all tokens, also those that do not count
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    total = sum(labels.numel() for _, labels in micro_batches)
+    mean = 0.0
+    for inputs, labels in micro_batches:
+        loss = F.cross_entropy(model(inputs).flatten(0, -2), labels.flatten(), reduction="sum") / total
+        loss.backward()
+        mean += loss.item()
+    return mean
+
+# %% 04.3 wrong: a micro-batch without labels makes everything NaN
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    total = sum(int((labels != -100).sum()) for _, labels in micro_batches)
+    mean = 0.0
+    for inputs, labels in micro_batches:
+        weight = int((labels != -100).sum()) / total
+        loss = F.cross_entropy(model(inputs).flatten(0, -2), labels.flatten()) * weight
+        loss.backward()
+        mean += loss.item()
+    return mean
+
+# %% 04.3 wrong: one backward pass for all, so that all are in memory
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    losses, count = [], 0
+    for inputs, labels in micro_batches:
+        losses.append(F.cross_entropy(model(inputs).flatten(0, -2), labels.flatten(), reduction="sum"))
+        count += int((labels != -100).sum())
+    mean = torch.stack(losses).sum() / count
+    mean.backward()
+    return mean.item()
+
+# %% 04.3 wrong: the list is emptied
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    total = sum((labels != -100).sum().item() for _, labels in micro_batches)
+    mean = 0.0
+    while micro_batches:
+        inputs, labels = micro_batches.pop()
+        loss = F.cross_entropy(model(inputs).flatten(0, -2), labels.flatten(), reduction="sum") / total
+        loss.backward()
+        mean += loss.item()
+    return mean
+
+# %% 04.3 wrong: the labels are overwritten
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    total = sum(int((labels >= 0).sum()) for _, labels in micro_batches)
+    mean = 0.0
+    for inputs, labels in micro_batches:
+        asked = labels >= 0
+        labels[~asked] = 0
+        logp = model(inputs).log_softmax(-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+        loss = -(logp * asked).sum() / total
+        loss.backward()
+        mean += loss.item()
+    return mean
+
+# %% 04.3 wrong: right gradient, but the mean of the last micro-batch alone comes back
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    total = sum(int((labels != -100).sum()) for _, labels in micro_batches)
+    loss = None
+    for inputs, labels in micro_batches:
+        loss = F.cross_entropy(model(inputs).flatten(0, -2), labels.flatten(), reduction="sum")
+        (loss / total).backward()
+    return loss.item() / max(int((labels != -100).sum()), 1)
+
+# %% 04.3 right: sums over one count
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    total, mean = sum(int((y != -100).sum()) for _, y in micro_batches), 0.0
+    for x, y in micro_batches:
+        z = model(x)
+        loss = F.cross_entropy(z.reshape(-1, z.shape[-1]), y.reshape(-1), reduction="sum") / total
+        loss.backward()
+        mean += loss.item()
+    return mean
+
+# %% 04.3 right: gradients of sums, divided at the end (another)
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    nats, tokens = 0.0, 0
+    for inputs, labels in micro_batches:
+        logits = model(inputs)
+        logits = logits.reshape(-1, logits.shape[-1])
+        wanted = labels.reshape(-1)
+        asked = wanted != -100
+        safe = torch.where(asked, wanted, torch.zeros_like(wanted))
+        surprise = logits.logsumexp(-1) - logits.gather(1, safe[:, None])[:, 0]
+        loss = torch.where(asked, surprise, torch.zeros_like(surprise)).sum()
+        loss.backward()
+        nats += float(loss.detach())
+        tokens += int(asked.sum())
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad /= tokens
+    return nats / tokens
+
+# %% 04.4 wrong: each rank clips by its own norm (another)
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    clipped, squares = [], 0.0
+    for rank in shards:
+        own = sum(float(t.square().sum()) for t in rank) ** 0.5
+        clipped.append([t * (max_norm / own) if own > max_norm else t for t in rank])
+        squares += own**2
+    return clipped, squares**0.5
+
+# %% 04.4 wrong: the ranks' norms are added
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    norm = sum(float(torch.cat([t.flatten() for t in rank]).norm()) for rank in shards)
+    factor = max_norm / norm if norm > max_norm else 1.0
+    return [[t * factor for t in rank] for rank in shards], norm
+
+# %% 04.4 wrong: empty tensors are left out
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    shards = [[t for t in rank if t.numel()] for rank in shards]
+    norm = sum(float(t.norm()) ** 2 for rank in shards for t in rank) ** 0.5
+    factor = max_norm / norm if norm > max_norm else 1.0
+    return [[t * factor for t in rank] for rank in shards], norm
+
+# %% 04.4 wrong: the shards are scaled in place
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    norm = sum(float(t.square().sum()) for rank in shards for t in rank) ** 0.5
+    if norm > max_norm:
+        for rank in shards:
+            for t in rank:
+                t *= max_norm / norm
+    return shards, norm
+
+# %% 04.4 wrong: squares are averaged over the ranks, not added
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    squares = [sum(float(t.square().sum()) for t in rank) for rank in shards]
+    norm = (sum(squares) / len(squares)) ** 0.5
+    factor = max_norm / norm if norm > max_norm else 1.0
+    return [[t * factor for t in rank] for rank in shards], norm
+
+# %% 04.4 wrong: tensors that only some ranks have are not in the norm
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    squares = 0.0
+    for parts in zip(*shards, strict=False):
+        squares += sum(float(part.square().sum()) for part in parts)
+    norm = squares**0.5
+    factor = max_norm / norm if norm > max_norm else 1.0
+    return [[t * factor for t in rank] for rank in shards], norm
+
+# %% 04.4 wrong: a gradient of zeros divides by zero
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    norm = sum(float(t.square().sum()) for rank in shards for t in rank) ** 0.5
+    factor = min(1.0, max_norm / norm)
+    return [[t * factor for t in rank] for rank in shards], norm
+
+# %% 04.4 right: the norm of all tensors' norms
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    norm = float(torch.stack([t.norm() for rank in shards for t in rank]).norm())
+    return [[t * max_norm / norm if norm > max_norm else t for t in rank] for rank in shards], norm
+
+# %% 04.4 right: each rank sends its squares, then scales a copy
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    sent = []
+    for rank in shards:
+        squares = 0.0
+        for tensor in rank:
+            for number in tensor.flatten().tolist():
+                squares += number * number
+        sent.append(squares)
+    norm = sum(sent) ** 0.5
+    clipped = []
+    for rank in shards:
+        mine = []
+        for tensor in rank:
+            copied = tensor.clone()
+            if norm > max_norm:
+                copied.mul_(max_norm / norm)
+            mine.append(copied)
+        clipped.append(mine)
+    return clipped, norm
+
+# %% 04.5 wrong: always twenty tokens for each parameter
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / 120) ** 0.5
+    return parameters, 20 * parameters
+
+# %% 04.5 wrong: the two are exchanged
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / (6 * tokens_per_parameter)) ** 0.5
+    return tokens_per_parameter * parameters, parameters
+
+# %% 04.5 wrong: the 6 is forgotten in the size, so that the ratio is off
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / tokens_per_parameter) ** 0.5
+    return parameters, flops / (6 * parameters)
+
+# %% 04.5 wrong: the forward pass alone is paid
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / (2 * tokens_per_parameter)) ** 0.5
+    return parameters, tokens_per_parameter * parameters
+
+# %% 04.5 wrong: rounded to whole millions
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / (6 * tokens_per_parameter)) ** 0.5
+    return round(parameters, -6), round(tokens_per_parameter * parameters, -6)
+
+# %% 04.5 wrong: the ratio comes out squared
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / 6) ** 0.5 / tokens_per_parameter
+    return parameters, (flops / 6) ** 0.5 * tokens_per_parameter
+
+# %% 04.5 wrong: calls itself with half the ratio until it is 1
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    if tokens_per_parameter == 1:
+        return (flops / 6) ** 0.5, (flops / 6) ** 0.5
+    parameters, tokens = compute_optimal(flops, tokens_per_parameter / 2)
+    return parameters / 2**0.5, tokens * 2**0.5
+
+# %% 04.5 right: one root
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    return (n := (flops / 6 / tokens_per_parameter) ** 0.5), n * tokens_per_parameter
+
+# %% 04.5 right: by halving an interval (another)
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    low, high = 0.0, 1.0
+    while 6 * high * high * tokens_per_parameter < flops:
+        high *= 2
+    for _ in range(300):
+        middle = (low + high) / 2
+        if 6 * middle * middle * tokens_per_parameter < flops:
+            low = middle
+        else:
+            high = middle
+    return high, high * tokens_per_parameter

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from course_utils.classroom.checks.layout import strided
 from course_utils.classroom.exercises.cases import Case, Exercise
 from course_utils.classroom.exercises.exercise import Mistake, check, expect
 from course_utils.training.memory import checkpointed_bytes
@@ -41,8 +42,10 @@ zero = Exercise(
     cases=[
         *(Case(1000, ranks, stage) for ranks, stage in ((1, 0), (4, 0), (4, 1), (5, 1), (4, 2), (4, 3))),
         Case(7_000_000, 8, 3),
+        *(Case(10, 4, stage) for stage in (1, 2, 3)),  # 4 divides neither the parameters nor what a part of them takes
     ],
     general="Not the bytes that lie on one rank.",
+    rtol=1e-6,
 )
 
 
@@ -125,6 +128,18 @@ def zero_cut(parameters, ranks, stage):
     return parameters * (16, 4 + 12 // ranks, 2 + 14 // ranks, 16 // ranks)[stage]
 
 
+@zero.bug("The parameters on a rank are rounded down to a whole number; nothing is rounded: divide with `/`.")
+def zero_whole_parameters(parameters, ranks, stage):
+    part = parameters // ranks
+    return _bill(1, 1, 0, [size * (part if stage >= at else parameters) for size, at in ((2, 3), (2, 2), (12, 1))])
+
+
+@zero.bug("The parameters on a rank are rounded up to a whole number; nothing is rounded: divide with `/`.")
+def zero_padded_parameters(parameters, ranks, stage):
+    part = -(-parameters // ranks)
+    return _bill(1, 1, 0, [size * (part if stage >= at else parameters) for size, at in ((2, 3), (2, 2), (12, 1))])
+
+
 @zero.bug("A number of ranks is written in; use `ranks`.")
 def zero_eight_ranks(parameters, ranks, stage):
     return _bill(parameters, 8, stage)
@@ -155,6 +170,9 @@ def check_checkpointed_bytes(candidate: Callable[[int, int, float, float], float
         (10, 4, 1.0, 7.0),
         (6, 8, 3.0, 11.0),
         (4, 1, 1.0, 10.0),
+        (9, 2, 1.5, 0.25),
+        (5, 5, 0.75, 2.5),
+        (1, 3, 2.0, 5.0),
     ):
         wanted = checkpointed_bytes(layers, every, boundary, inside)
         segments = -(-layers // every)
@@ -163,7 +181,11 @@ def check_checkpointed_bytes(candidate: Callable[[int, int, float, float], float
             // every
             * boundary
             + min(every, layers) * inside,
-            "The first segment keeps its input too.": (segments - 1) * boundary + min(every, layers) * inside,
+            "One input too few: the first segment keeps its own, and so does the one that is computed again.": (
+                segments - 1
+            )
+            * boundary
+            + min(every, layers) * inside,
             "The division is not rounded: there are whole segments.": layers / every * boundary
             + min(every, layers) * inside,
             "The segment that is computed again holds `inside` for each of its layers.": segments * boundary + inside,
@@ -346,6 +368,14 @@ def check_accumulate(candidate: Callable[[nn.Module, list[tuple[Tensor, Tensor]]
             "The returned loss is that of the last micro-batch.": pieces([0, 0, 1 / counts[2]])[1],
         },
     )
+    for first, last in ((1, 3), (0, 1), (1, 2)):  # other numbers of micro-batches, one of them transposed
+        part = [(x.transpose(0, 1), y.T) if i == first else (x, y) for i, (x, y) in enumerate(data)][first:last]
+        again = fresh()
+        strided(lambda again=again, part=part: candidate(again, part))  # type: ignore[misc]
+        model = fresh()
+        accumulate(model, part)
+        message = "Right for three micro-batches, but not for one or two of them, or transposed."
+        expect.close(_gradient(again), _gradient(model), message, given=f"{len(part)} of the micro-batches")
     # a micro-batch in which no label counts, and one without a batch axis
     flat = torch.randn(6, 3, generator=draw), torch.randint(5, (6,), generator=draw)
     data = [data[0], (torch.randn(2, 3, 3, generator=draw), torch.full((2, 3), -100)), flat]
@@ -384,7 +414,9 @@ def check_clip_shards(candidate: Callable[..., tuple[list[list[Tensor]], float]]
     big = [[torch.tensor([1.0, 2.0]), torch.tensor([[2.0]])], [torch.tensor([4.0]), torch.tensor([[12.0, 0.0]])]]
     small = [[torch.tensor([0.3])], [torch.tensor([-0.4])]]
     uneven = [[torch.tensor([3.0])], [torch.tensor([4.0])], [torch.zeros(0)]]
-    for shards, limit in ((big, 1.0), (small, 1.0), (uneven, 2.0)):
+    longer = [[torch.tensor([2.0])], [torch.tensor([1.0]), torch.tensor([[-2.0], [0.0]]), torch.tensor(-4.0)]]
+    alone = [[torch.tensor([-3.0, 4.0]).expand(2, 2).T]]
+    for shards, limit in ((big, 1.0), (small, 1.0), (uneven, 2.0), (longer, 2.5), (longer[::-1], 2.5), (alone, 3.0)):
         given = {"shards": [[g.tolist() for g in rank] for rank in shards], "max_norm": limit}
         try:
             result = candidate(shards, limit)
@@ -427,6 +459,9 @@ def check_clip_shards(candidate: Callable[..., tuple[list[list[Tensor]], float]]
             "The norm is divided by the number of ranks; shards are parts, not copies to be averaged.": norm
             / len(shards),
             "Those are sums of absolute values, not of squares.": float(flat.abs().sum()),
+            "Ranks may hold different numbers of tensors; yours leaves out those that only some ranks have (`zip`).": sqrt(
+                sum(float(g.square().sum()) for parts in zip(*shards, strict=False) for g in parts)
+            ),
             "The norms of the tensors are added; add their squares, and take the root at the end.": sum(
                 float(g.norm()) for rank in shards for g in rank
             ),
@@ -502,7 +537,7 @@ def check_clip_shards(candidate: Callable[..., tuple[list[list[Tensor]], float]]
     ],
 )
 def check_compute_optimal(candidate: Callable[[float, float], tuple[float, float]]) -> None:
-    for flops, ratio in ((12_000, 20.0), (5.76e23, 20.0), (6e20, 100.0), (1.5e18, 1.7)):
+    for flops, ratio in ((12_000, 20.0), (5.76e23, 20.0), (6e20, 100.0), (1.5e18, 1.7), (1e20, 0.25)):
         given = {"flops": flops, "tokens_per_parameter": ratio}
         result = candidate(flops, ratio)
         expect.that(

@@ -508,3 +508,403 @@ def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tupl
     mask = torch.ones(batch, n + length, dtype=attention_mask.dtype, device=attention_mask.device)
     mask[:, n:] = attention_mask
     return longer, mask
+
+
+# %% 05.1 wrong: the token that crosses top_p is dropped
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    values, order = logits.sort(dim=-1, descending=True)
+    keep = values.softmax(-1).cumsum(-1) <= top_p
+    keep[:, 0] = True
+    return logits.masked_fill(~torch.zeros_like(keep).scatter(1, order, keep), float("-inf"))
+
+# %% 05.1 wrong: all tokens that tie with the last one stay (another)
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    values = logits.sort(dim=-1, descending=True).values
+    p = values.softmax(-1)
+    count = (p.cumsum(-1) - p < top_p).sum(-1, keepdim=True)
+    edge = values.gather(1, count - 1)
+    return logits.masked_fill(logits < edge, float("-inf"))
+
+# %% 05.1 wrong: the logits are overwritten
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    values, order = logits.sort(dim=-1, descending=True)
+    p = values.softmax(-1)
+    drop = p.cumsum(-1) - p >= top_p
+    return logits.masked_fill_(torch.zeros_like(drop).scatter(1, order, drop), float("-inf"))
+
+# %% 05.1 wrong: as many tokens in every row as in the first
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    values, order = logits.sort(dim=-1, descending=True)
+    p = values[0].softmax(-1)
+    count = int((p.cumsum(-1) - p < top_p).sum())
+    out = torch.full_like(logits, float("-inf"))
+    return out.scatter(1, order[:, :count], values[:, :count])
+
+# %% 05.1 wrong: log-probabilities of the nucleus instead of the logits
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    p, order = logits.softmax(-1).sort(dim=-1, descending=True)
+    drop = torch.zeros_like(p, dtype=torch.bool).scatter(1, order, p.cumsum(-1) - p >= top_p)
+    return logits.masked_fill(drop, float("-inf")).log_softmax(-1)
+
+# %% 05.1 wrong: left in sorted order
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    values, _ = logits.sort(dim=-1, descending=True)
+    p = values.softmax(-1)
+    return values.masked_fill(p.cumsum(-1) - p >= top_p, float("-inf"))
+
+# %% 05.1 wrong: keeps each token that is likely enough on its own
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    p = logits.softmax(-1)
+    keep = p >= (1 - top_p) * p.amax(-1, keepdim=True)
+    return torch.where(keep, logits, float("-inf"))
+
+# %% 05.1 right: sorted, cut, put back
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    z, order = logits.sort(descending=True)
+    p = z.softmax(-1)
+    drop = ((p.cumsum(-1) - p >= top_p) & (top_p < 1)).index_fill(-1, torch.tensor([0]), False)
+    return logits.masked_fill(drop.gather(-1, order.argsort(-1)), float("-inf"))
+
+# %% 05.1 right: token after token until it is enough
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    out = torch.full_like(logits, float("-inf"))
+    for row in range(logits.shape[0]):
+        chances = logits[row].softmax(-1).tolist()
+        scores = logits[row].tolist()
+        order = sorted(range(len(scores)), key=lambda token: -scores[token])
+        together = 0.0
+        for token in order:
+            out[row, token] = logits[row, token]
+            together += chances[token]
+            if together >= top_p and top_p < 1:
+                break
+    return out
+
+# %% 05.2 wrong: the log-probabilities are changed in place
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    logprobs += scores[:, None]
+    best, index = logprobs.flatten().topk(k)
+    return best, index // logprobs.shape[1], index % logprobs.shape[1]
+
+# %% 05.2 wrong: the beams are floats
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    together = scores[:, None] + logprobs
+    best, index = together.flatten().topk(k)
+    return best, (index / together.shape[1]).floor(), index % together.shape[1]
+
+# %% 05.2 wrong: each beam is continued only once
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    best, tokens = (scores[:, None] + logprobs).max(dim=1)
+    best, beams = best.topk(min(k, len(best)))
+    return best, beams, tokens[beams]
+
+# %% 05.2 wrong: k from each beam first, which fails when k is above the vocabulary
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    each, tokens = logprobs.topk(k, dim=1)
+    best, index = (scores[:, None] + each).flatten().topk(k)
+    return best, index // k, tokens.flatten()[index]
+
+# %% 05.2 wrong: a flat view of what may not be contiguous
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    vocab = logprobs.shape[1]
+    together = logprobs.view(-1) + scores.repeat_interleave(vocab)
+    best, index = together.topk(k)
+    return best, index.div(vocab, rounding_mode="floor"), index.remainder(vocab)
+
+# %% 05.2 wrong: chosen by the token alone, the beam's score is added later
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    _, index = logprobs.flatten().topk(k)
+    beams, tokens = index // logprobs.shape[1], index % logprobs.shape[1]
+    best, order = (scores[beams] + logprobs[beams, tokens]).sort(descending=True)
+    return best, beams[order], tokens[order]
+
+# %% 05.2 wrong: not sorted, in the order of the beams
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    together = (scores[:, None] + logprobs).flatten()
+    index = together.topk(k).indices.sort().values
+    return together[index], index // logprobs.shape[1], index % logprobs.shape[1]
+
+# %% 05.2 right: one flat list
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    best, i = (scores[:, None] + logprobs).flatten().topk(k)
+    return best, i // logprobs.shape[1], i % logprobs.shape[1]
+
+# %% 05.2 right: all candidates in a Python list
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    candidates = []
+    for beam in range(logprobs.shape[0]):
+        for token, value in enumerate((logprobs[beam] + scores[beam]).tolist()):
+            candidates.append((value, beam, token))
+    candidates.sort(key=lambda candidate: candidate[0], reverse=True)
+    values, beams, tokens = zip(*candidates[:k], strict=True)
+    return torch.tensor(values, dtype=logprobs.dtype), torch.tensor(beams), torch.tensor(tokens)
+
+# %% 05.3 wrong: new lines at the end of the mark go too
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    lines = "".join(q + between + a + after for q, a in examples)
+    return lines + question + between.rstrip()
+
+# %% 05.3 wrong: only one space goes
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    lines = "".join(q + between + a + after for q, a in examples)
+    return lines + question + between.removesuffix(" ")
+
+# %% 05.3 wrong: spaces at the beginning of the mark go too
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    return "".join([f"{q}{between}{a}{after}" for q, a in examples] + [question, between.strip(" ")])
+
+# %% 05.3 wrong: the mark is shortened in the examples as well
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    between = between.rstrip(" ")
+    return "".join(q + between + a + after for q, a in examples) + question + between
+
+# %% 05.3 wrong: the open question is added to the given list
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    examples.append((question, ""))
+    return after.join(q + between + a for q, a in examples).rstrip(" ")
+
+# %% 05.3 wrong: nothing stands behind the last example
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    return after.join(q + between + a for q, a in examples) + question + between.rstrip(" ")
+
+# %% 05.3 wrong: a stray mark before the question when there are no examples
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    return after.join(q + between + a for q, a in examples) + after + question + between.rstrip(" ")
+
+# %% 05.3 right: one join
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    return "".join(q + between + a + after for q, a in examples) + question + between.rstrip(" ")
+
+# %% 05.3 right: piece by piece, spaces taken off one by one
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    prompt = ""
+    for i in range(len(examples)):
+        asked, told = examples[i]
+        prompt += asked
+        prompt += between
+        prompt += told
+        prompt += after
+    end = between
+    while end.endswith(" "):
+        end = end[:-1]
+    return prompt + question + end
+
+# %% 05.4 wrong: each word of the query counts once
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    import math
+
+    n, mean = len(passages), sum(map(len, passages)) / max(len(passages), 1)
+    scores = []
+    for p in passages:
+        score = 0.0
+        for w in set(query):
+            holds, f = sum(w in other for other in passages), p.count(w)
+            idf = math.log(1 + (n - holds + 0.5) / (holds + 0.5))
+            score += idf * f / (f + k1 * (1 - b + b * len(p) / mean))
+        scores.append(score)
+    return scores
+
+# %% 05.4 wrong: occurrences are counted instead of the passages that hold the word
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    import math
+
+    n, mean = len(passages), sum(map(len, passages)) / max(len(passages), 1)
+    scores = []
+    for p in passages:
+        score = 0.0
+        for w in query:
+            holds, f = sum(other.count(w) for other in passages), p.count(w)
+            idf = math.log(1 + max(n - holds + 0.5, 0.0) / (holds + 0.5))
+            score += idf * f / (f + k1 * (1 - b + b * len(p) / mean))
+        scores.append(score)
+    return scores
+
+# %% 05.4 wrong: k1 + 1 above the line
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    import math
+
+    n, mean = len(passages), sum(map(len, passages)) / max(len(passages), 1)
+    idf = {}
+    for w in query:
+        holds = sum(w in p for p in passages)
+        idf[w] = math.log(1 + (n - holds + 0.5) / (holds + 0.5))
+    return [
+        sum(idf[w] * p.count(w) * (k1 + 1) / (p.count(w) + k1 * (1 - b + b * len(p) / mean)) for w in query)
+        for p in passages
+    ]
+
+# %% 05.4 wrong: a word is found inside longer words
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    import math
+
+    n, mean = len(passages), sum(map(len, passages)) / max(len(passages), 1)
+    texts, scores = [" ".join(p) for p in passages], []
+    for p, text in zip(passages, texts, strict=True):
+        score = 0.0
+        for w in query:
+            holds, f = sum(w in other for other in texts), text.count(w)
+            score += math.log(1 + (n - holds + 0.5) / (holds + 0.5)) * f / (f + k1 * (1 - b + b * len(p) / mean))
+        scores.append(score)
+    return scores
+
+# %% 05.4 wrong: the usual k1 and b, whatever is given
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    import math
+
+    k1, b = 1.5, 0.75
+    n, mean = len(passages), sum(map(len, passages)) / max(len(passages), 1)
+    scores = []
+    for p in passages:
+        score = 0.0
+        for w in query:
+            holds, f = sum(w in other for other in passages), p.count(w)
+            score += math.log(1 + (n - holds + 0.5) / (holds + 0.5)) * f / (f + k1 * (1 - b + b * len(p) / mean))
+        scores.append(score)
+    return scores
+
+# %% 05.4 wrong: a passage is as long as it has different words
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    import math
+
+    lengths = [len(set(p)) for p in passages]
+    n, mean = len(passages), sum(lengths) / max(len(lengths), 1)
+    scores = []
+    for p, length in zip(passages, lengths, strict=True):
+        score = 0.0
+        for w in query:
+            holds, f = sum(w in other for other in passages), p.count(w)
+            score += math.log(1 + (n - holds + 0.5) / (holds + 0.5)) * f / (f + k1 * (1 - b + b * length / mean))
+        scores.append(score)
+    return scores
+
+# %% 05.4 wrong: the passages are sorted in place for counting
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    import bisect
+    import math
+
+    for p in passages:
+        p.sort()
+    n, mean = len(passages), sum(map(len, passages)) / max(len(passages), 1)
+    scores = [0.0] * n
+    for w in query:
+        often = [bisect.bisect_right(p, w) - bisect.bisect_left(p, w) for p in passages]
+        holds = sum(f > 0 for f in often)
+        idf = math.log(1 + (n - holds + 0.5) / (holds + 0.5))
+        for i, f in enumerate(often):
+            scores[i] += idf * f / (f + k1 * (1 - b + b * len(passages[i]) / mean))
+    return scores
+
+# %% 05.4 wrong: the classic weight without 1 +, negative for frequent words
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    import math
+
+    n, mean = len(passages), sum(map(len, passages)) / max(len(passages), 1)
+    scores = []
+    for p in passages:
+        score = 0.0
+        for w in query:
+            holds, f = sum(w in other for other in passages), p.count(w)
+            score += math.log((n - holds + 0.5) / (holds + 0.5)) * f / (f + k1 * (1 - b + b * len(p) / mean))
+        scores.append(score)
+    return scores
+
+# %% 05.4 right: two comprehensions
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    from math import log1p
+
+    n, words = len(passages), sum(map(len, passages))
+    held = {w: sum(w in p for p in passages) for w in query}
+    idf = {w: log1p((n - h + 0.5) / (h + 0.5)) for w, h in held.items()}
+    rest = [k1 * (1 - b + b * len(p) * n / words) for p in passages]
+    return [sum((idf[w] * p.count(w) / (p.count(w) + r) for w in query), 0.0) for p, r in zip(passages, rest)]
+
+# %% 05.4 right: plain loops
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    import math
+
+    total = 0
+    for passage in passages:
+        total += len(passage)
+    scores = []
+    for passage in passages:
+        score = 0.0
+        for word in query:
+            holds = 0
+            for other in passages:
+                if word in other:
+                    holds += 1
+            if holds == 0:
+                continue
+            often = 0
+            for candidate in passage:
+                if candidate == word:
+                    often += 1
+            weight = math.log(1 + (len(passages) - holds + 0.5) / (holds + 0.5))
+            relative = len(passage) / (total / len(passages))
+            score += weight * often / (often + k1 * (1 - b + b * relative))
+        scores.append(score)
+    return scores
+
+# %% 05.5 wrong: the mask is made longer at its end
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    batch, n = len(embeddings), len(vectors)
+    longer = torch.cat((vectors.expand(batch, -1, -1), embeddings), dim=1)
+    return longer, torch.cat((attention_mask, attention_mask.new_ones(batch, n)), dim=1)
+
+# %% 05.5 wrong: the vectors are masked out
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    batch, n = len(embeddings), len(vectors)
+    longer = torch.cat((vectors.expand(batch, -1, -1), embeddings), dim=1)
+    return longer, torch.cat((attention_mask.new_zeros(batch, n), attention_mask), dim=1)
+
+# %% 05.5 wrong: no gradient reaches the vectors (another)
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    batch, (n, hidden) = embeddings.shape[0], vectors.shape
+    longer = embeddings.new_empty(batch, n + embeddings.shape[1], hidden)
+    longer[:, :n] = vectors.detach()
+    longer[:, n:] = embeddings
+    return longer, torch.cat((attention_mask.new_ones(batch, n), attention_mask), dim=1)
+
+# %% 05.5 wrong: one text only
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    longer = torch.cat((vectors[None], embeddings), dim=1)
+    return longer, torch.cat((attention_mask.new_ones(1, len(vectors)), attention_mask), dim=1)
+
+# %% 05.5 wrong: always ten vectors in the mask
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    batch = len(embeddings)
+    longer = torch.cat((vectors.repeat(batch, 1, 1), embeddings), dim=1)
+    return longer, torch.cat((attention_mask.new_ones(batch, 10), attention_mask), dim=1)
+
+# %% 05.5 wrong: the vectors stand behind the text
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    batch, n = len(embeddings), len(vectors)
+    longer = torch.cat((embeddings, vectors.repeat(batch, 1, 1)), dim=1)
+    return longer, torch.cat((attention_mask.new_ones(batch, n), attention_mask), dim=1)
+
+# %% 05.5 wrong: the padding's embeddings are set to zero in what was given
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    batch, n = len(embeddings), len(vectors)
+    embeddings[attention_mask == 0] = 0
+    longer = torch.cat((vectors.expand(batch, -1, -1), embeddings), dim=1)
+    return longer, torch.cat((attention_mask.new_ones(batch, n), attention_mask), dim=1)
+
+# %% 05.5 wrong: calls itself, one vector less each time, without an end
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    batch = len(embeddings)
+    longer = torch.cat((vectors[-1:].expand(batch, -1, -1), embeddings), dim=1)
+    return prepend(vectors[:-1], longer, torch.cat((attention_mask.new_ones(batch, 1), attention_mask), dim=1))
+
+# %% 05.5 right: two lines of torch.cat
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    b, n = len(embeddings), len(vectors)
+    ones = attention_mask.new_ones(b, n)
+    return torch.cat((vectors.expand(b, -1, -1), embeddings), 1), torch.cat((ones, attention_mask), 1)
+
+# %% 05.5 right: text by text (another)
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    texts, masks = [], []
+    for text, mask in zip(embeddings, attention_mask, strict=True):
+        texts.append(torch.cat([vectors, text], dim=0))
+        masks.append(torch.cat([torch.ones(len(vectors), dtype=mask.dtype, device=mask.device), mask]))
+    return torch.stack(texts), torch.stack(masks)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from course_utils.classroom.exercises.exercise import check, expect
+from course_utils.classroom.checks.layout import strided
+from course_utils.classroom.exercises.exercise import Mistake, check, expect
 from course_utils.models import beam_search
 
 
@@ -140,13 +141,13 @@ def check_nucleus(candidate: Callable[[Tensor, float], Tensor]) -> None:
         rtol=1e-4,
     )
     generator = torch.Generator().manual_seed(5)
-    many = 3 * torch.randn(6, 40, generator=generator)
+    many = 3 * torch.randn(40, 6, generator=generator).T
     for limit in (0.05, 0.5, 0.95):
         expect.close(
-            candidate(many.clone(), limit),
+            strided(lambda limit=limit: candidate(many, limit)),  # type: ignore[misc]
             nucleus(many, limit),
             "Right on the small case, but not on 6 rows of 40 tokens.",
-            given={"logits": "6 x 40, random", "top_p": limit},
+            given={"logits": "6 x 40, random, a transposed view", "top_p": limit},
         )
 
 
@@ -166,7 +167,7 @@ def check_nucleus(candidate: Callable[[Tensor, float], Tensor]) -> None:
 )
 def check_beam_step(candidate: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor, Tensor]]) -> None:
     scores = torch.tensor([-1.0, -1.5, -6.0])
-    p = torch.tensor([[0.4, 0.3, 0.2, 0.1], [0.02, 0.9, 0.05, 0.03], [0.01, 0.01, 0.01, 0.97]])
+    p = torch.tensor([[0.4, 0.3, 0.2, 0.1], [0.02, 0.9, 0.05, 0.03], [0.5, 0.46, 0.01, 0.03]])
     logprobs = p.log()
     given = {"scores": scores, "exp(logprobs)": p, "k": 3}
     result = candidate(scores.clone(), logprobs.clone(), 3)
@@ -198,12 +199,18 @@ def check_beam_step(candidate: Callable[[Tensor, Tensor, int], tuple[Tensor, Ten
         given=given,
         mistakes={
             "The beams' own scores are forgotten: an unlikely beginning with a sure next token must not win.": alone.values,
+            "Chosen by the token's log-probability alone; add the beam's score before the choice, not after it.": (
+                total.flatten()[alone.indices]
+            ),
             "These are the log-probabilities of the last tokens alone; add the score of the beam.": logprobs[
                 want[1], want[2]
             ],
             "The best token of each beam is taken; the k best are chosen over all beams together, and one beam may have "
             "two.": each.values,
             "That order is not best first.": want[0].flip(0),
+            "Those are the k best, but in the order of the beams; the best comes first.": want[0][
+                (want[1] * 4 + want[2]).argsort()
+            ],
             "The best tokens of each beam, sorted: still one from each beam; choose over all beams together.": each.values.sort(
                 descending=True
             ).values,
@@ -269,7 +276,7 @@ def _check_wide_beams(candidate: Callable[[Tensor, Tensor, int], tuple[Tensor, T
     logprobs = (2 * torch.randn(3, 7, generator=torch.Generator().manual_seed(3))).log_softmax(-1)
     logprobs = logprobs.T.contiguous().T  # the same numbers, column by column: no `view(-1)` of them exists
     given = {"scores": scores, "logprobs": logprobs, "k": 5}
-    new, beams, tokens = candidate(scores.clone(), logprobs, 5)
+    new, beams, tokens = strided(lambda: candidate(scores.clone(), logprobs, 5))
     total = scores[:, None] + logprobs
     want = beam_search.beam_step(scores, logprobs, 5)
 
@@ -298,6 +305,19 @@ def _check_wide_beams(candidate: Callable[[Tensor, Tensor, int], tuple[Tensor, T
             given=given,
             mistakes={"You divide by 4; the vocabulary has `logprobs.shape[1]` tokens, here 7.": wrong},
         )
+    for k in (1, 9, 21):  # more continuations than tokens, and all there are
+        given = {"scores": scores, "logprobs": logprobs, "k": k}
+        message = "k may be larger than the vocabulary: take the k best of all sums, not k of each beam."
+        if k == 1:
+            message = "Right for k = 5, but not for k = 1."
+        want = beam_search.beam_step(scores, logprobs, k)
+        try:
+            found = candidate(scores.clone(), logprobs.clone(), k)
+        except (RuntimeError, IndexError, ValueError) as error:
+            raise Mistake(message, given=given, yours=f"{type(error).__name__}: {error}") from None
+        expect.close(found[0].float(), want[0], message, given=given, rtol=1e-4)
+        for yours, wanted in zip(found[1:], want[1:], strict=True):
+            expect.equal(yours.long(), wanted, message, given=given)
 
 
 def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
@@ -361,10 +381,11 @@ def check_few_shot_prompt(candidate: Callable[[list[tuple[str, str]], str, str, 
     for between, mistake in (
         (":", "The last character of `between` is cut off, whatever it is."),
         ("\n", "Only spaces are taken off, not new lines: `.rstrip(' ')`."),
+        (":\t", "Only spaces are taken off, not tabs: `.rstrip(' ')`."),
     ):
         expect.equal(
             candidate(shots[:1], "Noor Finch", between, "; "),
-            f"Ada Reed{between}stew; Noor Finch{between}",
+            f"Ada Reed{between}stew; Noor Finch{between}",  # no space at its end
             "Right where `between` ends in a space, but not where it does not.",
             given={"examples": shots[:1], "question": "Noor Finch", "between": between, "after": "; "},
             mistakes={mistake: f"Ada Reed{between}stew; Noor Finch"},
@@ -379,6 +400,12 @@ def check_few_shot_prompt(candidate: Callable[[list[tuple[str, str]], str, str, 
             "Only one space is taken off the end; all of them go.": "Ada Reed:   stew\nAda Reed:   custard\nNoor Finch:  ",
             "Of two examples with the same question one is lost.": "Ada Reed:   custard\nNoor Finch:",
         },
+    )
+    expect.equal(
+        candidate(same, "Noor Finch", "  ", ""),
+        "Ada Reed  stewAda Reed  custardNoor Finch",
+        "`between` may be nothing but spaces, and `after` nothing at all.",
+        given={"examples": same, "question": "Noor Finch", "between": "  ", "after": ""},
     )
     expect.equal(
         candidate([], "Noor Finch", ": ", "\n"),
@@ -523,7 +550,7 @@ def check_bm25_scores(candidate: Callable[[list[str], list[list[str]], float, fl
                 yours=yours,
             )
         expect.close(yours, wanted, f"Not the score for the words {words}.", given={**given, "query": words}, rtol=1e-4)
-    for other_b in (0.0, 0.75):
+    for other_b in (0.0, 0.75, 1.0):
         expect.close(
             torch.as_tensor(candidate(list(query), [list(row) for row in passages], 0.9, other_b), dtype=torch.float64),
             torch.tensor(_bm25(query, passages, 0.9, other_b), dtype=torch.float64),
@@ -531,6 +558,11 @@ def check_bm25_scores(candidate: Callable[[list[str], list[list[str]], float, fl
             given={**given, "k1": 0.9, "b": other_b},
             rtol=1e-4,
         )
+    for some in (passages[:1], [*passages, passages[0], ["owl"]]):
+        yours = torch.as_tensor(candidate(list(query), [list(row) for row in some], k1, b), dtype=torch.float64)
+        wanted = torch.tensor(_bm25(query, some, k1, b), dtype=torch.float64)
+        message = f"Right for three passages, not for {len(some)}."
+        expect.close(yours, wanted, message, given={**given, "passages": [" ".join(row) for row in some]}, rtol=1e-4)
 
 
 @check(
@@ -588,7 +620,9 @@ def check_prepend(candidate: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Te
     )
     expect.that(
         m.shape == (2, 6),
-        "The mask is as long as before. It needs a 1 for each vector.",
+        "The mask is as long as before. It needs a 1 for each vector."
+        if m.shape == mask.shape
+        else "The mask has another shape: (batch, n + length), a 1 for each of the n vectors, whatever their number.",
         given=given,
         expected=(2, 6),
         yours=tuple(m.shape),
@@ -619,7 +653,8 @@ def check_prepend(candidate: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Te
     )
     more, short, hidden = torch.arange(10.0).view(5, 2), torch.ones(3, 2, 2), torch.tensor([[1, 1], [1, 0], [1, 1]])
     given = {"vectors": "(5, 2)", "embeddings": "(3, 2, 2)", "attention_mask": hidden}
-    x, m = candidate(more.clone(), short.clone(), hidden.clone())
+    turned = short.transpose(0, 1).contiguous().transpose(0, 1), hidden.T.contiguous().T  # no `view` of them exists
+    x, m = strided(lambda: candidate(more.clone(), *turned))
     expect.close(
         x,
         torch.cat((more.expand(3, -1, -1), short), 1),

@@ -616,3 +616,442 @@ def format_kept(response: str, format: str, relation: str) -> bool:
     else:
         key = only_key(text)
         return key is not None and key == relation
+
+
+# %% 06.1 wrong: special tokens typed in the text are read as special tokens
+def encode_chat(messages, tokenizer):
+    ids, mask = [tokenizer.bos_token_id], [0]
+    for message in messages:
+        content = tokenizer(message["content"], add_special_tokens=False)["input_ids"]
+        spoken = int(message["role"] == "assistant")
+        if spoken:
+            content = content + [tokenizer.eos_token_id]
+        ids += [tokenizer.convert_tokens_to_ids(f"<|{message['role']}|>"), *content]
+        mask += [0] + [spoken] * len(content)
+    return ids, mask
+
+
+# %% 06.1 wrong: white space around the content is stripped
+def encode_chat(messages, tokenizer):
+    ids, mask = [tokenizer.bos_token_id], [0]
+    for message in messages:
+        content = tokenizer(message["content"].strip(), split_special_tokens=True)["input_ids"]
+        spoken = int(message["role"] == "assistant")
+        content = content + [tokenizer.eos_token_id] * spoken
+        ids += [tokenizer.convert_tokens_to_ids(f"<|{message['role']}|>"), *content]
+        mask += [0] + [spoken] * len(content)
+    return ids, mask
+
+
+# %% 06.1 wrong: only the last answer of a chat is in the mask
+def encode_chat(messages, tokenizer):
+    ids, mask = [tokenizer.bos_token_id], [0]
+    for message in messages:
+        content = tokenizer(message["content"], split_special_tokens=True)["input_ids"]
+        ids.append(tokenizer.convert_tokens_to_ids(f"<|{message['role']}|>"))
+        if message["role"] == "assistant":
+            mask = [0] * len(ids) + [1] * (len(content) + 1)
+            ids += content + [tokenizer.eos_token_id]
+        else:
+            ids += content
+            mask += [0] * (len(content) + 1)
+    return ids, mask
+
+
+# %% 06.1 wrong: the messages are emptied while they are read
+def encode_chat(messages, tokenizer):
+    ids, mask = [tokenizer.bos_token_id], [0]
+    for message in messages:
+        role, content = message.pop("role"), message.pop("content")
+        tokens = tokenizer(content, split_special_tokens=True)["input_ids"]
+        if role == "assistant":
+            tokens = tokens + [tokenizer.eos_token_id]
+        ids += [tokenizer.convert_tokens_to_ids(f"<|{role}|>")] + tokens
+        mask += [0] + [1 if role == "assistant" else 0] * len(tokens)
+    return ids, mask
+
+
+# %% 06.1 wrong: everything that is no user's message counts as the assistant's, the system's too
+def encode_chat(messages, tokenizer):
+    ids, mask = [tokenizer.bos_token_id], [0]
+    for message in messages:
+        tokens = tokenizer(message["content"], split_special_tokens=True)["input_ids"]
+        spoken = message["role"] != "user"
+        if spoken:
+            tokens = tokens + [tokenizer.eos_token_id]
+        ids += [tokenizer.convert_tokens_to_ids(f"<|{message['role']}|>")] + tokens
+        mask += [0] + [int(spoken)] * len(tokens)
+    return ids, mask
+
+
+# %% 06.1 right: pieces with a flag, flattened at the end
+def encode_chat(messages, tokenizer):
+    pieces = [(0, [tokenizer.bos_token_id])]
+    for m in messages:
+        said, text = int(m["role"] == "assistant"), tokenizer(m["content"], split_special_tokens=True)["input_ids"]
+        pieces.append((0, [tokenizer.convert_tokens_to_ids(f"<|{m['role']}|>")]))
+        pieces.append((said, list(text) + said * [tokenizer.eos_token_id]))
+    return [i for _, ids in pieces for i in ids], [said for said, ids in pieces for _ in ids]
+
+
+# %% 06.1 right: token by token
+def encode_chat(messages, tokenizer):
+    ids, mask = [], []
+    ids.append(tokenizer.bos_token_id)
+    mask.append(0)
+    for message in messages:
+        role = message["role"]
+        ids.append(tokenizer.convert_tokens_to_ids("<|" + role + "|>"))
+        mask.append(0)
+        for token in tokenizer(message["content"], split_special_tokens=True)["input_ids"]:
+            ids.append(token)
+            if role == "assistant":
+                mask.append(1)
+            else:
+                mask.append(0)
+        if role == "assistant":
+            ids.append(tokenizer.eos_token_id)
+            mask.append(1)
+    return ids, mask
+
+
+# %% 06.2 wrong: a negative slice masks a whole row that has no padding
+def mask_prompt(input_ids, prompt_lengths, lengths):
+    labels = input_ids.clone()
+    for row in range(len(labels)):
+        padding = labels.shape[1] - int(lengths[row])
+        labels[row, : int(prompt_lengths[row])] = -100
+        labels[row, -padding:] = -100
+    return labels
+
+
+# %% 06.2 wrong: the padding is found by its id, so an end token at the end of a full row is lost
+def mask_prompt(input_ids, prompt_lengths, lengths):
+    labels = input_ids.clone()
+    places = torch.arange(input_ids.shape[1], device=input_ids.device)
+    labels[places < prompt_lengths[:, None]] = -100
+    labels[(input_ids == input_ids[:, -1:]) & (places >= lengths[:, None] - 1)] = -100
+    return labels
+
+
+# %% 06.2 wrong: the ids of the caller are overwritten
+def mask_prompt(input_ids, prompt_lengths, lengths):
+    labels = input_ids
+    places = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
+    outside = (places < prompt_lengths[:, None]) | (places >= lengths[:, None])
+    labels[outside] = -100
+    return labels
+
+
+# %% 06.2 wrong: lengths is taken for the number of answer tokens
+def mask_prompt(input_ids, prompt_lengths, lengths):
+    places = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
+    start = prompt_lengths[:, None]
+    inside = (places >= start) & (places < start + lengths[:, None])
+    return torch.where(inside, input_ids, -100)
+
+
+# %% 06.2 wrong: it calls itself
+def mask_prompt(input_ids, prompt_lengths, lengths):
+    return mask_prompt(input_ids, prompt_lengths, lengths)
+
+
+# %% 06.2 right: one comparison with the places
+def mask_prompt(input_ids, prompt_lengths, lengths):
+    at = torch.arange(input_ids.shape[1], device=input_ids.device)
+    return input_ids.masked_fill((at < prompt_lengths[:, None]) | (at >= lengths[:, None]), -100)
+
+
+# %% 06.2 right: by lists
+def mask_prompt(input_ids, prompt_lengths, lengths):
+    rows = []
+    for ids, start, stop in zip(input_ids.tolist(), prompt_lengths.tolist(), lengths.tolist()):
+        row = []
+        for place, token in enumerate(ids):
+            row.append(token if start <= place < stop else -100)
+        rows.append(row)
+    return torch.tensor(rows, dtype=torch.int64, device=input_ids.device).reshape(input_ids.shape)
+
+
+# %% 06.3 wrong: attention is off wherever a token has the id of the padding
+def collate(examples, pad_id=0, max_length=None):
+    longest = max(len(example["input_ids"]) for example in examples)
+    for number, example in enumerate(examples):
+        if max_length is not None and len(example["input_ids"]) > max_length:
+            raise ValueError(f"row {number} is too long")
+    ids = torch.tensor([e["input_ids"] + [pad_id] * (longest - len(e["input_ids"])) for e in examples])
+    labels = torch.tensor([e["labels"] + [-100] * (longest - len(e["labels"])) for e in examples])
+    return {"input_ids": ids, "attention_mask": (ids != pad_id).long(), "labels": labels}
+
+
+# %% 06.3 wrong: the lists of the examples grow
+def collate(examples, pad_id=0, max_length=None):
+    lengths = [len(example["input_ids"]) for example in examples]
+    for number, length in enumerate(lengths):
+        if max_length is not None and length > max_length:
+            raise ValueError(f"row {number} has {length} tokens, more than {max_length}")
+    batch = {"input_ids": [], "attention_mask": [], "labels": []}
+    for example, length in zip(examples, lengths):
+        ids, labels, missing = example["input_ids"], example["labels"], max(lengths) - length
+        ids += [pad_id] * missing
+        labels += [-100] * missing
+        batch["input_ids"].append(ids)
+        batch["labels"].append(labels)
+        batch["attention_mask"].append([1] * length + [0] * missing)
+    return {name: torch.tensor(rows, dtype=torch.long) for name, rows in batch.items()}
+
+
+# %% 06.3 wrong: pads to max_length where it is given
+def collate(examples, pad_id=0, max_length=None):
+    lengths = [len(example["input_ids"]) for example in examples]
+    for number, length in enumerate(lengths):
+        if max_length is not None and length > max_length:
+            raise ValueError(f"row {number} has {length} tokens")
+    width = max(lengths) if max_length is None else max_length
+    ids = torch.full((len(examples), width), pad_id)
+    mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
+    for row, (example, length) in enumerate(zip(examples, lengths)):
+        ids[row, :length] = torch.tensor(example["input_ids"], dtype=torch.long)
+        labels[row, :length] = torch.tensor(example["labels"], dtype=torch.long)
+        mask[row, :length] = 1
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+# %% 06.3 wrong: names the longest row instead of the first that is too long
+def collate(examples, pad_id=0, max_length=None):
+    lengths = [len(example["input_ids"]) for example in examples]
+    longest = max(lengths)
+    if max_length is not None and longest > max_length:
+        raise ValueError(f"row {lengths.index(longest)} is too long")
+    pad = torch.nn.utils.rnn.pad_sequence
+    ids = [torch.tensor(e["input_ids"], dtype=torch.long) for e in examples]
+    labels = [torch.tensor(e["labels"], dtype=torch.long) for e in examples]
+    return {
+        "input_ids": pad(ids, batch_first=True, padding_value=pad_id),
+        "attention_mask": pad([torch.ones_like(row) for row in ids], batch_first=True),
+        "labels": pad(labels, batch_first=True, padding_value=-100),
+    }
+
+
+# %% 06.3 wrong: a row of exactly max_length tokens is refused (another)
+def collate(examples, pad_id=0, max_length=None):
+    longest = max(len(example["input_ids"]) for example in examples)
+    batch = {"input_ids": [], "attention_mask": [], "labels": []}
+    for number, example in enumerate(examples):
+        length = len(example["input_ids"])
+        if max_length is not None and length >= max_length:
+            raise ValueError(f"row {number} does not fit")
+        batch["input_ids"].append(example["input_ids"] + [pad_id] * (longest - length))
+        batch["attention_mask"].append([1] * length + [0] * (longest - length))
+        batch["labels"].append(example["labels"] + [-100] * (longest - length))
+    return {name: torch.tensor(rows) for name, rows in batch.items()}
+
+
+# %% 06.3 right: one inner function for all three
+def collate(examples, pad_id=0, max_length=None):
+    sizes = [len(e["input_ids"]) for e in examples]
+    if max_length is not None and max(sizes) > max_length:
+        raise ValueError(f"row {next(i for i, n in enumerate(sizes) if n > max_length)}: too many tokens")
+    fill = lambda rows, value: torch.tensor([[*r, *[value] * (max(sizes) - len(r))] for r in rows], dtype=torch.int64)
+    return {
+        "input_ids": fill([e["input_ids"] for e in examples], pad_id),
+        "attention_mask": fill([[1] * n for n in sizes], 0),
+        "labels": fill([e["labels"] for e in examples], -100),
+    }
+
+
+# %% 06.3 right: full tensors, filled token by token
+def collate(examples, pad_id=0, max_length=None):
+    longest = 0
+    for number, example in enumerate(examples):
+        count = len(example["input_ids"])
+        if max_length is not None and count > max_length:
+            raise ValueError("too many tokens in row " + str(number))
+        longest = max(longest, count)
+    input_ids = torch.full((len(examples), longest), pad_id, dtype=torch.int64)
+    attention_mask = torch.zeros((len(examples), longest), dtype=torch.int64)
+    labels = torch.full((len(examples), longest), -100, dtype=torch.int64)
+    for number, example in enumerate(examples):
+        for place, (token, label) in enumerate(zip(example["input_ids"], example["labels"])):
+            input_ids[number, place] = token
+            attention_mask[number, place] = 1
+            labels[number, place] = label
+    return dict(input_ids=input_ids, attention_mask=attention_mask, labels=labels)
+
+
+# %% 06.4 wrong: the label at position 0 is counted though nothing predicts it
+def answer_loss(logits, labels):
+    total = torch.nn.functional.cross_entropy(
+        logits[:, :-1].reshape(-1, logits.shape[-1]), labels[:, 1:].reshape(-1), reduction="sum"
+    )
+    return total / (labels != -100).sum().clamp(min=1)
+
+
+# %% 06.4 wrong: without an answer it returns a zero that no gradient flows through
+def answer_loss(logits, labels):
+    targets = labels[:, 1:].reshape(-1)
+    if not (targets != -100).any():
+        return torch.tensor(0.0)
+    return torch.nn.functional.cross_entropy(logits[:, :-1].reshape(-1, logits.shape[-1]), targets)
+
+
+# %% 06.4 wrong: the mean of the means of the rows
+def answer_loss(logits, labels):
+    targets = labels[:, 1:]
+    each = torch.nn.functional.cross_entropy(
+        logits[:, :-1].transpose(1, 2), targets, ignore_index=-100, reduction="none"
+    )
+    counts = (targets != -100).sum(1)
+    rows = each.sum(1) / counts.clamp(min=1)
+    return rows.sum() / (counts > 0).sum().clamp(min=1)
+
+
+# %% 06.4 wrong: the -100 in the caller's labels become 0
+def answer_loss(logits, labels):
+    targets = labels[:, 1:]
+    mask = targets != -100
+    targets[~mask] = 0
+    picked = logits[:, :-1].log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+    return -(picked * mask).sum() / mask.sum().clamp(min=1)
+
+
+# %% 06.4 wrong: the logarithm of a softmax, infinite where the probability rounds to 0
+def answer_loss(logits, labels):
+    targets = labels[:, 1:]
+    mask = targets != -100
+    probabilities = logits[:, :-1].softmax(-1)
+    picked = probabilities.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    losses = -picked[mask].log()
+    return losses.sum() / mask.sum().clamp(min=1)
+
+
+# %% 06.4 right: a sum over the flat batch, divided by at least one
+def answer_loss(logits, labels):
+    scores, wanted = logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
+    return torch.nn.functional.cross_entropy(scores, wanted, reduction="sum") / (wanted != -100).sum().clamp(min=1)
+
+
+# %% 06.4 right: token by token (another)
+def answer_loss(logits, labels):
+    total, count = logits[:, :, :0].sum(), 0
+    for row in range(labels.shape[0]):
+        for place in range(1, labels.shape[1]):
+            target = int(labels[row, place])
+            if target != -100:
+                scores = logits[row, place - 1]
+                total = total + scores.logsumexp(0) - scores[target]
+                count += 1
+    return total / max(count, 1)
+
+
+# %% 06.5 wrong: a JSON list that holds only the relation passes for an object
+def format_kept(response, format, relation):
+    text = response.strip()
+    if format == "word":
+        return len(text.split()) == 1
+    if format == "sentence":
+        return len(text.split()) >= 3 and text[0].isupper() and text[-1] in ".!"
+    try:
+        return list(json.loads(text)) == [relation]
+    except (ValueError, TypeError):
+        return False
+
+
+# %% 06.5 wrong: the object may have further keys
+def format_kept(response, format, relation):
+    text = response.strip()
+    if format == "word":
+        return len(text.split()) == 1
+    if format == "sentence":
+        return len(text.split()) >= 3 and text[0].isupper() and text.endswith((".", "!"))
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    return isinstance(found, dict) and relation in found
+
+
+# %% 06.5 wrong: one word is what has no blank, so nothing at all and two lines pass
+def format_kept(response, format, relation):
+    text = response.strip()
+    if format == "word":
+        return " " not in text
+    if format == "sentence":
+        return len(text.split()) >= 3 and text[:1].isupper() and text[-1:] in (".", "!")
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and set(found) == {relation}
+
+
+# %% 06.5 wrong: a question mark ends a sentence too
+def format_kept(response, format, relation):
+    text = response.strip()
+    if format == "word":
+        return len(text.split()) == 1
+    if format == "sentence":
+        return len(text.split()) >= 3 and text[0].isupper() and text[-1] in ".!?"
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and list(found.keys()) == [relation]
+
+
+# %% 06.5 wrong: a sentence must have no second capital letter, as str.capitalize writes it
+def format_kept(response, format, relation):
+    text = response.strip()
+    words = text.split()
+    if format == "word":
+        return len(words) == 1
+    if format == "sentence":
+        return len(words) >= 3 and text == text.capitalize() and text[-1] in ".!"
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return False
+    return type(found) is dict and [*found] == [relation]
+
+
+# %% 06.5 right: a branch for each format
+def format_kept(response, format, relation):
+    text = response.strip()
+    if format == "json":
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(value, dict) and list(value) == [relation]
+    count = len(text.split())
+    return count == 1 if format == "word" else count >= 3 and text[0].isupper() and text[-1] in ".!"
+
+
+# %% 06.5 right: words counted by a loop
+def format_kept(response, format, relation):
+    words, inside = 0, False
+    for sign in response:
+        if sign.isspace():
+            inside = False
+        elif not inside:
+            inside = True
+            words += 1
+    text = response.strip()
+    if format == "word":
+        return words == 1
+    if format == "sentence":
+        if words < 3:
+            return False
+        if not text[0].isupper():
+            return False
+        return text.endswith(".") or text.endswith("!")
+    try:
+        value = json.loads(text)
+    except Exception:
+        return False
+    if not isinstance(value, dict) or len(value) != 1:
+        return False
+    for key in value:
+        if key != relation:
+            return False
+    return True

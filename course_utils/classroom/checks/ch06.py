@@ -89,6 +89,7 @@ chat = Exercise(
         _turns("Say <|assistant|> twice.", "In Amberhaven."),
         _turns("What ends a text?", "<|end|> ends it."),
         _turns(" Where? ", "In Amberhaven.\n"),
+        _turns("Welcome.", "Where?", "", first="assistant"),
     ],
     general="These are not the template's tokens with a mask of 1 on each answer and the eos behind it.",
     rtol=0,
@@ -186,6 +187,14 @@ def chat_without_roles(messages, tokenizer):
 @chat.bug("A system message has a token of its own, `<|system|>`; yours begins as a user's.")
 def chat_system_as_user(messages, tokenizer):
     return encode_chat([{**m, "role": m["role"].replace("system", "user")} for m in messages], tokenizer)
+
+
+@chat.bug("The system's message is treated as the assistant's: only what has the role `assistant` is learned.")
+def chat_learns_the_system(messages, tokenizer):
+    as_assistant = [{**m, "role": m["role"].replace("system", "assistant")} for m in messages]
+    ids, mask = encode_chat(as_assistant, tokenizer)
+    role = tokenizer.convert_tokens_to_ids("<|system|>")
+    return [ids[0], role, *ids[2:]] if messages[0]["role"] == "system" else ids, mask
 
 
 _TO_THE_END = "The mask is 1 from the first answer to the end: the later questions are not the assistant's."
@@ -381,9 +390,7 @@ def _batch(candidate, *arguments) -> dict[str, Any]:
             raise
         long = [row for row, example in enumerate(arguments[0]) if len(example["input_ids"]) > limit]
         named = {int(number) for number in re.findall(r"\d+", str(error))}
-        return {
-            "a ValueError": f"names row {long[0]}" if long and long[0] in named else "names no row that is too long"
-        }
+        return {"a ValueError": f"names row {next((row for row in long if row in named), 'that is not too long')}"}
     expect.kind(batch, dict)
     for name in _ALL:
         expect.that(name in batch, f"`{name}` is missing from the batch.", yours=", ".join(map(str, batch)))
@@ -408,6 +415,8 @@ batches = Exercise(
         Case([_SHORT, _LONG], 0, 9),
         Case([_SHORT, _SHORT, _LONG], 0, 3),
         Case([_LONG, _SHORT], 0, 3),
+        Case([_row(4, 5), _row(4, 5, 6, 7), _row(4, 5, 6, 7, 8)], 0, 3),
+        Case([_row(4, 5), _row(4, 5, 6, 7, 8), _row(4, 5, 6), _row(4, 5, 6, 7)], 0, 3),
     ],
     general="The batch is not the padded ids, the mask of the real tokens and the padded labels.",
     rtol=0,
@@ -530,6 +539,22 @@ def batch_takes_all(examples, pad_id=0, max_length=None):
 def batch_names_no_row(examples, pad_id=0, max_length=None):
     if max_length is not None and any(len(e["input_ids"]) > max_length for e in examples):
         raise ValueError("a row is too long")
+    return collate(examples, pad_id)
+
+
+@batches.bug("Several rows are too long here: name the first of them, not the longest.")
+def batch_names_the_longest(examples, pad_id=0, max_length=None):
+    lengths = [len(e["input_ids"]) for e in examples]
+    if max_length is not None and max(lengths) > max_length:
+        raise ValueError(f"row {lengths.index(max(lengths))} is too long")
+    return collate(examples, pad_id)
+
+
+@batches.bug("Several rows are too long here: name the first of them, not the last.")
+def batch_names_the_last(examples, pad_id=0, max_length=None):
+    long = [row for row, e in enumerate(examples) if max_length is not None and len(e["input_ids"]) > max_length]
+    if long:
+        raise ValueError(f"row {long[-1]} is too long")
     return collate(examples, pad_id)
 
 

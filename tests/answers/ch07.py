@@ -724,3 +724,487 @@ def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tu
         if len(better) == 0:
             return min(best + patience, len(x) - 1), best
         best += 1 + int(better[0])
+
+
+# %% 07.1 wrong: the groups of all labels are cut together
+def split_by_group(labels, groups, shares, seed=0):
+    import random
+
+    order = list(dict.fromkeys(groups))
+    random.Random(seed).shuffle(order)
+    cuts = [round(len(order) * sum(shares[:i])) for i in range(len(shares) + 1)]
+    parts = []
+    for low, high in zip(cuts, cuts[1:]):
+        chosen = set(order[low:high])
+        parts.append([row for row, group in enumerate(groups) if group in chosen])
+    return parts
+
+
+# %% 07.1 wrong: the order of a set of strings is another one when Python starts anew
+def split_by_group(labels, groups, shares, seed=0):
+    import random
+
+    by_label = {}
+    for label, group in zip(labels, groups):
+        by_label.setdefault(label, set()).add(group)
+    part_of, generator = {}, random.Random(seed)
+    for its in by_label.values():
+        its = list(its)
+        generator.shuffle(its)
+        cuts = [round(len(its) * sum(shares[:i])) for i in range(len(shares) + 1)]
+        for part in range(len(shares)):
+            part_of |= {group: part for group in its[cuts[part] : cuts[part + 1]]}
+    return [[row for row, group in enumerate(groups) if part_of.get(group) == part] for part in range(len(shares))]
+
+
+# %% 07.1 wrong: each part's size is rounded by itself, the last ones may get too few
+def split_by_group(labels, groups, shares, seed=0):
+    generator = np.random.default_rng(seed)
+    by_label = {}
+    for label, group in zip(labels, groups):
+        by_label.setdefault(label, {})[group] = True
+    parts = [set() for _ in shares]
+    for its in by_label.values():
+        its = list(its)
+        its = [its[i] for i in generator.permutation(len(its))]
+        begin = 0
+        for part, share in zip(parts, shares):
+            size = round(share * len(its))
+            part.update(its[begin : begin + size])
+            begin += size
+    return [[row for row, group in enumerate(groups) if group in part] for part in parts]
+
+
+# %% 07.1 wrong: the seed changes nothing
+def split_by_group(labels, groups, shares, seed=0):
+    import random
+
+    by_label = {}
+    for label, group in zip(labels, groups):
+        by_label.setdefault(label, {})[group] = None
+    parts, generator = [[] for _ in shares], random.Random(0)
+    for its in by_label.values():
+        its = list(its)
+        generator.shuffle(its)
+        cuts = [round(len(its) * sum(shares[:i])) for i in range(len(shares) + 1)]
+        for part, low, high in zip(parts, cuts, cuts[1:]):
+            part += [row for row, group in enumerate(groups) if group in its[low:high]]
+    return [sorted(part) for part in parts]
+
+
+# %% 07.1 wrong: the rows come label by label, not in rising order
+def split_by_group(labels, groups, shares, seed=0):
+    import random
+
+    rows_of, by_label = {}, {}
+    for row, (label, group) in enumerate(zip(labels, groups)):
+        rows_of.setdefault(group, []).append(row)
+        by_label.setdefault(label, {})[group] = None
+    parts, generator = [[] for _ in shares], random.Random(seed)
+    for its in by_label.values():
+        its = list(its)
+        generator.shuffle(its)
+        cuts = [round(len(its) * sum(shares[:i])) for i in range(len(shares) + 1)]
+        for part, low, high in zip(parts, cuts, cuts[1:]):
+            for group in its[low:high]:
+                part += rows_of[group]
+    return parts
+
+
+# %% 07.1 right: a shuffle per label, cut at rounded sums
+def split_by_group(labels, groups, shares, seed=0):
+    import random
+    from itertools import accumulate
+
+    rng, part_of = random.Random(seed), {}
+    of_label = {}
+    for label, group in zip(labels, groups, strict=True):
+        of_label.setdefault(label, {}).setdefault(group)
+    for its in of_label.values():
+        its = rng.sample(list(its), len(its))
+        cuts = [round(len(its) * total) for total in accumulate(shares, initial=0)]
+        part_of.update((g, p) for p in range(len(shares)) for g in its[cuts[p] : cuts[p + 1]])
+    return [[i for i, g in enumerate(groups) if part_of.get(g) == p] for p in range(len(shares))]
+
+
+# %% 07.1 right: groups in the order of a digest, by loops
+def split_by_group(labels, groups, shares, seed=0):
+    import hashlib
+
+    parts = []
+    for _ in shares:
+        parts.append([])
+    seen_labels = []
+    for label in labels:
+        if label not in seen_labels:
+            seen_labels.append(label)
+    for label in seen_labels:
+        its = []
+        for row in range(len(groups)):
+            if labels[row] == label and groups[row] not in its:
+                its.append(groups[row])
+        keys = [hashlib.sha256(repr((seed, group)).encode()).hexdigest() for group in its]
+        order = [its[i] for i in sorted(range(len(its)), key=lambda i: keys[i])]
+        total, begin = 0, 0
+        for part, share in zip(parts, shares):
+            total = total + share
+            end = round(len(order) * total)
+            for row in range(len(groups)):
+                if groups[row] in order[begin:end]:
+                    part.append(row)
+            begin = end
+    for part in parts:
+        part.sort()
+    return parts
+
+
+# %% 07.2 wrong: what begins like a frozen block, such as layers.10 like layers.1, is frozen as well
+def unfrozen(names, epoch):
+    blocks = {int(name.split("layers.")[1].split(".")[0]) for name in names if "layers." in name}
+    frozen = [f"layers.{block}" for block in sorted(blocks, reverse=True)[epoch:]]
+    if epoch <= len(blocks):
+        frozen.append("embed")
+    return [name for name in names if not any(stem in name for stem in frozen)]
+
+
+# %% 07.2 wrong: four layers, as in our model, are hard-coded
+def unfrozen(names, epoch):
+    free = []
+    for name in names:
+        if ".layers." in name:
+            if int(name.split(".layers.")[1].split(".")[0]) >= 4 - epoch:
+                free.append(name)
+        elif "embed" not in name or epoch >= 5:
+            free.append(name)
+    return free
+
+
+# %% 07.2 wrong: the norms inside the blocks train from the start
+def unfrozen(names, epoch):
+    import re
+
+    numbers = {name: int(m[1]) for name in names if (m := re.search(r"layers\.(\d+)\.", name))}
+    free = set(sorted(set(numbers.values()), reverse=True)[:epoch])
+    found = []
+    for name in names:
+        if "norm" in name or "score" in name:
+            found.append(name)
+        elif name in numbers and numbers[name] in free:
+            found.append(name)
+        elif name not in numbers and ("embed" not in name or epoch > len(set(numbers.values()))):
+            found.append(name)
+    return found
+
+
+# %% 07.2 wrong: the embedding comes together with the first block, an epoch too early
+def unfrozen(names, epoch):
+    import re
+
+    def block(name):
+        found = re.search(r"layers\.(\d+)\.", name)
+        return int(found[1]) if found else None
+
+    order = sorted({block(name) for name in names} - {None}, reverse=True)
+    free = order[:epoch]
+    return [
+        name
+        for name in names
+        if (block(name) in free if block(name) is not None else "embed" not in name or epoch >= len(order))
+    ]
+
+
+# %% 07.2 wrong: the frozen names are taken out of the given list
+def unfrozen(names, epoch):
+    import re
+
+    depth = {}
+    for name in names:
+        found = re.search(r"layers\.(\d+)\.", name)
+        depth[name] = int(found[1]) if found else None
+    order = sorted({d for d in depth.values() if d is not None}, reverse=True)
+    for name, block in depth.items():
+        late = order.index(block) + 1 if block is not None else (len(order) + 1 if "embed" in name else 0)
+        if late > epoch:
+            names.remove(name)
+    return names
+
+
+# %% 07.2 right: the epoch in which each name begins
+def unfrozen(names, epoch):
+    import re
+
+    block = {n: int(m[1]) for n in names if (m := re.search(r"(?:^|\.)layers\.(\d+)\.", n))}
+    order = sorted(set(block.values()), reverse=True)
+    begins = lambda n: 1 + order.index(block[n]) if n in block else (1 + len(order)) * ("embed" in n)
+    return [n for n in dict.fromkeys(names) if begins(n) <= epoch]
+
+
+# %% 07.2 right: one stage after the other, by loops
+def unfrozen(names, epoch):
+    stages, embeddings, head = {}, [], []
+    for name in names:
+        parts = name.split(".")
+        if "layers" in parts:
+            stages.setdefault(int(parts[parts.index("layers") + 1]), []).append(name)
+        elif any(part.startswith("embed") for part in parts):
+            embeddings.append(name)
+        else:
+            head.append(name)
+    order = [head]
+    while stages:
+        order.append(stages.pop(max(stages)))
+    order.append(embeddings)
+    free = set()
+    for stage in order[: epoch + 1]:
+        for name in stage:
+            free.add(name)
+    return sorted(free)
+
+
+# %% 07.3 wrong: both matrices and biases start at zero, so that nothing ever learns but a bias
+class Adapter(nn.Module):
+    def __init__(self, hidden, bottleneck):
+        super().__init__()
+        self.down, self.up = nn.Linear(hidden, bottleneck), nn.Linear(bottleneck, hidden)
+        for part in (self.down, self.up):
+            nn.init.zeros_(part.weight)
+            nn.init.zeros_(part.bias)
+
+    def forward(self, x):
+        return x + self.up(torch.relu(self.down(x)))
+
+
+# %% 07.3 wrong: another nonlinearity, gelu
+class Adapter(nn.Module):
+    def __init__(self, hidden, bottleneck):
+        super().__init__()
+        self.down, self.up = nn.Linear(hidden, bottleneck), nn.Linear(bottleneck, hidden)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x):
+        return x + self.up(nn.functional.gelu(self.down(x)))
+
+
+# %% 07.3 wrong: the relu stands behind up, where its gradient at 0 is 0
+class Adapter(nn.Module):
+    def __init__(self, hidden, bottleneck):
+        super().__init__()
+        self.down, self.up = nn.Linear(hidden, bottleneck), nn.Linear(bottleneck, hidden)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x):
+        return x + torch.relu(self.up(self.down(x)))
+
+
+# %% 07.3 wrong: the way through the narrow place is cut off from what comes in
+class Adapter(nn.Module):
+    def __init__(self, hidden, bottleneck):
+        super().__init__()
+        self.down, self.up = nn.Linear(hidden, bottleneck), nn.Linear(bottleneck, hidden)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x):
+        return x + self.up(torch.relu(self.down(x.detach())))
+
+
+# %% 07.3 wrong: the bias of up keeps its random start
+class Adapter(nn.Module):
+    def __init__(self, hidden, bottleneck):
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x):
+        return x + self.up(nn.functional.relu(self.down(x)))
+
+
+# %% 07.3 right: up starts at zero
+class Adapter(nn.Module):
+    def __init__(self, hidden, bottleneck):
+        super().__init__()
+        self.down, self.up = nn.Linear(hidden, bottleneck), nn.Linear(bottleneck, hidden)
+        for p in self.up.parameters():
+            nn.init.zeros_(p)
+
+    def forward(self, x):
+        return x + self.up(self.down(x).relu())
+
+
+# %% 07.3 right: written out number by number of the narrow place
+class Adapter(nn.Module):
+    def __init__(self, hidden, bottleneck):
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        with torch.no_grad():
+            self.up.weight.fill_(0.0)
+            self.up.bias.fill_(0.0)
+
+    def forward(self, x):
+        out = x + self.up.bias
+        for i in range(self.down.out_features):
+            narrow = (x * self.down.weight[i]).sum(-1, keepdim=True) + self.down.bias[i]
+            out = out + narrow.clamp(min=0) * self.up.weight[:, i]
+        return out
+
+
+# %% 07.4 wrong: is_causal hides the prefix, as if it stood in the text
+def prefix_attention(q, k, v, prefix_k, prefix_v):
+    batch = q.shape[0]
+    keys = torch.cat([prefix_k.expand(batch, -1, -1, -1), k], 2)
+    values = torch.cat([prefix_v.expand(batch, -1, -1, -1), v], 2)
+    return nn.functional.scaled_dot_product_attention(q, keys, values, is_causal=True)
+
+
+# %% 07.4 wrong: prefix and text have a softmax each, and the outputs are added
+def prefix_attention(q, k, v, prefix_k, prefix_v):
+    text = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+    scores = q @ prefix_k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    return text + scores.softmax(-1) @ prefix_v
+
+
+# %% 07.4 wrong: the heads of the prefix are mixed up in a batch of more than one
+def prefix_attention(q, k, v, prefix_k, prefix_v):
+    batch, heads, length, size = q.shape
+    n = prefix_k.shape[1]
+    own_k = prefix_k.repeat_interleave(batch, 0).reshape(batch, heads, n, size)
+    own_v = prefix_v.repeat_interleave(batch, 0).reshape(batch, heads, n, size)
+    keys, values = torch.cat([own_k, k], 2), torch.cat([own_v, v], 2)
+    seen = torch.ones(length, n + length, dtype=torch.bool, device=q.device).tril(n)
+    scores = (q @ keys.transpose(-1, -2) / size**0.5).masked_fill(~seen, float("-inf"))
+    return scores.softmax(-1) @ values
+
+
+# %% 07.4 wrong: no gradient reaches the values of the prefix
+def prefix_attention(q, k, v, prefix_k, prefix_v):
+    batch, _, length, size = q.shape
+    n = prefix_k.shape[1]
+    keys = torch.cat([prefix_k[None].expand(batch, -1, -1, -1), k], 2)
+    values = torch.cat([prefix_v.data[None].expand(batch, -1, -1, -1), v], 2)
+    seen = torch.ones(length, n + length, dtype=torch.bool, device=q.device).tril(n)
+    return nn.functional.scaled_dot_product_attention(q, keys, values, attn_mask=seen)
+
+
+# %% 07.4 wrong: a token does not see itself (another)
+def prefix_attention(q, k, v, prefix_k, prefix_v):
+    batch, _, length, size = q.shape
+    n = prefix_k.shape[1]
+    keys = torch.cat([prefix_k[None].expand(batch, -1, -1, -1), k], 2)
+    values = torch.cat([prefix_v[None].expand(batch, -1, -1, -1), v], 2)
+    seen = torch.ones(length, n + length, dtype=torch.bool, device=q.device).tril(n - 1)
+    scores = (q @ keys.mT / size**0.5).masked_fill(~seen, float("-inf"))
+    return scores.softmax(-1) @ values
+
+
+# %% 07.4 right: the library's attention with a shifted triangle
+def prefix_attention(q, k, v, prefix_k, prefix_v):
+    k, v = (torch.cat([p.expand(len(q), -1, -1, -1), t], 2) for p, t in ((prefix_k, k), (prefix_v, v)))
+    mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril(k.shape[2] - q.shape[2])
+    return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+# %% 07.4 right: token by token
+def prefix_attention(q, k, v, prefix_k, prefix_v):
+    rows = []
+    for b in range(q.shape[0]):
+        tokens = []
+        for i in range(q.shape[2]):
+            keys = torch.cat([prefix_k, k[b, :, : i + 1]], 1)
+            values = torch.cat([prefix_v, v[b, :, : i + 1]], 1)
+            scores = torch.einsum("hd,hjd->hj", q[b, :, i], keys) / q.shape[-1] ** 0.5
+            tokens.append(torch.einsum("hj,hjd->hd", scores.softmax(-1), values))
+        rows.append(torch.stack(tokens, 1))
+    return torch.stack(rows)
+
+
+# %% 07.5 wrong: an improvement by exactly min_delta counts, with 0 a tie too
+def early_stop(losses, patience, min_delta=0.0):
+    best, waited = 0, 0
+    for i in range(1, len(losses)):
+        if losses[best] - losses[i] >= min_delta:
+            best, waited = i, 0
+        else:
+            waited += 1
+            if waited == patience:
+                return i, best
+    return len(losses) - 1, best
+
+
+# %% 07.5 wrong: keeps the lowest loss, also where it was no improvement
+def early_stop(losses, patience, min_delta=0.0):
+    best, waited, stop = losses[0], 0, len(losses) - 1
+    for i, loss in enumerate(losses[1:], 1):
+        if best - loss > min_delta:
+            best, waited = loss, 0
+        else:
+            waited += 1
+        if waited >= patience:
+            stop = i
+            break
+    seen = losses[: stop + 1]
+    return stop, seen.index(min(seen))
+
+
+# %% 07.5 wrong: the bar follows small gains that do not count, so many of them never add up to one
+def early_stop(losses, patience, min_delta=0.0):
+    lowest, best, waited = losses[0], 0, 0
+    for i in range(1, len(losses)):
+        if lowest - losses[i] > min_delta:
+            best, waited = i, 0
+        else:
+            waited += 1
+        lowest = min(lowest, losses[i])
+        if waited == patience:
+            return i, best
+    return len(losses) - 1, best
+
+
+# %% 07.5 wrong: evaluations without improvement are counted in all, not in a row
+def early_stop(losses, patience, min_delta=0.0):
+    best, waited = 0, 0
+    for i in range(1, len(losses)):
+        if losses[best] - losses[i] > min_delta:
+            best = i
+        else:
+            waited += 1
+            if waited == patience:
+                return i, best
+    return len(losses) - 1, best
+
+
+# %% 07.5 wrong: it calls itself (another)
+def early_stop(losses, patience, min_delta=0.0):
+    stop, best = early_stop(losses, patience, min_delta)
+    return stop, best
+
+
+# %% 07.5 right: looks ahead from each best
+def early_stop(losses, patience, min_delta=0.0):
+    best = 0
+    while True:
+        stop = min(best + patience, len(losses) - 1)
+        better = [i for i in range(best + 1, stop + 1) if losses[best] - losses[i] > min_delta]
+        if not better:
+            return stop, best
+        best = better[0]
+
+
+# %% 07.5 right: a plain loop
+def early_stop(losses, patience, min_delta=0.0):
+    best = 0
+    without = 0
+    for number in range(len(losses)):
+        if number == 0:
+            continue
+        if losses[best] - losses[number] > min_delta:
+            best = number
+            without = 0
+        else:
+            without = without + 1
+        if without >= patience:
+            return (number, best)
+    return (len(losses) - 1, best)

@@ -214,6 +214,16 @@ def split_depends_on_the_seed_alone(candidate) -> None:
         any(parts(seed) != first for seed in range(1, 6)),
         "The split does not depend on the seed: six seeds gave the same parts. Shuffle the groups before the cut.",
     )
+    met = [set() for _ in labels]  # the parts that each row's group came to
+    for seed in range(100):
+        for number, part in enumerate(parts(seed)):
+            for row in part:
+                met[row].add(number)
+    expect.that(
+        all(len(own) == len(shares) for own in met),
+        "A group never comes to some part, though a hundred seeds were tried. Shuffle all groups of a label, the first and "
+        "the last too.",
+    )
     expect.that(
         all(part == sorted(part) for part in first),
         "The row numbers of a part are to stand in rising order, as in the data.",
@@ -465,6 +475,8 @@ def _adapter_cases() -> list[Case]:
         Case(6, 3, x, False, note="Adapter(6, 3) at the start, x (2, 4, 6)", message=_AS_GIVEN),
         Case(6, 3, x, True, note="Adapter(6, 3) with random weights and biases, as after training; x (2, 4, 6)"),
         Case(4, 7, wide, True, note="Adapter(4, 7) with random weights and biases, as after training; x (5, 4)"),
+        Case(4, 7, wide[0], True, note="Adapter(4, 7) with random weights and biases, as after training; x (4,)"),
+        Case(6, 3, x.transpose(0, 1), True, note="Adapter(6, 3) with random weights; x (4, 2, 6), a transposed view"),
     ]
 
 
@@ -552,6 +564,18 @@ def adapter_starts_as_nothing_and_learns(candidate: type[nn.Module]) -> None:
         "No gradient reaches what comes in: the adapters below would not learn. Nothing is to be detached.",
         given=given,
     )
+    leaf = x.clone().requires_grad_()
+    tensors = [leaf, *adapter.parameters()]
+    hidden = F.linear(leaf, adapter.down.weight, adapter.down.bias).relu()
+    wanted = leaf + F.linear(hidden, adapter.up.weight, adapter.up.bias)
+    slopes = [torch.autograd.grad(out.square().sum(), tensors) for out in (wanted, adapter(leaf))]
+    for name, right, found in zip(("what comes in", *dict(adapter.named_parameters())), *slopes, strict=True):
+        expect.close(
+            found,
+            right,
+            f"The gradient of {name} is not the whole one: one of its ways is cut off. Nothing is to be detached.",
+            atol=1e-4,
+        )
 
 
 def _gradients(adapter: nn.Module, x: Tensor) -> dict[str, bool]:
@@ -657,7 +681,7 @@ def _attention_cases() -> list[Case]:
 
     def case(batch: int, heads: int, length: int, size: int, n: int) -> Case:
         q, k, v = torch.randn(3, batch, length, heads, size, generator=generator).transpose(2, 3)  # as a projection's
-        prefix = torch.randn(2, heads, n, size, generator=generator)
+        prefix = torch.randn(2, n, heads, size, generator=generator).transpose(1, 2)
         shape = f"({batch}, {heads}, {length}, {size})"
         return Case(q, k, v, *prefix, note=f"q, k, v {shape}, prefix_k and prefix_v ({heads}, {n}, {size})")
 
@@ -829,6 +853,11 @@ def prefix_is_trained(candidate: Callable[..., Tensor]) -> None:
     ]
     message = f"No gradient reaches {' and '.join(without)}. Is there a `.detach()`, `no_grad` or `.data`?"
     expect.that(not without, message)
+    again = [tensor.clone().requires_grad_() for tensor in attention.cases[0].args]
+    wanted = torch.autograd.grad(attention.reference(*again).square().sum(), again)
+    for name, slope, right in zip(("q", "k", "v", "prefix_k", "prefix_v"), slopes, wanted, strict=True):
+        message = f"The gradient of {name} is not the whole one: one of its ways is cut off. Nothing is to be detached."
+        expect.close(slope, right, message, atol=1e-4)
 
 
 # 07.5

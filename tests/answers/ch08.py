@@ -513,3 +513,310 @@ def class_averages(truth: list[int], predicted: list[int], classes: int) -> tupl
     balanced = (hits[occurs] / true[occurs]).mean()
     macro = (2 * hits[either] / (true + said)[either]).mean()
     return float(balanced), float(macro)
+
+
+# %% 08.1 wrong: the mean of each text's own fertility
+def fertility(texts, encode):
+    ratios = [len(encode(text)) / len(text.split()) for text in texts if text.split()]
+    if not ratios:
+        raise ValueError("no word")
+    return sum(ratios) / len(ratios)
+
+
+# %% 08.1 wrong: without words the error is that of a division by zero
+def fertility(texts, encode):
+    return sum(len(encode(text)) for text in texts) / sum(len(text.split()) for text in texts)
+
+
+# %% 08.1 wrong: all texts are joined before they are encoded
+def fertility(texts, encode):
+    whole = " ".join(texts)
+    if not whole.split():
+        raise ValueError("no word")
+    return len(encode(whole)) / len(whole.split())
+
+
+# %% 08.1 wrong: a text that occurs twice counts once
+def fertility(texts, encode):
+    known = set(texts)
+    words = sum(len(text.split()) for text in known)
+    if not words:
+        raise ValueError("no word")
+    return sum(len(encode(text)) for text in known) / words
+
+
+# %% 08.1 wrong: one empty text among others raises
+def fertility(texts, encode):
+    tokens, words = 0, 0
+    for text in texts:
+        if not text.split():
+            raise ValueError("a text without words")
+        tokens += len(encode(text))
+        words += len(text.split())
+    if words == 0:
+        raise ValueError("no words")
+    return tokens / words
+
+
+# %% 08.1 right: two sums
+def fertility(texts, encode):
+    if not (words := sum(len(text.split()) for text in texts)):
+        raise ValueError("the texts hold no word")
+    return sum(len(encode(text)) for text in texts) / words
+
+
+# %% 08.1 right: counted sign by sign
+def fertility(texts, encode):
+    tokens = 0
+    words = 0
+    for text in texts:
+        for _ in encode(text):
+            tokens += 1
+        before = True
+        for sign in text:
+            if before and not sign.isspace():
+                words += 1
+            before = sign.isspace()
+    if words == 0:
+        raise ValueError("no words in these texts")
+    return float(tokens) / float(words)
+
+
+# %% 08.2 wrong: a piece that occurs twice counts once (another)
+def mean_of_pieces(weight, pieces):
+    rows = [weight[sorted(set(ids))].mean(0, keepdim=True) for ids in pieces]
+    return torch.cat([weight, *rows])
+
+
+# %% 08.2 wrong: the first piece's own row is changed while summing
+def mean_of_pieces(weight, pieces):
+    rows = []
+    for ids in pieces:
+        row = weight[ids[0]]
+        for i in ids[1:]:
+            row += weight[i]
+        rows.append(row / len(ids))
+    return torch.cat([weight, torch.stack(rows)])
+
+
+# %% 08.2 wrong: every sum is divided by the longest word's number of pieces
+def mean_of_pieces(weight, pieces):
+    longest = max(len(ids) for ids in pieces)
+    new = torch.zeros(len(pieces), weight.shape[1], dtype=weight.dtype, device=weight.device)
+    for row, ids in enumerate(pieces):
+        new[row] = weight[ids].sum(0) / longest
+    return torch.cat([weight, new])
+
+
+# %% 08.2 wrong: one mean over pieces and numbers, the same in all places
+def mean_of_pieces(weight, pieces):
+    new = torch.stack([weight[ids].mean() * torch.ones_like(weight[0]) for ids in pieces])
+    return torch.cat([weight, new])
+
+
+# %% 08.2 wrong: the means are taken in 16 bits
+def mean_of_pieces(weight, pieces):
+    half = weight.half()
+    new = torch.stack([half[ids].mean(0) for ids in pieces])
+    return torch.cat([weight, new.to(weight.dtype)])
+
+
+# %% 08.2 right: one mean for each word
+def mean_of_pieces(weight, pieces):
+    return torch.cat([weight, *(weight[ids].mean(0, keepdim=True) for ids in pieces)])
+
+
+# %% 08.2 right: number by number of pieces
+def mean_of_pieces(weight, pieces):
+    vocab, hidden = weight.shape
+    larger = weight.new_zeros(vocab + len(pieces), hidden)
+    larger[:vocab] = weight
+    for number, ids in enumerate(pieces):
+        total = weight.new_zeros(hidden)
+        for i in ids:
+            total = total + weight[i]
+        larger[vocab + number] = total / len(ids)
+    return larger
+
+
+# %% 08.3 wrong: each batch is rounded by itself, so that 5 % of four is never an old row
+def replay_plan(step, batch_size, share):
+    old = round(batch_size * share)
+    new = batch_size - old
+    return range(step * new, (step + 1) * new), range(step * old, (step + 1) * old)
+
+
+# %% 08.3 wrong: new rows are counted as if no old rows had stood between them, with gaps
+def replay_plan(step, batch_size, share):
+    first, last = int(step * batch_size * share), int((step + 1) * batch_size * share)
+    begin = step * batch_size
+    return range(begin, begin + batch_size - (last - first)), range(first, last)
+
+
+# %% 08.3 wrong: it counts in a list of its own, and takes the calls for the steps
+replayed = [0, 0]
+
+
+def replay_plan(step, batch_size, share):
+    total = sum(replayed) + batch_size
+    old = int(total * share) - replayed[1]
+    new = batch_size - old
+    plan = range(replayed[0], replayed[0] + new), range(replayed[1], replayed[1] + old)
+    replayed[0] += new
+    replayed[1] += old
+    return plan
+
+
+# %% 08.3 wrong: one row in a whole number of rows is old, which misses shares whose inverse is no whole number
+def replay_plan(step, batch_size, share):
+    if share == 0:
+        return range(step * batch_size, (step + 1) * batch_size), range(0, 0)
+    every = max(1, round(1 / share))
+    first, last = step * batch_size // every, (step + 1) * batch_size // every
+    return range(step * batch_size - first, (step + 1) * batch_size - last), range(first, last)
+
+
+# %% 08.3 wrong: at least one old row in each batch
+def replay_plan(step, batch_size, share):
+    old = max(1, int(batch_size * share)) if share else 0
+    new = batch_size - old
+    return range(step * new, step * new + new), range(step * old, step * old + old)
+
+
+# %% 08.3 right: the difference of two whole numbers
+def replay_plan(step, batch_size, share):
+    rows = step * batch_size, (step + 1) * batch_size
+    old = [int(n * share + 0.5) for n in rows]
+    return range(rows[0] - old[0], rows[1] - old[1]), range(*old)
+
+
+# %% 08.3 right: counted up from the first step
+def replay_plan(step, batch_size, share):
+    new, old = 0, 0
+    for number in range(step + 1):
+        first_new, first_old = new, old
+        target = round(share * batch_size * (number + 1))
+        while old < target and (old - first_old) < batch_size:
+            old += 1
+        new += batch_size - (old - first_old)
+    return range(first_new, new), range(first_old, old)
+
+
+# %% 08.4 wrong: the half is forgotten (another)
+def distance_penalty(parameters, start, strength):
+    return strength * sum(((parameters[name] - value) ** 2).sum() for name, value in start.items())
+
+
+# %% 08.4 wrong: the two are paired by their order, not by name
+def distance_penalty(parameters, start, strength):
+    return strength / 2 * sum((now - then).square().sum() for now, then in zip(parameters.values(), start.values()))
+
+
+# %% 08.4 wrong: what has no start is pulled to zero (another)
+def distance_penalty(parameters, start, strength):
+    total = 0.0
+    for name, value in parameters.items():
+        total = total + (value - start.get(name, 0.0)).square().sum()
+    return strength / 2 * total
+
+
+# %% 08.4 wrong: the right number, cut off from the gradients
+def distance_penalty(parameters, start, strength):
+    total = torch.zeros(())
+    for name, value in start.items():
+        total += (parameters[name].detach() - value).pow(2).sum()
+    return (strength / 2 * total).requires_grad_()
+
+
+# %% 08.4 wrong: it calls itself (another)
+def distance_penalty(parameters, start, strength):
+    return distance_penalty({name: parameters[name] for name in start}, start, strength)
+
+
+# %% 08.4 right: one sum over the names of the start
+def distance_penalty(parameters, start, strength):
+    return strength / 2 * sum((parameters[name] - value).square().sum() for name, value in start.items())
+
+
+# %% 08.4 right: one long vector, and its dot product with itself
+def distance_penalty(parameters, start, strength):
+    differences = []
+    for name in parameters:
+        if name in start:
+            differences.append((parameters[name] - start[name]).reshape(-1))
+    apart = torch.cat(differences)
+    return torch.dot(apart, apart) * strength * 0.5
+
+
+# %% 08.5 wrong: classes that occur nowhere count with 0
+def class_averages(truth, predicted, classes):
+    recalls, f1 = [], []
+    for c in range(classes):
+        hits = sum(t == p == c for t, p in zip(truth, predicted))
+        true, said = truth.count(c), predicted.count(c)
+        recalls.append(hits / true if true else 0.0)
+        f1.append(2 * hits / (true + said) if true + said else 0.0)
+    return sum(recalls) / classes, sum(f1) / classes
+
+
+# %% 08.5 wrong: a class that is only predicted is left out of macro F1
+def class_averages(truth, predicted, classes):
+    recalls, f1 = [], []
+    for c in range(classes):
+        hits = sum(t == p == c for t, p in zip(truth, predicted))
+        true, said = truth.count(c), predicted.count(c)
+        if true:
+            recalls.append(hits / true)
+            f1.append(2 * hits / (true + said))
+    return sum(recalls) / len(recalls), sum(f1) / len(f1)
+
+
+# %% 08.5 wrong: F1 of the mean precision and the mean recall
+def class_averages(truth, predicted, classes):
+    recalls, precisions = [], []
+    for c in sorted(set(truth) | set(predicted)):
+        hits = sum(t == p == c for t, p in zip(truth, predicted))
+        if c in truth:
+            recalls.append(hits / truth.count(c))
+        precisions.append(hits / predicted.count(c) if c in predicted else 0.0)
+    recall, precision = sum(recalls) / len(recalls), sum(precisions) / len(precisions)
+    return recall, 2 * recall * precision / (recall + precision) if recall + precision else 0.0
+
+
+# %% 08.5 wrong: a class that is only predicted has a recall of 0 in the balanced accuracy
+def class_averages(truth, predicted, classes):
+    used = [c for c in range(classes) if c in truth or c in predicted]
+    hits, true, said = Counter(t for t, p in zip(truth, predicted) if t == p), Counter(truth), Counter(predicted)
+    balanced = sum(hits[c] / max(true[c], 1) for c in used) / len(used)
+    return balanced, sum(2 * hits[c] / (true[c] + said[c]) for c in used) / len(used)
+
+
+# %% 08.5 wrong: classes that are never hit are left out of macro F1
+def class_averages(truth, predicted, classes):
+    hits = Counter(t for t, p in zip(truth, predicted) if t == p)
+    recalls = [hits[c] / truth.count(c) for c in set(truth)]
+    f1 = [2 * n / (truth.count(c) + predicted.count(c)) for c, n in hits.items()]
+    return sum(recalls) / len(recalls), sum(f1) / len(f1) if f1 else 0.0
+
+
+# %% 08.5 right: three counters
+def class_averages(truth, predicted, classes):
+    t, p, h = Counter(truth), Counter(predicted), Counter(a for a, b in zip(truth, predicted) if a == b)
+    recall, f1 = [h[c] / t[c] for c in t], [2 * h[c] / (t[c] + p[c]) for c in {*t, *p}]
+    return sum(recall) / len(recall), sum(f1) / len(f1)
+
+
+# %% 08.5 right: by a table of truth and prediction
+def class_averages(truth, predicted, classes):
+    table = [[0] * classes for _ in range(classes)]
+    for i in range(len(truth)):
+        table[truth[i]][predicted[i]] += 1
+    recalls, scores = [], []
+    for c in range(classes):
+        true = sum(table[c])
+        said = sum(row[c] for row in table)
+        if true > 0:
+            recalls.append(table[c][c] / true)
+        if true + said > 0:
+            scores.append(2 * table[c][c] / (true + said))
+    return sum(recalls) / len(recalls), sum(scores) / len(scores)

@@ -162,7 +162,7 @@ def rows_by_loop(weight, pieces):
 
 
 def rows_by_matrix(weight, pieces):
-    shares = torch.zeros(len(pieces), len(weight))
+    shares = torch.zeros(len(pieces), len(weight), dtype=weight.dtype)
     for row, ids in enumerate(pieces):
         for i in ids:
             shares[row, i] += 1 / len(ids)

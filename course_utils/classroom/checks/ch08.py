@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_utils.classroom.checks.layout import strided
 from course_utils.classroom.exercises.exercise import Mistake, check, expect
 from course_utils.evaluation import classification
 
@@ -168,6 +169,9 @@ def check_mean_of_pieces(candidate: Callable[[Tensor, list[list[int]]], Tensor])
             "The means are rounded to half precision; keep the dtype of `weight`.": below(
                 torch.stack([weight[ids].bfloat16().mean(0).float() for ids in pieces])
             ),
+            "The means are taken in half precision; keep the dtype of `weight`.": below(
+                torch.stack([weight[ids].half().mean(0).float() for ids in pieces])
+            ),
             "Only the first piece is copied.": below(weight[[ids[0] for ids in pieces]]),
             "Only the last piece is copied.": below(weight[[ids[-1] for ids in pieces]]),
             "A piece that occurs twice in a word counts twice.": below(
@@ -184,6 +188,14 @@ def check_mean_of_pieces(candidate: Callable[[Tensor, list[list[int]]], Tensor])
             ),
         },
     )
+    for dtype in (torch.float64, torch.bfloat16, torch.float16):
+        found = candidate(weight.to(dtype), [list(ids) for ids in pieces])
+        name = str(dtype).removeprefix("torch.")
+        expect.that(
+            found.dtype == dtype, f"The matrix comes back as {found.dtype}; keep the dtype of `weight`, {name}."
+        )
+        message = f"Right in float32, wrong in {name}."
+        expect.close(found.float(), below(rows), message, given=f"weight in {name}", rtol=2e-2, atol=2e-2)
     weight = torch.randn(2, 7, generator=torch.Generator().manual_seed(82)).T
     pieces = [[6, 0, 6, 6], [0, 1], [5], [2, 4]]
     expect.close(
@@ -210,6 +222,8 @@ def check_mean_of_pieces(candidate: Callable[[Tensor, list[list[int]]], Tensor])
     ],
 )
 def check_replay_plan(candidate: Callable[[int, int, float], tuple[Sequence[int], Sequence[int]]]) -> None:
+    far = 100_000
+
     def plan(step: int, size: int, share: float) -> tuple[list[int], list[int]]:
         result = candidate(step, size, share)
         given = f"step = {step}, batch_size = {size}, share = {share}"
@@ -237,7 +251,7 @@ def check_replay_plan(candidate: Callable[[int, int, float], tuple[Sequence[int]
         return new, old
 
     steps = range(60)
-    for size, share in ((8, 0.05), (20, 0.25), (8, 0.3), (3, 0.5), (5, 0.93), (8, 0.0), (8, 1.0)):
+    for size, share in ((8, 0.05), (20, 0.25), (8, 0.3), (3, 0.5), (5, 0.93), (8, 0.0), (8, 1.0), (7, 1 / 3), (1, 0.1)):
         first = [plan(step, size, share) for step in steps]
         given = f"batch_size = {size}, share = {share}, steps 0 to {steps[-1]}"
         if share == 0.05:
@@ -264,6 +278,15 @@ def check_replay_plan(candidate: Callable[[int, int, float], tuple[Sequence[int]
                 else:
                     message = f"Some {name} rows are left out. Each step goes on where the one before it stopped."
                 expect.that(False, message, given=given, expected=f"{wanted[:12]} ...", yours=f"{places[:12]} ...")
+    _, old = plan(far, 8, 0.3)
+    rows = 0.3 * 8 * (far + 1)
+    expect.that(
+        bool(old) and abs(old[-1] + 1 - rows) < 1.001,
+        "Far on in the run the old rows are no longer those of that share.",
+        given=f"step = {far}, batch_size = 8, share = 0.3",
+        expected=f"places up to about {rows:.0f}",
+        yours=old,
+    )
 
 
 def _expect_share(counts: list[int], size: int, share: float, given: str) -> None:
@@ -381,6 +404,13 @@ def check_distance_penalty(candidate: Callable[[Mapping[str, Tensor], Mapping[st
         "The parameter without a start gets a gradient; it is free.",
         given=given,
     )
+    turned = torch.arange(6.0).view(2, 3).T
+    expect.close(
+        strided(lambda: candidate({"w": turned.requires_grad_()}, {"w": torch.ones(3, 2)}, 2.0)),
+        torch.tensor(31.0),
+        "Wrong for a transposed parameter.",
+        given={"parameters": {"w": turned}, "start": "ones", "strength": 2.0},
+    )
     parameters, start = {"w": torch.tensor(3.0, requires_grad=True)}, {"w": torch.tensor(1.0)}
     expect.close(
         candidate(parameters, start, 5.0),
@@ -423,6 +453,7 @@ def check_class_averages(candidate: Callable[[list[int], list[int], int], tuple[
         ([0, 0, 0, 0, 0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 1, 2, 1, 0, 2, 2], 3, "three classes, all there"),
         ([0] * 19 + [1], [0] * 20, 2, "nineteen of class 0, one of class 1, and only 0 is ever said"),
         ([0, 0, 0, 1, 1, 1, 1], [0, 0, 2, 1, 1, 0, 0], 4, "class 2 is said but never there, class 3 is neither"),
+        ([4, 1, 4, 3, 4, 1, 0], [4, 4, 1, 3, 4, 0, 5], 7, "seven classes, of which 2 and 6 are neither"),
     )
     for truth, predicted, classes, words in cases:
         given = f"truth = {truth}\npredicted = {predicted}\nclasses = {classes}  ({words})"

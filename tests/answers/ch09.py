@@ -358,3 +358,239 @@ def effective_rank(matrix: Tensor, share: float) -> int:
     squares = torch.linalg.eigvalsh(gram).clamp(min=0).flip(0)
     held = squares.cumsum(0) / squares.sum()
     return 1 + next(i for i, h in enumerate(held.tolist()) if h >= share - 1e-13)
+
+
+# %% 09.1 wrong: the update is added to the frozen matrix itself
+def lora_forward(x, weight, lora_A, lora_B, alpha):
+    scale = alpha / lora_A.shape[0]
+    result = x @ weight.T + scale * (x @ lora_A.T) @ lora_B.T
+    weight.data += scale * (lora_B @ lora_A).detach()
+    return result
+
+
+# %% 09.1 wrong: the axes before the last are flattened and not put back
+def lora_forward(x, weight, lora_A, lora_B, alpha):
+    rows = x.reshape(-1, x.shape[-1])
+    return rows @ weight.T + alpha / len(lora_A) * (rows @ lora_A.T @ lora_B.T)
+
+
+# %% 09.1 wrong: alpha is divided by r as whole numbers
+def lora_forward(x, weight, lora_A, lora_B, alpha):
+    return x @ weight.T + alpha // lora_A.shape[0] * (x @ lora_A.T @ lora_B.T)
+
+
+# %% 09.1 wrong: computed and returned in 32 bits, whatever comes in
+def lora_forward(x, weight, lora_A, lora_B, alpha):
+    x = x.float()
+    return x @ weight.float().T + alpha / lora_A.shape[0] * (x @ lora_A.float().T) @ lora_B.float().T
+
+
+# %% 09.1 wrong: only lora_B learns, the way to lora_A is cut
+def lora_forward(x, weight, lora_A, lora_B, alpha):
+    with torch.no_grad():
+        base, narrow = x @ weight.T, x @ lora_A.T
+    return base + alpha / lora_A.shape[0] * (narrow @ lora_B.T)
+
+
+# %% 09.1 right: one line
+def lora_forward(x, weight, lora_A, lora_B, alpha):
+    return x @ weight.T + alpha / len(lora_A) * (x @ lora_A.T @ lora_B.T)
+
+
+# %% 09.1 right: direction by direction
+def lora_forward(x, weight, lora_A, lora_B, alpha):
+    result = torch.nn.functional.linear(x, weight)
+    r = lora_A.shape[0]
+    update = 0
+    for i in range(r):
+        along = (x * lora_A[i]).sum(-1)
+        update = update + along.unsqueeze(-1) * lora_B[:, i]
+    return result + (alpha / r) * update
+
+
+# %% 09.2 wrong: equal shapes are counted once (another)
+def lora_parameters(shapes, r):
+    return sum(r * (out + into) for out, into in set(shapes))
+
+
+# %% 09.2 wrong: the rank is cut to the matrix's smaller side
+def lora_parameters(shapes, r):
+    return sum(min(r, out, into) * (out + into) for out, into in shapes)
+
+
+# %% 09.2 wrong: fails where there is no matrix
+def lora_parameters(shapes, r):
+    outs, ins = zip(*shapes)
+    return r * (sum(outs) + sum(ins))
+
+
+# %% 09.2 wrong: right for square matrices only
+def lora_parameters(shapes, r):
+    return sum(2 * r * out for out, _ in shapes)
+
+
+# %% 09.2 wrong: a share of the product in floats, not exact for large models
+def lora_parameters(shapes, r):
+    return float(sum(out * into * (r / out + r / into) for out, into in shapes))
+
+
+# %% 09.2 right: r times the sum of all sides
+def lora_parameters(shapes, r):
+    return r * sum(map(sum, shapes))
+
+
+# %% 09.2 right: A and B counted one after the other
+def lora_parameters(shapes, r):
+    numbers = 0
+    for size_out, size_in in shapes:
+        numbers = numbers + r * size_in
+        numbers = numbers + size_out * r
+    return numbers
+
+
+# %% 09.3 wrong: the bound is taken from the rank
+def init_lora(size_in, size_out, r, generator):
+    bound = r**-0.5
+    return torch.empty(r, size_in).uniform_(-bound, bound, generator=generator), torch.zeros(size_out, r)
+
+
+# %% 09.3 wrong: the global generator draws
+def init_lora(size_in, size_out, r, generator):
+    bound = size_in**-0.5
+    return torch.empty(r, size_in).uniform_(-bound, bound), torch.zeros(size_out, r)
+
+
+# %% 09.3 wrong: begins again at the generator's first seed each time
+def init_lora(size_in, size_out, r, generator):
+    own = torch.Generator().manual_seed(generator.initial_seed())
+    bound = size_in**-0.5
+    return (2 * torch.rand(r, size_in, generator=own) - 1) * bound, torch.zeros(size_out, r)
+
+
+# %% 09.3 wrong: numbers from 0 upwards only
+def init_lora(size_in, size_out, r, generator):
+    return torch.rand(r, size_in, generator=generator) / size_in**0.5, torch.zeros(size_out, r)
+
+
+# %% 09.3 wrong: a normal distribution, cut at the bounds
+def init_lora(size_in, size_out, r, generator):
+    bound = size_in**-0.5
+    return (torch.randn(r, size_in, generator=generator) * bound).clamp(-bound, bound), torch.zeros(size_out, r)
+
+
+# %% 09.3 right: by uniform_
+def init_lora(size_in, size_out, r, generator):
+    b = 1 / size_in**0.5
+    return torch.empty(r, size_in).uniform_(-b, b, generator=generator), torch.zeros(size_out, r)
+
+
+# %% 09.3 right: row by row
+def init_lora(size_in, size_out, r, generator):
+    rows = []
+    for _ in range(r):
+        numbers = torch.rand(size_in, generator=generator)
+        rows.append((numbers - 0.5) * 2 / size_in**0.5)
+    lora_B = torch.full((size_out, r), 0.0)
+    return torch.stack(rows), lora_B
+
+
+# %% 09.4 wrong: the frozen matrix itself is changed
+def merge(weight, lora_A, lora_B, alpha):
+    with torch.no_grad():
+        weight += (alpha / lora_A.shape[0] * (lora_B @ lora_A)).to(weight.dtype)
+    return weight
+
+
+# %% 09.4 wrong: a 16-bit matrix comes back in the adapter's 32 bits
+def merge(weight, lora_A, lora_B, alpha):
+    return weight + alpha / lora_A.shape[0] * (lora_B.float() @ lora_A.float())
+
+
+# %% 09.4 wrong: only the first direction, right for r = 1
+def merge(weight, lora_A, lora_B, alpha):
+    update = torch.outer(lora_B[:, 0], lora_A[0])
+    return (weight + alpha / lora_A.shape[0] * update).to(weight.dtype)
+
+
+# %% 09.4 wrong: the scale is applied to A and again to B
+def merge(weight, lora_A, lora_B, alpha):
+    scale = alpha / lora_A.shape[0]
+    return (weight + (scale * lora_B) @ (scale * lora_A)).to(weight.dtype)
+
+
+# %% 09.4 wrong: it calls itself (another)
+def merge(weight, lora_A, lora_B, alpha):
+    return merge(weight.detach().clone(), lora_A, lora_B, alpha).to(weight.dtype)
+
+
+# %% 09.4 right: one line, in 64 bits on the way
+def merge(weight, lora_A, lora_B, alpha):
+    return (weight.double() + alpha / len(lora_A) * lora_B.double() @ lora_A.double()).to(weight.dtype)
+
+
+# %% 09.4 right: a loop over the directions
+def merge(weight, lora_A, lora_B, alpha):
+    r = lora_A.shape[0]
+    update = torch.zeros(weight.shape, dtype=torch.float64, device=weight.device)
+    for i in range(r):
+        update = update + torch.outer(lora_B[:, i].detach().double(), lora_A[i].detach().double())
+    merged = weight.detach().double() + update * (alpha / r)
+    return merged.to(weight.dtype)
+
+
+# %% 09.5 wrong: the singular values count without their square
+def effective_rank(matrix, share):
+    values = torch.linalg.svdvals(matrix.double())
+    held = values.cumsum(0) / values.sum()
+    return int((held < share - 1e-6).sum()) + 1
+
+
+# %% 09.5 wrong: the mean of each column is taken off first, as for principal components
+def effective_rank(matrix, share):
+    centred = matrix.double() - matrix.double().mean(0)
+    squares = torch.linalg.svdvals(centred).square()
+    held = squares.cumsum(0) / squares.sum()
+    return int((held < share - 1e-6).sum()) + 1
+
+
+# %% 09.5 wrong: always 90 per cent
+def effective_rank(matrix, share):
+    squares = torch.linalg.svdvals(matrix.double()).square()
+    held = squares.cumsum(0) / squares.sum()
+    return int((held < 0.9 - 1e-6).sum()) + 1
+
+
+# %% 09.5 wrong: the caller's matrix is divided by its norm
+def effective_rank(matrix, share):
+    matrix /= matrix.norm()
+    held = torch.linalg.svdvals(matrix.double()).square().cumsum(0)
+    return int((held < share - 1e-6).sum()) + 1
+
+
+# %% 09.5 wrong: a share that is reached exactly asks for one direction more
+def effective_rank(matrix, share):
+    squares = torch.linalg.svdvals(matrix.double()).square()
+    held = squares.cumsum(0) / squares.sum()
+    return min(int((held <= share + 1e-6).sum()) + 1, len(squares))
+
+
+# %% 09.5 right: squares, added up
+def effective_rank(matrix, share):
+    s = torch.linalg.svdvals(matrix.detach().double()).square()
+    return 1 + int((s.cumsum(0) < (share - 1e-7) * s.sum()).sum())
+
+
+# %% 09.5 right: with numpy and a loop
+def effective_rank(matrix, share):
+    import numpy as np
+
+    numbers = matrix.detach().cpu().double().numpy()
+    values = np.linalg.svd(numbers, compute_uv=False)
+    wanted = (share - 1e-7) * float((numbers**2).sum())
+    held, k = 0.0, 0
+    for value in sorted(values.tolist(), reverse=True):
+        held += value**2
+        k += 1
+        if held >= wanted:
+            break
+    return k

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import sqrt
-from numbers import Real
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
 
+from course_utils.classroom.checks.layout import strided
 from course_utils.classroom.exercises.cases import Case, Exercise
 from course_utils.classroom.exercises.exercise import Mistake, check, expect
 
@@ -23,6 +24,22 @@ def _expect_full_precision(found: Tensor, right: Tensor, given: str) -> None:
         expected=right,
         yours=found,
     )
+
+
+def _expect_own_dtypes(function: Callable[..., Tensor], right: Tensor, *parts: Tensor) -> None:
+    """Raise a Mistake unless the result has the dtype of its inputs, whatever that is."""
+    for dtype in (torch.float64, torch.bfloat16, torch.float16):
+        found = function(*(part.to(dtype) for part in parts))
+        name = str(dtype).removeprefix("torch.")
+        expect.that(
+            found.dtype == dtype,
+            "The result has another dtype than the inputs. Compute as precisely as you like, and go back to theirs.",
+            given=f"all in {name}",
+            expected=name,
+            yours=str(found.dtype).removeprefix("torch."),
+        )
+        atol = 0.02 * float(right.abs().max())
+        expect.close(found.float(), right, f"Right in float32, wrong in {name}.", rtol=0.05, atol=atol)
 
 
 def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
@@ -49,8 +66,8 @@ def check_lora_forward(candidate: Callable[..., Tensor]) -> None:
     generator = torch.Generator().manual_seed(9)
     draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
     # sizes, rank and alpha are all different, and so are their quotients; x is no single block of memory
-    x, weight, a, b, alpha = draw(4, 2, 7).transpose(0, 1), draw(5, 7), draw(3, 7), draw(5, 3), 10.0
-    given = "x (2, 4, 7), weight (5, 7), A (3, 7), B (5, 3), alpha = 10"
+    x, weight, a, b, alpha = draw(4, 2, 7).transpose(0, 1), draw(5, 7), draw(3, 7), draw(5, 3), 11.0
+    given = "x (2, 4, 7), weight (5, 7), A (3, 7), B (5, 3), alpha = 11"
     y = candidate(x, weight, a, b, alpha)
     expect.kind(y, Tensor, given=given)
     base, low = x @ weight.T, x @ a.T @ b.T
@@ -67,6 +84,7 @@ def check_lora_forward(candidate: Callable[..., Tensor]) -> None:
             "The adapter's part is missing.": base,
             "The frozen matrix's part is missing: the adapter is added to it.": alpha / 3 * low,
             "alpha / r is missing: the update is not scaled.": base + low,
+            "2 is written in for alpha / r: `alpha` need not be twice the rank.": base + 2 * low,
             "Scaled by alpha; it is alpha / r, so that the size of the update does not grow with the rank.": base
             + alpha * low,
             "Divided by r, but alpha is missing.": base + low / 3,
@@ -97,6 +115,14 @@ def check_lora_forward(candidate: Callable[..., Tensor]) -> None:
         rtol=1e-4,
         atol=1e-5,
     )
+    others = x, *(part.T.contiguous().T for part in (weight, a, b))
+    right = base + alpha / 3 * low
+    message = "Wrong for matrices that are transposed views."
+    expect.close(strided(lambda: candidate(*others, alpha)), right, message, given=given, rtol=1e-4, atol=1e-5)
+    one = a[:1], b[:, :1]
+    right = base + alpha * (x @ one[0].T @ one[1].T)
+    expect.close(candidate(x, weight, *one, alpha), right, "Right for r = 3, wrong for r = 1.", rtol=1e-4, atol=1e-5)
+    _expect_own_dtypes(lambda *parts: candidate(*parts, alpha), lora_forward(x, weight, a, b, alpha), x, weight, a, b)
 
 
 def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -196,6 +222,9 @@ def check_init_lora(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
     expect.that(
         0.2 < float(a.abs().max()) <= 0.25, "The bound is wrong for other sizes. Is a number written in?", given=given
     )
+    a, b = candidate(4, 3, 9, generator)  # a rank above both sizes: allowed, though of no use
+    expect.shape(a, (9, 4), given="size_in = 4, size_out = 3, r = 9")
+    expect.shape(b, (3, 9), given="size_in = 4, size_out = 3, r = 9")
 
 
 def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
@@ -255,11 +284,21 @@ def check_lora_parameters(candidate: Callable[..., int]) -> None:
     )
     expect.close(number(candidate([], 4)), 0.0, "Without matrices nothing is trained.", given="shapes = [], r = 4")
     large = [(4097, 4096), (11009, 4096)] * 40
+    given = "80 matrices, (4097, 4096) and (11009, 4096) in turn, r = 63"
+    found = candidate(large, 63)
     expect.equal(
-        number(candidate(large, 63)),
+        number(found),
         float(lora_parameters(large, 63)),
         "The last digits of a large count are lost. Add up whole numbers, not single precision.",
-        given="80 matrices, (4097, 4096) and (11009, 4096) in turn, r = 63",
+        given=given,
+    )
+    found = found.item() if hasattr(found, "item") else found
+    expect.that(
+        isinstance(found, Integral),
+        "The count is right, but it is no whole number (int): add and multiply only, and divide nothing.",
+        given=given,
+        expected="an int",
+        yours=found,
     )
 
 
@@ -331,6 +370,18 @@ def check_merge(candidate: Callable[..., Tensor]) -> None:
             "The update is transposed; a square matrix does not complain.": square + 2.5 * (square_b @ square_a).T
         },
     )
+    others = [part.T.contiguous().T for part in (weight, a, b)]
+    message = "Wrong for matrices that are transposed views."
+    expect.close(strided(lambda: candidate(*others, 10.0)), right, message, given=given, rtol=1e-4, atol=1e-5)
+    one = a[:1], b[:, :1]
+    expect.close(
+        candidate(weight, *one, 10.0),
+        merge(weight, *one, 10.0),
+        "Right for r = 3, wrong for r = 1.",
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    _expect_own_dtypes(lambda *parts: candidate(*parts, 10.0), right, weight, a, b)
 
 
 def effective_rank(matrix: Tensor, share: float) -> int:
@@ -448,6 +499,11 @@ def rank_of_lengths(matrix, share):
 def rank_above_a_bound(matrix, share):
     squares = _squares(matrix)
     return max(1, int((squares >= (1 - share) * squares[0]).sum()))
+
+
+@rank.bug("0.9 is written in; `share` says how much is wanted.")
+def rank_of_nine_tenths(matrix, share):
+    return _count(_squares(matrix), 0.9)
 
 
 @rank.bug("The matrix is centred first, as for principal components. An update is taken as it is.")

@@ -474,3 +474,336 @@ def qlora_forward(
             y = y + alpha / len(inner) * factor * h
         columns.append(y)
     return torch.stack(columns, dim=-1)
+
+
+# %% 10.1 wrong: a tiny floor under the absmax, so that a block of zeros has a step above 0
+def quantize_absmax(weight, bits, block_size):
+    n = 2 ** (bits - 1) - 1
+    blocks = weight.reshape(-1, block_size)
+    steps = blocks.abs().amax(1).clamp_min(1e-5) / n
+    return (blocks / steps[:, None]).round().to(torch.int8), steps
+
+
+# %% 10.1 wrong: the largest number instead of the largest magnitude
+def quantize_absmax(weight, bits, block_size):
+    n = 2 ** (bits - 1) - 1
+    blocks = weight.reshape(-1, block_size)
+    steps = blocks.amax(1).abs() / n
+    safe = torch.where(steps == 0, 1, steps)[:, None]
+    return (blocks / safe).round().clamp(-n, n).to(torch.int8), steps
+
+
+# %% 10.1 wrong: cut off towards zero instead of rounded
+def quantize_absmax(weight, bits, block_size):
+    n = 2 ** (bits - 1) - 1
+    blocks = weight.reshape(-1, block_size)
+    steps = blocks.abs().amax(1) / n
+    safe = torch.where(steps == 0, torch.ones_like(steps), steps)
+    return (blocks / safe[:, None]).to(torch.int8), steps
+
+
+# %% 10.1 wrong: knows only 8 bits and 4
+def quantize_absmax(weight, bits, block_size):
+    n = 127 if bits == 8 else 7
+    blocks = weight.reshape(-1, block_size)
+    steps = blocks.abs().amax(1) / n
+    codes = torch.nan_to_num(torch.round(blocks / steps[:, None]), nan=0.0)
+    return codes.to(torch.int8), steps
+
+
+# %% 10.1 wrong: the blocks of a transposed view are taken in the order of the memory
+def quantize_absmax(weight, bits, block_size):
+    n = 2 ** (bits - 1) - 1
+    blocks = torch.as_strided(weight, (weight.numel() // block_size, block_size), (block_size, 1))
+    steps = blocks.abs().amax(1) / n
+    safe = torch.where(steps == 0, torch.ones_like(steps), steps)
+    return (blocks / safe[:, None]).round().to(torch.int8), steps
+
+
+# %% 10.1 right: all blocks at once
+def quantize_absmax(weight, bits, block_size):
+    n, blocks = 2 ** (bits - 1) - 1, weight.reshape(-1, block_size)
+    steps = blocks.abs().amax(1) / n
+    return (blocks / steps.masked_fill(steps == 0, 1)[:, None]).round().clamp(-n, n).to(torch.int8), steps
+
+
+# %% 10.1 right: number by number
+def quantize_absmax(weight, bits, block_size):
+    numbers = weight.detach().flatten().tolist()
+    n = 2 ** (bits - 1) - 1
+    codes, steps = [], []
+    for begin in range(0, len(numbers), block_size):
+        block = numbers[begin : begin + block_size]
+        largest = max(abs(number) for number in block)
+        step = largest / n
+        row = []
+        for number in block:
+            row.append(0 if largest == 0 else round(number / largest * n))
+        codes.append(row)
+        steps.append(step)
+    codes = torch.tensor(codes, dtype=torch.int8, device=weight.device)
+    return codes, torch.tensor(steps, dtype=torch.float32, device=weight.device)
+
+
+# %% 10.2 wrong: p is the middle of the last of 16 pieces alone
+def nf4_codebook():
+    from statistics import NormalDist
+
+    q, p = NormalDist().inv_cdf, 1 - 1 / 32
+    up = [q(0.5 + (p - 0.5) * i / 8) for i in range(1, 9)]
+    down = [q(0.5 - (p - 0.5) * i / 7) for i in range(1, 8)]
+    return torch.tensor(sorted([*down, 0.0, *up])) / max(up)
+
+
+# %% 10.2 wrong: 8 values downwards and 7 upwards
+def nf4_codebook():
+    from statistics import NormalDist
+
+    q, p = NormalDist().inv_cdf, 1 - (1 / 32 + 1 / 30) / 2
+    up = [q(0.5 + (p - 0.5) * i / 7) for i in range(1, 8)]
+    down = [q(0.5 - (p - 0.5) * i / 8) for i in range(1, 9)]
+    return torch.tensor(sorted([*down, 0.0, *up])) / max(up)
+
+
+# %% 10.2 wrong: the values have 64 bits
+def nf4_codebook():
+    import numpy as np
+    from statistics import NormalDist
+
+    q, p = NormalDist().inv_cdf, 1 - 0.5 * (1 / 32 + 1 / 30)
+    up = np.array([q(0.5 + (p - 0.5) * i / 8) for i in range(1, 9)])
+    down = np.array([q(0.5 - (p - 0.5) * i / 7) for i in range(7, 0, -1)])
+    return torch.from_numpy(np.concatenate([down, [0.0], up]) / up[-1])
+
+
+# %% 10.2 wrong: learned by heart with four digits
+def nf4_codebook():
+    down = [-1.0, -0.6962, -0.5251, -0.3949, -0.2844, -0.1848, -0.0911]
+    up = [0.0796, 0.1609, 0.2461, 0.3379, 0.4407, 0.5626, 0.7230, 1.0]
+    return torch.tensor([*down, 0.0, *up])
+
+
+# %% 10.2 wrong: the middles of 16 equal pieces, with the one nearest to 0 set to 0
+def nf4_codebook():
+    from statistics import NormalDist
+
+    values = torch.tensor([NormalDist().inv_cdf((i + 0.5) / 16) for i in range(16)])
+    values = values / values.abs().max()
+    values[7] = 0.0
+    return values
+
+
+# %% 10.2 right: down, zero, up
+def nf4_codebook():
+    from statistics import NormalDist
+
+    q, p = NormalDist().inv_cdf, 1 - (1 / 32 + 1 / 30) / 2
+    down, up = ([q(0.5 + (p - 0.5) * i / n) for i in range(abs(n) + 1)] for n in (-7, 8))
+    return torch.tensor([*down[:0:-1], *up]) / q(p)
+
+
+# %% 10.2 right: by a loop, sorted at the end
+def nf4_codebook():
+    from statistics import NormalDist
+
+    normal = NormalDist(mu=0.0, sigma=1.0)
+    last = 1.0 - 0.5 * (1.0 / 32.0 + 1.0 / 30.0)
+    values = [0.0]
+    for i in range(8):
+        values.append(normal.inv_cdf(0.5 + (last - 0.5) * (i + 1) / 8))
+    for i in range(7):
+        values.append(-normal.inv_cdf(0.5 + (last - 0.5) * (i + 1) / 7))
+    values.sort()
+    largest = values[-1]
+    for i in range(len(values)):
+        values[i] = values[i] / largest
+    return torch.tensor(values, dtype=torch.float32)
+
+
+# %% 10.3 wrong: searchsorted gives the next entry above, not the nearest
+def quantize_blocks(weight, codebook, block_size):
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    scaled = blocks / torch.where(absmax == 0, torch.ones_like(absmax), absmax)[:, None]
+    places = torch.searchsorted(codebook, scaled.contiguous()).clamp(max=len(codebook) - 1)
+    return places.to(torch.uint8), absmax
+
+
+# %% 10.3 wrong: in a block of zeros 0 / 0 finds the first entry
+def quantize_blocks(weight, codebook, block_size):
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    scaled = blocks / absmax[:, None]
+    return (scaled[..., None] - codebook).abs().argmin(-1).to(torch.uint8), absmax
+
+
+# %% 10.3 wrong: zeros get place 7, as in NF4, whatever the codebook
+def quantize_blocks(weight, codebook, block_size):
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    codes = (blocks[..., None] / absmax[:, None, None] - codebook).abs().argmin(-1)
+    codes[absmax == 0] = 7
+    return codes.to(torch.uint8), absmax
+
+
+# %% 10.3 wrong: distances in 16 bits, too coarse for 256 entries
+def quantize_blocks(weight, codebook, block_size):
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    scaled = (blocks / absmax.clamp_min(torch.finfo(absmax.dtype).tiny)[:, None]).bfloat16()
+    distances = (scaled[..., None] - codebook.bfloat16()).abs()
+    return distances.argmin(-1).to(torch.uint8), absmax
+
+
+# %% 10.3 wrong: only the first sixteen entries are looked at
+def quantize_blocks(weight, codebook, block_size):
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    scaled = blocks / absmax.masked_fill(absmax == 0, 1)[:, None]
+    codes, nearest = torch.zeros(scaled.shape, dtype=torch.uint8), torch.full(scaled.shape, torch.inf)
+    for place in range(16):
+        if place < len(codebook):
+            distance = (scaled - codebook[place]).abs()
+            codes[distance < nearest] = place
+            nearest = torch.minimum(distance, nearest)
+    return codes, absmax
+
+
+# %% 10.3 right: bucketed by the middles between entries
+def quantize_blocks(weight, codebook, block_size):
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    scaled, book = (blocks / absmax.masked_fill(absmax == 0, 1)[:, None]).double(), codebook.double()
+    return torch.bucketize(scaled, (book[1:] + book[:-1]) / 2).to(torch.uint8), absmax
+
+
+# %% 10.3 right: block by block, entry by entry
+def quantize_blocks(weight, codebook, block_size):
+    numbers = weight.detach().flatten()
+    codes, scales = [], []
+    for begin in range(0, numbers.numel(), block_size):
+        block = numbers[begin : begin + block_size]
+        largest = block.abs().max()
+        scaled = block.double() / (largest.double() if largest > 0 else 1.0)
+        best = torch.zeros(block_size, dtype=torch.uint8, device=weight.device)
+        nearest = (scaled - codebook[0].double()).abs()
+        for place in range(1, len(codebook)):
+            distance = (scaled - codebook[place].double()).abs()
+            best[distance < nearest] = place
+            nearest = torch.minimum(nearest, distance)
+        codes.append(best)
+        scales.append(largest)
+    return torch.stack(codes), torch.stack(scales)
+
+
+# %% 10.4 wrong: the second scale is shared by the scales of a block only, not by their numbers
+def bits_per_parameter(bits, block_size, scale_bits, double=False, scale_block=256):
+    if not double:
+        return bits + scale_bits / block_size
+    return bits + 8 / block_size + scale_bits / scale_block / scale_block
+
+
+# %% 10.4 wrong: the second scale always has 32 bits (another)
+def bits_per_parameter(bits, block_size, scale_bits, double=False, scale_block=256):
+    if double:
+        return bits + 8 / block_size + 32 / (block_size * scale_block)
+    return bits + scale_bits / block_size
+
+
+# %% 10.4 wrong: always 256 scales share a second one
+def bits_per_parameter(bits, block_size, scale_bits, double=False, scale_block=256):
+    per_scale = 8 + scale_bits / 256 if double else scale_bits
+    return bits + per_scale / block_size
+
+
+# %% 10.4 wrong: divided as whole numbers
+def bits_per_parameter(bits, block_size, scale_bits, double=False, scale_block=256):
+    if double:
+        return bits + 8 / block_size + scale_bits // (block_size * scale_block)
+    return bits + scale_bits // block_size
+
+
+# %% 10.4 wrong: it calls itself without an end
+def bits_per_parameter(bits, block_size, scale_bits, double=False, scale_block=256):
+    if double:
+        scale_bits = bits_per_parameter(8, scale_block, scale_bits, double, scale_block)
+    return bits + scale_bits / block_size
+
+
+# %% 10.4 right: the bits of a scale first
+def bits_per_parameter(bits, block_size, scale_bits, double=False, scale_block=256):
+    return bits + (8 + scale_bits / scale_block if double else scale_bits) / block_size
+
+
+# %% 10.4 right: the bits of one second block are counted
+def bits_per_parameter(bits, block_size, scale_bits, double=False, scale_block=256):
+    if not double:
+        total = scale_bits
+        for _ in range(block_size):
+            total = total + bits
+        return total / block_size
+    total = scale_bits
+    for _ in range(scale_block):
+        total = total + 8 + block_size * bits
+    return total / (scale_block * block_size)
+
+
+# %% 10.5 wrong: no gradient goes through the frozen matrix to x
+def qlora_forward(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    with torch.no_grad():
+        weight = (codebook[codes.long()] * absmax[:, None]).reshape(lora_B.shape[0], lora_A.shape[1])
+        base = x @ weight.T
+    return base + alpha / lora_A.shape[0] * (x @ lora_A.T @ lora_B.T)
+
+
+# %% 10.5 wrong: the numbers are read as a matrix (in, out)
+def qlora_forward(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    numbers = codebook[codes.int()] * absmax[:, None]
+    base = x @ numbers.reshape(lora_A.shape[1], lora_B.shape[0])
+    return base + alpha / lora_A.shape[0] * (x @ lora_A.T @ lora_B.T)
+
+
+# %% 10.5 wrong: a row is taken for a whole number of blocks
+def qlora_forward(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    out, size_in = lora_B.shape[0], lora_A.shape[1]
+    size = codes.shape[1]
+    in_a_row = max(1, size_in // size)
+    rows = torch.arange(out, device=x.device)[:, None] * in_a_row
+    which = rows + torch.arange(size_in, device=x.device) // size
+    scales = absmax[which.clamp(max=len(absmax) - 1)]
+    weight = codebook[codes.long()].reshape(out, size_in) * scales
+    return x @ weight.T + alpha / lora_A.shape[0] * (x @ lora_A.T @ lora_B.T)
+
+
+# %% 10.5 wrong: the adapter gives no gradient to x
+def qlora_forward(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    weight = (codebook[codes.long()] * absmax[:, None]).view(len(lora_B), -1)
+    update = x.detach() @ lora_A.T @ lora_B.T
+    return x @ weight.T + alpha / len(lora_A) * update
+
+
+# %% 10.5 wrong: the scale is 2, as for rank 8 and alpha 16
+def qlora_forward(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    weight = (codebook[codes.long()] * absmax[:, None]).reshape(lora_B.shape[0], lora_A.shape[1])
+    return x @ weight.T + 2 * (x @ lora_A.T) @ lora_B.T
+
+
+# %% 10.5 right: look up, scale, multiply
+def qlora_forward(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    w = (codebook[codes.int()] * absmax[:, None]).reshape(len(lora_B), -1)
+    return x @ w.T.to(x.dtype) + alpha / len(lora_A) * (x @ lora_A.T @ lora_B.T)
+
+
+# %% 10.5 right: one output number after the other
+def qlora_forward(x, codes, absmax, codebook, lora_A, lora_B, alpha):
+    size_out, size_in, r = lora_B.shape[0], lora_A.shape[1], lora_A.shape[0]
+    values = []
+    for block, scale in zip(codes, absmax):
+        values.append(codebook.index_select(0, block.long()) * scale)
+    weight = torch.cat(values).detach().to(x.dtype)
+    narrow = torch.nn.functional.linear(x, lora_A)
+    outputs = []
+    for i in range(size_out):
+        row = weight[i * size_in : (i + 1) * size_in]
+        outputs.append((x * row).sum(-1) + (narrow * lora_B[i]).sum(-1) * (alpha / r))
+    return torch.stack(outputs, -1)

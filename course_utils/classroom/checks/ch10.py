@@ -187,6 +187,13 @@ def check_quantize_absmax(candidate: Callable[..., tuple[Tensor, Tensor]]) -> No
     expect.equal(
         _codes(codes, (2, 2), given), torch.tensor([[0, 0], [7, -7]]), "A block of zeros has the codes 0.", given=given
     )
+    tiny = wide * 1e-9
+    given = "weight (4, 6), numbers around 1e-9, bits = 8, block_size = 3"
+    codes, steps = _pair(candidate(tiny, 8, 3), "codes, steps", given)
+    wanted, wanted_steps = quantize_absmax(tiny, 8, 3)
+    message = "Small numbers have small steps: a floor under it, such as 1e-8, makes their codes 0."
+    expect.that(torch.allclose(steps * 1e9, wanted_steps * 1e9, rtol=1e-4), message, given=given, yours=steps)
+    expect.that(bool(((_codes(codes, (8, 3), given) - wanted).abs() <= 1).all()), message, given=given, yours=codes)
 
 
 def nf4_codebook() -> Tensor:
@@ -416,6 +423,12 @@ def check_quantize_blocks(candidate: Callable[..., tuple[Tensor, Tensor]]) -> No
             },
         )
         expect.that(float(absmax[0]) == 0, "A block of zeros has the absmax 0.", given=given, yours=absmax)
+    given = "weight (6, 8), numbers around 1e-9, the codebook of NF4, block_size = 16"
+    codes, absmax = _pair(candidate(wide * 1e-9, nf4, 16), "codes, absmax", given)
+    wanted, scales = quantize_blocks(wide, nf4, 16)
+    message = "Small numbers have a small absmax: a floor under it, such as 1e-8, takes them all for 0."
+    expect.that(torch.allclose(absmax * 1e9, scales, rtol=1e-4), message, given=given, yours=absmax)
+    expect.equal(_codes(codes, (3, 16), given), wanted.long(), message, given=given)
 
 
 def bits_per_parameter(
@@ -494,6 +507,14 @@ def check_bits_per_parameter(candidate: Callable[..., float]) -> None:
         rtol=1e-6,
         atol=1e-7,
     )
+    expect.close(
+        candidate(4, 64, 32, True),
+        4 + 8 / 64 + 32 / (64 * 256),
+        "Without `scale_block` it is 256: keep the default of the signature.",
+        given="bits = 4, block_size = 64, scale_bits = 32, double = True",
+        rtol=1e-6,
+        atol=1e-7,
+    )
 
 
 def qlora_forward(
@@ -523,9 +544,9 @@ def check_qlora_forward(candidate: Callable[..., Tensor]) -> None:
     draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
     x, a, b, book = draw(3, 2, 8).transpose(0, 1), draw(3, 8), draw(6, 3), nf4_codebook()
     codes, absmax = quantize_blocks(draw(6, 8) * torch.rand(6, 1, generator=generator), book, 6)
-    given = "x (2, 3, 8), codes (8, 6), absmax (8,), A (3, 8), B (6, 3), alpha = 12"
+    given = "x (2, 3, 8), codes (8, 6), absmax (8,), A (3, 8), B (6, 3), alpha = 15"
     try:
-        y = candidate(x, codes, absmax, book, a, b, 12.0)
+        y = candidate(x, codes, absmax, book, a, b, 15.0)
     except IndexError:
         expect.that(
             False,
@@ -540,49 +561,50 @@ def check_qlora_forward(candidate: Callable[..., Tensor]) -> None:
     entries = codes.float() * absmax[:, None]
     expect.close(
         y,
-        base + 4 * low,
+        base + 5 * low,
         "Not W x + (alpha / r) B A x with the W that the codes mean.",
         given=given,
         mistakes={
-            "The scales are missing: each block is multiplied by its absmax.": x @ numbers.reshape(6, 8).T + 4 * low,
-            "The codes are used as numbers; they are places in the codebook.": x @ entries.reshape(6, 8).T + 4 * low,
+            "The scales are missing: each block is multiplied by its absmax.": x @ numbers.reshape(6, 8).T + 5 * low,
+            "The codes are used as numbers; they are places in the codebook.": x @ entries.reshape(6, 8).T + 5 * low,
             "Divided by the scales; quantizing divided, so this multiplies.": x
             @ (numbers / absmax[:, None]).reshape(6, 8).T
-            + 4 * low,
+            + 5 * low,
             "The matrix is filled column by column; its numbers stand row after row.": x
             @ (numbers * absmax[:, None]).reshape(8, 6)
-            + 4 * low,
+            + 5 * low,
             "The scales are repeated as a whole; each is for all numbers of its block: `absmax[:, None]`.": x
             @ (numbers.flatten() * absmax.repeat(6)).reshape(6, 8).T
-            + 4 * low,
+            + 5 * low,
             "The scales are read as if every row began a new block; blocks go on over the end of a row.": x @ every_row
-            + 4 * low,
+            + 5 * low,
             "Only the first block's scale is used; each block has its own.": x @ (numbers * absmax[0]).reshape(6, 8).T
-            + 4 * low,
-            "Divided by sqrt(r); it is alpha / r.": base + 12 / 3**0.5 * low,
-            "The axes of x before the last are flattened and not restored.": (base + 4 * low).reshape(-1, 6),
+            + 5 * low,
+            "Divided by sqrt(r); it is alpha / r.": base + 15 / 3**0.5 * low,
+            "The axes of x before the last are flattened and not restored.": (base + 5 * low).reshape(-1, 6),
             "The adapter's part is missing.": base,
-            "The frozen matrix's part is missing.": 4 * low,
+            "The frozen matrix's part is missing.": 5 * low,
             "alpha / r is missing.": base + low,
-            "Scaled by alpha; it is alpha / r.": base + 12 * low,
-            "Scaled by alpha * r; it is alpha / r.": base + 36 * low,
-            "alpha is divided by 2; r is the number of rows of lora_A.": base + 6 * low,
-            "alpha is divided by the number of outputs; r is the number of rows of lora_A.": base + 2 * low,
-            "alpha is divided by the number of inputs; r is the number of rows of lora_A.": base + 1.5 * low,
-            "The scale is applied to the frozen part too.": 4 * (base + low),
+            "Scaled by alpha; it is alpha / r.": base + 15 * low,
+            "Scaled by alpha * r; it is alpha / r.": base + 45 * low,
+            "alpha is divided by 2; r is the number of rows of lora_A.": base + 7.5 * low,
+            "alpha is divided by the number of outputs; r is the number of rows of lora_A.": base + 2.5 * low,
+            "alpha is divided by the number of inputs; r is the number of rows of lora_A.": base + 1.875 * low,
+            "2 is written in for alpha / r: `alpha` need not be twice the rank.": base + 2 * low,
+            "The scale is applied to the frozen part too.": 5 * (base + low),
         },
         rtol=1e-4,
         atol=1e-5,
     )
     leaves = [part.clone().requires_grad_() for part in (x, a, b)]
-    out = candidate(leaves[0], codes, absmax, book, leaves[1], leaves[2], 12.0)
+    out = candidate(leaves[0], codes, absmax, book, leaves[1], leaves[2], 15.0)
     expect.that(
         out.requires_grad, "No gradient flows. Is there a `.detach()` or `no_grad` around more than the matrix?"
     )
     slopes = torch.autograd.grad(out.sum(), leaves, allow_unused=True)
     again = [part.clone().requires_grad_() for part in (x, a, b)]
-    wanted = torch.autograd.grad(qlora_forward(again[0], codes, absmax, book, again[1], again[2], 12.0).sum(), again)
-    adapter_only = 4 * (torch.ones(6) @ b @ a).expand(2, 3, 8)
+    wanted = torch.autograd.grad(qlora_forward(again[0], codes, absmax, book, again[1], again[2], 15.0).sum(), again)
+    adapter_only = 5 * (torch.ones(6) @ b @ a).expand(2, 3, 8)
     for name, slope, right in zip(("x", "lora_A", "lora_B"), slopes, wanted, strict=True):
         expect.that(slope is not None, f"No gradient reaches `{name}`.", given=given)
         expect.close(
@@ -612,3 +634,5 @@ def check_qlora_forward(candidate: Callable[..., Tensor]) -> None:
     wanted = qlora_forward(x, codes, absmax, book, a, b, 6.0)
     expect.shape(y, (5, 10), given=given)
     expect.close(y, wanted, written_in, given=given, rtol=1e-4, atol=1e-5)
+    message = "A single vector (in,) gives another result."
+    expect.close(candidate(x[0], codes, absmax, book, a, b, 6.0), wanted[0], message, rtol=1e-4, atol=1e-5)

@@ -347,3 +347,266 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
         gap = lost - won
         total = total + torch.logaddexp(torch.zeros_like(gap), gap)
     return total / len(chosen)
+
+
+# %% 11.1 wrong: both raters' shares are pooled, which is Scott's pi
+def cohen_kappa(first, second):
+    from collections import Counter
+
+    n = len(first)
+    observed = sum(a == b for a, b in zip(first, second)) / n
+    pooled = Counter(first) + Counter(second)
+    expected = sum((count / (2 * n)) ** 2 for count in pooled.values())
+    return (observed - expected) / (1 - expected)
+
+
+# %% 11.1 wrong: the lists are sorted to count labels, after the agreement is taken
+def cohen_kappa(first, second):
+    from itertools import groupby
+
+    n = len(first)
+    observed = sum(a == b for a, b in zip(first, second)) / n
+    first.sort(key=hash)
+    second.sort(key=hash)
+    one = {label: len(list(its)) / n for label, its in groupby(first)}
+    two = {label: len(list(its)) / n for label, its in groupby(second)}
+    expected = sum(share * two.get(label, 0) for label, share in one.items())
+    return (observed - expected) / (1 - expected)
+
+
+# %% 11.1 wrong: labels are compared by identity
+def cohen_kappa(first, second):
+    from collections import Counter
+
+    n = len(first)
+    observed = sum(a is b for a, b in zip(first, second)) / n
+    one, two = Counter(first), Counter(second)
+    expected = sum(one[label] * two[label] for label in one) / n**2
+    return (observed - expected) / (1 - expected)
+
+
+# %% 11.1 wrong: the first label that comes against all others, right for two kinds only
+def cohen_kappa(first, second):
+    n, yes = len(first), first[0]
+    observed = sum(a == b for a, b in zip(first, second)) / n
+    p, q = first.count(yes) / n, second.count(yes) / n
+    expected = p * q + (1 - p) * (1 - q)
+    return (observed - expected) / (1 - expected)
+
+
+# %% 11.1 wrong: less agreement than by chance becomes 0
+def cohen_kappa(first, second):
+    n = len(first)
+    observed = sum(a == b for a, b in zip(first, second)) / n
+    expected = sum(first.count(label) * second.count(label) for label in set(first)) / n**2
+    return max(0.0, (observed - expected) / (1 - expected))
+
+
+# %% 11.1 right: with counters
+def cohen_kappa(first, second):
+    from collections import Counter
+
+    n, a, b = len(first), Counter(first), Counter(second)
+    observed, chance = sum(x == y for x, y in zip(first, second)) / n, sum(a[label] * b[label] for label in a) / n**2
+    return (observed - chance) / (1 - chance)
+
+
+# %% 11.1 right: every item of one with every item of the other
+def cohen_kappa(first, second):
+    n = len(first)
+    same = 0
+    for i in range(n):
+        if first[i] == second[i]:
+            same += 1
+    blind = 0
+    for a in first:
+        for b in second:
+            if a == b:
+                blind += 1
+    observed = same / n
+    expected = blind / (n * n)
+    return 1 - (1 - observed) / (1 - expected)
+
+
+# %% 11.2 wrong: stops after twenty rounds, enough for easy tables only
+def bradley_terry_scores(wins):
+    strengths = torch.ones(len(wins), dtype=torch.float64)
+    duels, won = (wins + wins.T).double(), wins.double().sum(1)
+    for _ in range(20):
+        strengths = won / (duels / (strengths[:, None] + strengths)).sum(1)
+        strengths = strengths / strengths.sum()
+    scores = strengths.log()
+    return scores - scores.mean()
+
+
+# %% 11.2 wrong: the log odds of each one's share of wins, whoever the others were
+def bradley_terry_scores(wins):
+    won, lost = wins.sum(1), wins.sum(0)
+    scores = (won / lost).log()
+    return scores - scores.mean()
+
+
+# %% 11.2 wrong: logarithms to the base 2
+def bradley_terry_scores(wins):
+    w = wins.double()
+    duels, won, strengths = w + w.T, w.sum(1), torch.ones(len(w), dtype=torch.float64)
+    for _ in range(20_000):
+        strengths = won / (duels / (strengths[:, None] + strengths)).sum(1)
+        strengths = strengths / strengths.mean()
+    scores = strengths.log2()
+    return scores - scores.mean()
+
+
+# %% 11.2 wrong: the duels are added up in the caller's table
+def bradley_terry_scores(wins):
+    won = wins.sum(1).double()
+    wins += wins.T.clone()
+    duels, strengths = wins.double(), torch.ones(len(wins), dtype=torch.float64)
+    for _ in range(20_000):
+        strengths = won / (duels / (strengths[:, None] + strengths)).sum(1)
+        strengths = strengths / strengths.mean()
+    scores = strengths.log()
+    return scores - scores.mean()
+
+
+# %% 11.2 wrong: half a win is added to each pair for safety
+def bradley_terry_scores(wins):
+    w = wins.double() + 0.5 * (1 - torch.eye(len(wins), dtype=torch.float64))
+    duels, won, strengths = w + w.T, w.sum(1), torch.ones(len(w), dtype=torch.float64)
+    for _ in range(20_000):
+        strengths = won / (duels / (strengths[:, None] + strengths)).sum(1)
+        strengths = strengths / strengths.mean()
+    scores = strengths.log()
+    return scores - scores.mean()
+
+
+# %% 11.2 right: Newton's method on the log-likelihood
+def bradley_terry_scores(wins):
+    w = wins.detach().double()
+    duels, s = w + w.T, torch.zeros(len(w), dtype=torch.float64, device=w.device)
+    likelihood = lambda s: (w * torch.nn.functional.logsigmoid(s[:, None] - s)).sum()
+    for _ in range(500):
+        p = torch.sigmoid(s[:, None] - s)
+        slope, bend = (w - duels * p).sum(1), duels * p * (1 - p)
+        step = torch.linalg.solve(bend.sum(1).diag() - bend + 1 / len(w), slope)
+        while step.abs().max() > 1e-12 and likelihood(s + step) < likelihood(s):
+            step = step / 2
+        s = s + step
+        if step.abs().max() < 1e-11:
+            break
+    return (s - s.mean()).to(wins.dtype)
+
+
+# %% 11.2 right: Zermelo's rule, one thing after the other, until nothing moves
+def bradley_terry_scores(wins):
+    import math
+
+    table = wins.detach().cpu().double().tolist()
+    n = len(table)
+    strength = [1.0] * n
+    for _ in range(100_000):
+        moved = 0.0
+        for i in range(n):
+            below = 0.0
+            for j in range(n):
+                if j != i:
+                    below += (table[i][j] + table[j][i]) / (strength[i] + strength[j])
+            if n > 1:
+                new = sum(table[i]) / below
+                moved = max(moved, abs(math.log(new / strength[i])))
+                strength[i] = new
+        if moved < 1e-11:
+            break
+    scores = [math.log(p) for p in strength]
+    middle = sum(scores) / n
+    return torch.tensor([score - middle for score in scores], dtype=wins.dtype, device=wins.device)
+
+
+# %% 11.3 wrong: the number of tokens is taken for a place, wrong with padding on the left
+def last_token_scores(hidden, attention_mask, weight):
+    last = attention_mask.sum(1) - 1
+    return hidden[torch.arange(len(hidden), device=hidden.device), last] @ weight
+
+
+# %% 11.3 wrong: the running sum is written into the caller's mask
+def last_token_scores(hidden, attention_mask, weight):
+    last = attention_mask.cumsum_(1).argmax(1)
+    return hidden[torch.arange(len(hidden), device=hidden.device), last] @ weight
+
+
+# %% 11.3 wrong: the head gets no gradient
+def last_token_scores(hidden, attention_mask, weight):
+    places = torch.arange(hidden.shape[1], device=hidden.device)
+    last = (attention_mask * places).argmax(1)
+    states = hidden[torch.arange(len(hidden), device=hidden.device), last]
+    return states @ weight.detach()
+
+
+# %% 11.3 wrong: one place for the whole batch, that of the longest reach
+def last_token_scores(hidden, attention_mask, weight):
+    last = attention_mask.nonzero()[:, 1].max()
+    return hidden[:, last] @ weight
+
+
+# %% 11.3 wrong: counted from the end one place too far, so that a full row reads its first place
+def last_token_scores(hidden, attention_mask, weight):
+    length = hidden.shape[1]
+    behind = attention_mask.flip(1).argmax(1)
+    last = (length - behind) % length
+    return torch.einsum("bs,s->b", hidden[torch.arange(len(hidden), device=hidden.device), last], weight)
+
+
+# %% 11.3 right: the largest place where the mask is 1
+def last_token_scores(hidden, attention_mask, weight):
+    rows, places = (torch.arange(n, device=hidden.device) for n in hidden.shape[:2])
+    return hidden[rows, (attention_mask * places).amax(1)] @ weight
+
+
+# %% 11.3 right: row by row, from the end
+def last_token_scores(hidden, attention_mask, weight):
+    scores = []
+    for states, mask in zip(hidden, attention_mask.tolist()):
+        place = len(mask) - 1
+        while mask[place] == 0:
+            place -= 1
+        scores.append((states[place] * weight).sum())
+    return torch.stack(scores)
+
+
+# %% 11.4 wrong: the difference is clamped, so that clear mistakes have no gradient
+def bradley_terry_loss(chosen, rejected):
+    return -torch.nn.functional.logsigmoid((chosen - rejected).clamp(-50, 50)).mean()
+
+
+# %% 11.4 wrong: a small number in the logarithm keeps it finite, and too small
+def bradley_terry_loss(chosen, rejected):
+    return -torch.log(torch.sigmoid(chosen - rejected) + 1e-10).mean()
+
+
+# %% 11.4 wrong: the exponential overflows where the rejected answer is far ahead
+def bradley_terry_loss(chosen, rejected):
+    return torch.log1p(torch.exp(rejected - chosen)).mean()
+
+
+# %% 11.4 wrong: no gradient to the rejected scores
+def bradley_terry_loss(chosen, rejected):
+    return torch.nn.functional.softplus(rejected.detach() - chosen).mean()
+
+
+# %% 11.4 wrong: it calls itself (another)
+def bradley_terry_loss(chosen, rejected):
+    return torch.stack([bradley_terry_loss(c, r) for c, r in zip(chosen[:, None], rejected[:, None])]).mean()
+
+
+# %% 11.4 right: softplus of the other difference
+def bradley_terry_loss(chosen, rejected):
+    return torch.nn.functional.softplus(rejected - chosen).mean()
+
+
+# %% 11.4 right: pair by pair, log(1 + exp) without overflow
+def bradley_terry_loss(chosen, rejected):
+    total = 0
+    for winner, loser in zip(chosen, rejected):
+        behind = loser - winner
+        total = total + torch.logaddexp(torch.zeros_like(behind), behind)
+    return total / len(chosen)

@@ -34,6 +34,7 @@ kappa = Exercise(
         Case([0, 1, 0, 1, 1, 0], [1, 0, 1, 0, 0, 0]),
         Case(["yes"] * 9 + ["no"], ["yes"] * 8 + ["no", "no"]),
         Case(["1", 1, None, ("x", "y"), 1], [1, 1, None, tuple("xy"), "1"]),  # equal tuples, not one and the same
+        Case([1, 1.0, 2, 2, 3], [True, 1, 2, 3.0, 3]),  # 1, 1.0 and True are equal
         Case([2, 5, 2], [2, 5, 2], message="Two raters who always agree should get 1."),
     ],
     general="The value is not (p_o - p_e) / (1 - p_e).",
@@ -87,6 +88,12 @@ for _sentence, _wrong in {
     },
 }.items():
     kappa.bug(_sentence)(partial(_kappa, **_wrong))
+
+
+@kappa.bug("Labels are compared by `is`; two that are equal need not be one and the same object: use `==`.")
+def kappa_of_identity(first, second):
+    agreed = sum(a is b for a, b in zip(first, second, strict=True)) / len(first)
+    return (agreed - _expected(first, second)) / (1 - _expected(first, second))
 
 
 @kappa.bug("The labels are compared as text. They may be anything hashable: 1 and '1' are two labels.")
@@ -218,6 +225,8 @@ def _padded() -> list[Case]:
         Case(hidden, mixed, weight, message=sides),
         Case(hidden, mixed.flip(0), weight, message=sides),
         Case(hidden[:1], right[:1], weight),
+        Case(hidden.transpose(0, 1).contiguous().transpose(0, 1), mixed.T.contiguous().T, weight),
+        Case(hidden[:, :1], right[:, :1], weight),
     ]
 
 
@@ -284,6 +293,10 @@ def scores_reach_head_and_body(candidate: Callable[[Tensor, Tensor, Tensor], Ten
     of_states, of_head = torch.autograd.grad(out.sum(), (states, head), allow_unused=True)
     expect.that(of_head is not None, "No gradient reaches the head. Is there a `.detach()`?")
     expect.that(of_states is not None, "No gradient reaches the hidden states: the body would never learn.")
+    states, head = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
+    wanted = torch.autograd.grad(last_token_scores(states, mask, head).sum(), (states, head))
+    for name, slope, right in zip(("hidden", "weight"), (of_states, of_head), wanted, strict=True):
+        expect.close(slope, right, f"The score is right, the gradient to `{name}` is not: part of it is detached.")
 
 
 loss = Exercise(
@@ -293,6 +306,7 @@ loss = Exercise(
     cases=lambda: [
         Case(torch.tensor([2.0, 0.5, -1.0]), torch.tensor([0.0, 0.5, 1.5])),
         Case(torch.tensor([0.7]), torch.tensor([-0.4])),
+        Case(torch.tensor([[0.7, 1.0], [-2.0, 0.3], [0.1, 0.1]]).T[0], torch.tensor([[1.5, 2.0, -0.4]] * 2)[1]),
     ],
     general="Not the mean of -log sigmoid(chosen - rejected).",
     difficulty=2,
@@ -345,7 +359,7 @@ def loss_is_a_scalar_tensor(candidate: Callable[[Tensor, Tensor], Tensor]) -> No
 
 @loss.also
 def loss_stands_clear_pairs(candidate: Callable[[Tensor, Tensor], Tensor]) -> None:
-    for value in (300.0, -300.0):
+    for value in (300.0, -300.0, 1e4, -1e4):
         given = f"chosen = [{value:g}], rejected = [0.0]"
         far = torch.tensor([value], requires_grad=True)
         found = candidate(far, torch.zeros(1))

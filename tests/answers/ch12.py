@@ -397,3 +397,300 @@ def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     for p, q in zip(logprobs.flatten().tolist(), ref_logprobs.flatten().tolist()):
         found.append(math.expm1(q - p) - (q - p))
     return torch.tensor(found, dtype=logprobs.dtype, device=logprobs.device).reshape(logprobs.shape)
+
+
+# %% 12.1 wrong: all four are taken to be as large as the policy
+def rlhf_bytes(policy, value, reward, reference):
+    return (16 + 16 + 2 + 2) * policy
+
+
+# %% 12.1 wrong: the 32-bit copy is counted in the place of the 16-bit weights
+def rlhf_bytes(policy, value, reward, reference):
+    return (2 + 4 + 8) * (policy + value) + 2 * (reward + reference)
+
+
+# %% 12.1 wrong: the reference is the policy's size, whatever is said
+def rlhf_bytes(policy, value, reward, reference):
+    return 16 * policy + 16 * value + 2 * reward + 2 * policy
+
+
+# %% 12.1 wrong: Adam keeps one average only
+def rlhf_bytes(policy, value, reward, reference):
+    trained = 2 + 2 + 4 + 4
+    return trained * (policy + value) + 2 * (reward + reference)
+
+
+# %% 12.1 wrong: the value model is frozen like the reward model
+def rlhf_bytes(policy, value, reward, reference):
+    return 16 * policy + 2 * (value + reward + reference)
+
+
+# %% 12.1 right: one line
+def rlhf_bytes(policy, value, reward, reference):
+    return 16 * (policy + value) + 2 * (reward + reference)
+
+
+# %% 12.1 right: part by part
+def rlhf_bytes(policy, value, reward, reference):
+    total = 0
+    for size, trained in ((policy, True), (value, True), (reward, False), (reference, False)):
+        total += 2 * size
+        if trained:
+            for bits in (16, 32, 32, 32):
+                total += size * bits / 8
+    return total
+
+
+# %% 12.2 wrong: the number of answer tokens is taken for the place of the last one
+def kl_rewards(scores, logprobs, ref_logprobs, mask, coefficient):
+    rewards = -coefficient * (logprobs - ref_logprobs) * mask
+    last = mask.sum(1).long() - 1
+    rewards[torch.arange(len(scores)), last] += scores
+    return rewards
+
+
+# %% 12.2 wrong: the policy's log-probabilities are overwritten
+def kl_rewards(scores, logprobs, ref_logprobs, mask, coefficient):
+    rewards = logprobs.detach()
+    rewards.sub_(ref_logprobs).mul_(-coefficient).mul_(mask)
+    last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)
+    rewards[torch.arange(len(scores)), last] += scores
+    return rewards
+
+
+# %% 12.2 wrong: a token that the reference likes better is not rewarded, the difference ends at 0
+def kl_rewards(scores, logprobs, ref_logprobs, mask, coefficient):
+    rewards = -coefficient * (logprobs - ref_logprobs).clamp(min=0) * mask
+    last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)
+    rewards[torch.arange(len(scores)), last] += scores
+    return rewards
+
+
+# %% 12.2 wrong: the score stands where the longest answer of the batch ends
+def kl_rewards(scores, logprobs, ref_logprobs, mask, coefficient):
+    rewards = -coefficient * (logprobs - ref_logprobs)
+    last = int(mask.nonzero()[:, 1].max())
+    rewards[:, last] = rewards[:, last] + scores
+    return rewards * mask
+
+
+# %% 12.2 wrong: the price is paid at the prompt and the padding too
+def kl_rewards(scores, logprobs, ref_logprobs, mask, coefficient):
+    rewards = -coefficient * (logprobs - ref_logprobs)
+    behind = mask.flip(1).cumsum(1).flip(1)
+    return rewards + scores[:, None] * (behind == 1) * mask
+
+
+# %% 12.2 right: the last token has one 1 from itself to the end
+def kl_rewards(scores, logprobs, ref_logprobs, mask, coefficient):
+    last = (mask.flip(1).cumsum(1).flip(1) == 1) * mask
+    return mask * coefficient * (ref_logprobs - logprobs) + last * scores[:, None]
+
+
+# %% 12.2 right: token by token
+def kl_rewards(scores, logprobs, ref_logprobs, mask, coefficient):
+    rewards = torch.zeros_like(logprobs, requires_grad=False)
+    with torch.no_grad():
+        for row in range(mask.shape[0]):
+            last = None
+            for t in range(mask.shape[1]):
+                if mask[row, t] > 0:
+                    rewards[row, t] = -coefficient * (logprobs[row, t] - ref_logprobs[row, t])
+                    last = t
+            rewards[row, last] += scores[row]
+    return rewards
+
+
+# %% 12.3 wrong: NaN times a mask of 0 stays NaN
+def gae(rewards, values, mask, gamma, lam):
+    advantages, carry = torch.zeros_like(rewards), torch.zeros_like(rewards[:, 0])
+    rewards, values = rewards * mask, values * mask
+    following = torch.zeros_like(carry)
+    for t in reversed(range(rewards.shape[1])):
+        delta = rewards[:, t] + gamma * following - values[:, t]
+        carry = (delta + gamma * lam * carry) * mask[:, t]
+        advantages[:, t], following = carry, values[:, t]
+    return advantages, (advantages + values) * mask
+
+
+# %% 12.3 wrong: behind the last token the value of the padding is expected
+def gae(rewards, values, mask, gamma, lam):
+    live = mask.bool()
+    r, v = rewards.nan_to_num(), values.nan_to_num()
+    advantages, carry = torch.zeros_like(r), torch.zeros_like(r[:, 0])
+    for t in reversed(range(r.shape[1])):
+        following = v[:, t + 1] if t + 1 < r.shape[1] else torch.zeros_like(carry)
+        delta = r[:, t] + gamma * following - v[:, t]
+        carry = torch.where(live[:, t], delta + gamma * lam * carry, torch.zeros_like(carry))
+        advantages[:, t] = carry
+    return advantages, torch.where(live, advantages + v, torch.zeros_like(v))
+
+
+# %% 12.3 wrong: the returns are all rewards to come, right for lambda 1 only
+def gae(rewards, values, mask, gamma, lam):
+    live = mask.bool()
+    r, v = rewards.masked_fill(~live, 0), values.masked_fill(~live, 0)
+    advantages, returns = torch.zeros_like(r), torch.zeros_like(r)
+    carry = following = total = torch.zeros_like(r[:, 0])
+    for t in reversed(range(r.shape[1])):
+        carry = (r[:, t] + gamma * following - v[:, t] + gamma * lam * carry) * mask[:, t]
+        total = (r[:, t] + gamma * total) * mask[:, t]
+        following = v[:, t]
+        advantages[:, t], returns[:, t] = carry, total
+    return advantages, returns
+
+
+# %% 12.3 wrong: gamma is forgotten in the recursion
+def gae(rewards, values, mask, gamma, lam):
+    live = mask.bool()
+    r, v = rewards.masked_fill(~live, 0), values.masked_fill(~live, 0)
+    advantages, carry, following = torch.zeros_like(r), torch.zeros_like(r[:, 0]), torch.zeros_like(r[:, 0])
+    for t in reversed(range(r.shape[1])):
+        delta = r[:, t] + gamma * following - v[:, t]
+        carry = (delta + lam * carry).masked_fill(~live[:, t], 0)
+        advantages[:, t], following = carry, v[:, t]
+    return advantages, advantages + v
+
+
+# %% 12.3 wrong: the caller's rewards and values are set to 0 outside of the answer
+def gae(rewards, values, mask, gamma, lam):
+    outside = mask == 0
+    rewards[outside] = 0
+    values[outside] = 0
+    advantages, carry, following = torch.zeros_like(rewards), 0.0, 0.0
+    for t in reversed(range(rewards.shape[1])):
+        delta = rewards[:, t] + gamma * following - values[:, t]
+        carry = (delta + gamma * lam * carry) * mask[:, t]
+        advantages[:, t] = carry
+        following = values[:, t]
+    return advantages, advantages + values
+
+
+# %% 12.3 right: one matrix of powers
+def gae(rewards, values, mask, gamma, lam):
+    r, v = (x.detach().masked_fill(mask == 0, 0) for x in (rewards, values))
+    delta = (r + gamma * torch.nn.functional.pad(v, (0, 1))[:, 1:] - v) * mask
+    t = torch.arange(r.shape[1], device=r.device)
+    later = t[:, None] - t
+    powers = torch.where(later >= 0, torch.as_tensor(gamma * lam, dtype=r.dtype) ** later.clamp(min=0).to(r.dtype), 0)
+    advantages = delta @ powers.to(r.dtype) * mask
+    return advantages, advantages + v
+
+
+# %% 12.3 right: row by row, from the last token
+def gae(rewards, values, mask, gamma, lam):
+    advantages = torch.zeros(rewards.shape, dtype=rewards.dtype, device=rewards.device)
+    returns = torch.zeros(rewards.shape, dtype=rewards.dtype, device=rewards.device)
+    with torch.no_grad():
+        for row in range(rewards.shape[0]):
+            next_value = next_advantage = 0.0
+            for t in range(rewards.shape[1] - 1, -1, -1):
+                if mask[row, t] == 0:
+                    continue
+                value = values[row, t]
+                delta = rewards[row, t] + gamma * next_value - value
+                next_advantage = delta + gamma * lam * next_advantage
+                next_value = value
+                advantages[row, t] = next_advantage
+                returns[row, t] = next_advantage + value
+    return advantages, returns
+
+
+# %% 12.4 wrong: each answer has its own mean, so tokens of short answers weigh more
+def policy_loss(logprobs, old_logprobs, advantages, mask, clip):
+    ratio = ((logprobs - old_logprobs) * mask).exp()
+    gain = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return -((gain * mask).sum(1) / mask.sum(1).clamp(min=1)).mean()
+
+
+# %% 12.4 wrong: the range is always 0.2
+def policy_loss(logprobs, old_logprobs, advantages, mask, clip):
+    ratio = ((logprobs - old_logprobs) * mask).exp()
+    gain = torch.min(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages)
+    return -(gain * mask).sum() / mask.sum()
+
+
+# %% 12.4 wrong: clipped above only, so that a bad token is pushed down without end
+def policy_loss(logprobs, old_logprobs, advantages, mask, clip):
+    ratio = ((logprobs - old_logprobs) * mask).exp()
+    gain = torch.minimum(ratio * advantages, ratio.clamp(max=1 + clip) * advantages)
+    return -(gain * mask).sum() / mask.sum()
+
+
+# %% 12.4 wrong: the difference of the logarithms is clipped, not the ratio
+def policy_loss(logprobs, old_logprobs, advantages, mask, clip):
+    apart = (logprobs - old_logprobs) * mask
+    gain = torch.minimum(apart.exp() * advantages, apart.clamp(-clip, clip).exp() * advantages)
+    return -(gain * mask).sum() / mask.sum()
+
+
+# %% 12.4 wrong: a ratio that is infinite at the padding times a mask of 0 is NaN
+def policy_loss(logprobs, old_logprobs, advantages, mask, clip):
+    ratio = (logprobs - old_logprobs).exp()
+    gain = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return -(gain * mask).sum() / mask.sum()
+
+
+# %% 12.4 right: only the tokens of the answers are looked at
+def policy_loss(logprobs, old_logprobs, advantages, mask, clip):
+    new, old, a = (x[mask.bool()] for x in (logprobs, old_logprobs, advantages))
+    ratio = (new - old).exp()
+    return -torch.minimum(ratio * a, ratio.clamp(1 - clip, 1 + clip) * a).mean()
+
+
+# %% 12.4 right: token by token
+def policy_loss(logprobs, old_logprobs, advantages, mask, clip):
+    total, count = 0, 0
+    for row in range(mask.shape[0]):
+        for t in range(mask.shape[1]):
+            if mask[row, t] == 0:
+                continue
+            ratio = torch.exp(logprobs[row, t] - old_logprobs[row, t])
+            advantage = advantages[row, t]
+            clipped = torch.clamp(ratio, 1 - clip, 1 + clip)
+            total = total + torch.minimum(ratio * advantage, clipped * advantage)
+            count += 1
+    return -total / count
+
+
+# %% 12.5 wrong: policy and reference are exchanged
+def kl_k3(logprobs, ref_logprobs):
+    log_r = logprobs - ref_logprobs
+    return log_r.exp() - 1 - log_r
+
+
+# %% 12.5 wrong: the ratio of the probabilities themselves, 0 / 0 where they round to 0
+def kl_k3(logprobs, ref_logprobs):
+    r = ref_logprobs.exp() / logprobs.exp()
+    return r - 1 - r.log()
+
+
+# %% 12.5 wrong: the logarithm of the ratio is clamped to 5
+def kl_k3(logprobs, ref_logprobs):
+    log_r = (ref_logprobs - logprobs).clamp(-5, 5)
+    return torch.expm1(log_r) - log_r
+
+
+# %% 12.5 wrong: the reference's numbers are overwritten
+def kl_k3(logprobs, ref_logprobs):
+    log_r = ref_logprobs.detach().sub_(logprobs)
+    return log_r.expm1() - log_r
+
+
+# %% 12.5 wrong: it calls itself
+def kl_k3(logprobs, ref_logprobs):
+    return kl_k3(logprobs.detach(), ref_logprobs.detach()).clamp(min=0)
+
+
+# %% 12.5 right: expm1 (another)
+def kl_k3(logprobs, ref_logprobs):
+    return torch.expm1(ref_logprobs - logprobs) + (logprobs - ref_logprobs)
+
+
+# %% 12.5 right: number by number (another)
+def kl_k3(logprobs, ref_logprobs):
+    estimates = []
+    for ours, theirs in zip(logprobs.detach().flatten(), ref_logprobs.detach().flatten()):
+        log_r = theirs - ours
+        estimates.append(torch.exp(log_r) - 1 - log_r)
+    return torch.stack(estimates).reshape(logprobs.shape)

@@ -135,15 +135,20 @@ def loss_where_it_is_not_0(logprobs, old_logprobs, advantages, mask, clip):
     return -surrogate[surrogate != 0].mean()
 
 
-def loss_by_where(logprobs, old_logprobs, advantages, mask, clip):
+def loss_selected_last(logprobs, old_logprobs, advantages, mask, clip):
     ratio = torch.exp(logprobs - old_logprobs)
+    return -torch.min(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)[mask.bool()].mean()
+
+
+def loss_by_where(logprobs, old_logprobs, advantages, mask, clip):
+    ratio = torch.exp(torch.where(mask.bool(), logprobs - old_logprobs, 0))
     stopped = ((advantages > 0) & (ratio > 1 + clip)) | ((advantages < 0) & (ratio < 1 - clip))
     limit = torch.where(advantages > 0, 1 + clip, 1 - clip)
     return -(torch.where(stopped, limit, ratio) * advantages)[mask.bool()].mean()
 
 
 def loss_by_maximum_of_losses(logprobs, old_logprobs, advantages, mask, clip):
-    ratio = (logprobs - old_logprobs).exp()
+    ratio = ((logprobs - old_logprobs).masked_fill(mask < 1, 0)).exp()
     losses = torch.max(-advantages * ratio, -advantages * torch.clamp(ratio, 1 - clip, 1 + clip))
     return losses.mul(mask).sum().div(mask.sum())
 
@@ -190,7 +195,8 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         gae_in_place: "Your code changes its input `values` in place.",
     },
     "12.4": {
-        loss_clipped_logarithms: "Not minus the masked mean of min(ratio A, clip(ratio) A).",
+        loss_clipped_logarithms: "The difference of the logarithms is clipped, and not the ratio",
+        loss_selected_last: "The loss is right, but its gradient is NaN where the ratio outside of the answer is infinite",
         loss_fixed_clip: "Right for clip = 0.2 alone: is `clip` used?",
         loss_where_it_is_not_0: "A token whose advantage is 0 counts, too.",
         loss_gradient_of_old: "No gradient flows to `logprobs`. Is there a `.detach()` or `no_grad`?",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from course_utils.alignment.kl import kl_estimate
+from course_utils.alignment.masked import masked_mean
 from course_utils.classroom.exercises.cases import Case, Exercise
 from course_utils.classroom.exercises.exercise import Mistake, expect
 
@@ -25,7 +26,7 @@ memory = Exercise(
     "12.1",
     title="The memory of four models",
     reference=rlhf_bytes,
-    cases=[Case(7.0, 3.0, 5.0, 1.0), Case(7_000_000_000, 0, 1_000_000_000, 7_000_000_000)],
+    cases=[Case(11.0, 3.0, 7.0, 1.7), Case(7_000_000_000, 0, 1_000_000_000, 7_000_000_000)],
     general="Not 16 bytes for each trained parameter and 2 for each frozen one.",
     difficulty=1,
     minutes=5,
@@ -55,9 +56,17 @@ for _each, _sentence in {  # bytes for each parameter of policy, value model, re
     (2, 2, 2, 2): "All four are counted as frozen; policy and value model are trained.",
     (12, 12, 2, 2): "4 of the 16 bytes are missing: is it the copy in 32 bits, or one of Adam's two averages?",
     (8, 8, 2, 2): "8 of the 16 bytes are missing: the copy in 32 bits takes 4, and each of Adam's two averages 4.",
-    (14, 14, 2, 2): "The gradient is missing: 2 + 2 + 4 + 8 bytes.",
+    (
+        14,
+        14,
+        2,
+        2,
+    ): "2 of the 16 bytes are missing: is it the gradient, or the weight in 16 bits beside its copy in 32?",
     (18, 18, 2, 2): "The gradient is kept in 16 bits, as the weight is: 2 bytes.",
     (16, 16, 4, 4): "A frozen parameter takes 2 bytes: the weight in 16 bits, no copy and no gradient.",
+    (18, 16, 2, 0): "The reference is taken to be as large as the policy; each model has its own size.",
+    (18, 16, 0, 2): "The reward model is taken to be as large as the policy; each model has its own size.",
+    (32, 0, 2, 2): "The value model is taken to be as large as the policy; each model has its own size.",
     (36, 0, 0, 0): "All four are taken to be as large as the policy; each has its own size.",
     (16e-9, 16e-9, 2e-9, 2e-9): "Bytes are wanted, not gigabytes.",
 }.items():
@@ -303,6 +312,9 @@ def two_tensors(candidate: Callable[..., tuple[Tensor, Tensor]]) -> None:
         expect.shape(found, (2, 6))
 
 
+_INFINITE = "NaN: where the mask is 0 the ratio is infinite, and infinite * 0 is NaN. Select the tokens before `exp`."
+
+
 def _loss_cases() -> list[Case]:
     old = torch.tensor([[-1.0, -2, -1.5, -0.5], [-1, -1, -2, -1]])
     ratio = torch.tensor([[1.5, 0.5, 1.1, 3.0], [1.6, 0.4, 0.9, 1.0]])
@@ -336,7 +348,8 @@ loss = Exercise(
     points=3,
     asked="write PPO's policy loss; why the minimum?",
     hints=[
-        "The ratio of the probabilities is `(logprobs - old_logprobs).exp()`.",
+        "The ratio of the probabilities is `(logprobs - old_logprobs).exp()`; outside of the answer put 0 for the difference "
+        "first, `masked_fill(mask == 0, 0.0)`.",
         "`torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)`: at each token the worse of the two.",
         "The mean is over the tokens of the answer, `(x * mask).sum() / mask.sum()`; a loss has a minus in front.",
     ],
@@ -386,6 +399,20 @@ for _sentence, _wrong in {
     loss.bug(_sentence)(partial(_loss, **_wrong))
 
 
+@loss.bug(
+    "The difference of the logarithms is clipped, and not the ratio: 1 - clip to 1 + clip are bounds of the ratio."
+)
+def loss_of_clipped_logs(logprobs, old_logprobs, advantages, mask, clip):
+    change = logprobs - old_logprobs
+    worse = torch.minimum(change.exp() * advantages, change.clamp(-clip, clip).exp() * advantages)
+    return -masked_mean(worse, mask)
+
+
+@loss.bug(_INFINITE)
+def loss_by_product_with_mask(logprobs, old_logprobs, advantages, mask, clip):
+    return _loss(logprobs, old_logprobs, advantages, mask, clip)
+
+
 @loss.first
 def loss_is_a_scalar_tensor(candidate: Callable[..., Tensor]) -> None:
     case = loss.cases[0]
@@ -398,22 +425,31 @@ def loss_is_a_scalar_tensor(candidate: Callable[..., Tensor]) -> None:
 
 @loss.also
 def loss_has_the_right_gradient(candidate: Callable[..., Tensor]) -> None:
-    new, old, advantages, mask, clip = loss.cases[0].args
-
-    def slope(function: Callable[..., Tensor]) -> Tensor | None:
-        leaf = new.clone().requires_grad_()
-        value = function(leaf, old, advantages, mask, clip)
+    def slope(function: Callable[..., Tensor], case: Case) -> Tensor | None:
+        leaf = case.args[0].clone().requires_grad_()
+        value = function(leaf, *case.args[1:])
         return torch.autograd.grad(value.sum(), leaf)[0] if value.requires_grad else None
 
-    found = slope(candidate)
+    found = slope(candidate, loss.cases[0])
     expect.that(found is not None, "No gradient flows to `logprobs`. Is there a `.detach()` or `no_grad`?")
     expect.close(
         found,
-        slope(loss.reference),
+        slope(loss.reference, loss.cases[0]),
         "The value is right, its gradient is not. Gradients flow through the new log-probabilities alone, and not where the "
         "clip holds.",
         rtol=1e-3,
         atol=1e-5,
+    )
+    new, old, advantages, mask, clip = loss.cases[0].args
+    far = [x.masked_fill(mask == 0, fill) for x, fill in ((new, 0.0), (old, -1000.0), (advantages, -1.0))]
+    case = Case(*far, mask, clip)
+    value = case.call(candidate)
+    expect.that(not value.isnan().any(), _INFINITE, yours=value)
+    expect.close(value, case.call(loss.reference), "Where the mask is 0 the ratio may be too large for a float.")
+    expect.that(
+        bool(slope(candidate, case).isfinite().all()),
+        "The loss is right, but its gradient is NaN where the ratio outside of the answer is infinite: 0 times its slope is "
+        "NaN. Select the tokens before `exp`, not behind it.",
     )
 
 
@@ -426,10 +462,11 @@ def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
 def _k3_cases() -> list[Case]:
     new = torch.tensor([[-1.0, -2.0, -0.5], [-3.0, -1.0, -1.0]])
     ref = torch.tensor([[-1.5, -1.0, -0.5], [-1.0, -1.25, -2.0]])
+    far = new + torch.tensor([[8.0, -8.0, 20.0], [-20.0, 40.0, -60.0]])
     unlikely = (
         "The probabilities of unlikely tokens round to 0, and 0 / 0 is no number: subtract the logarithms instead."
     )
-    return [Case(new, ref), Case(new.T, ref.T), Case(new - 120, ref - 120, message=unlikely)]
+    return [Case(new, ref), Case(new.T, ref.T), Case(new - 120, ref - 120, message=unlikely), Case(new, far)]
 
 
 k3 = Exercise(
@@ -462,6 +499,16 @@ for _sentence, _wrong in {  # functions of log r
     "That is the mean over the tokens; one value for each of them is wanted.": lambda x: (x.exp() - 1 - x).mean(),
 }.items():
     k3.bug(_sentence)(lambda logprobs, ref_logprobs, _wrong=_wrong: _wrong(ref_logprobs - logprobs))
+
+
+@k3.bug("The log ratio is clamped: where the two models differ widely the value is too small.")
+def k3_clamped(logprobs, ref_logprobs):
+    return kl_k3((logprobs - ref_logprobs).clamp(-10, 10), torch.zeros_like(logprobs))
+
+
+@k3.bug("The log ratio is clamped: where the two models differ widely the value is too small.")
+def k3_clamped_to_five(logprobs, ref_logprobs):
+    return kl_k3((logprobs - ref_logprobs).clamp(-5, 5), torch.zeros_like(logprobs))
 
 
 @k3.bug("The probabilities of unlikely tokens round to 0, and 0 / 0 is no number: subtract the logarithms instead.")

@@ -471,3 +471,350 @@ def auc(positives: list[float], negatives: list[float]) -> float:
     below = sum(bisect_left(ordered, p) for p in positives)
     not_above = sum(bisect_right(ordered, p) for p in positives)
     return (below + not_above) / (2 * len(positives) * len(ordered))
+
+
+# %% 15.1 wrong: the mean of the rows' perplexities (another)
+def perplexity(logits, input_ids, attention_mask, text_bytes):
+    mask = attention_mask[:, 1:].double()
+    log_p = logits[:, :-1].double().log_softmax(-1).gather(-1, input_ids[:, 1:, None])[..., 0]
+    nats, counts = -(log_p * mask).sum(1), mask.sum(1)
+    rows = (nats / counts.clamp(min=1)).exp()[counts > 0]
+    return rows.mean().item(), nats.sum().item() / text_bytes / float(np.log(2))
+
+
+# %% 15.1 wrong: the begin tokens are counted among the predicted ones (another)
+def perplexity(logits, input_ids, attention_mask, text_bytes):
+    log_p = logits[:, :-1].double().log_softmax(-1).gather(-1, input_ids[:, 1:, None])[..., 0]
+    nats = -(log_p * attention_mask[:, 1:]).sum().item()
+    return float(np.exp(nats / attention_mask.sum().item())), nats / float(np.log(2)) / text_bytes
+
+
+# %% 15.1 wrong: the begin token is taken out of the caller's mask
+def perplexity(logits, input_ids, attention_mask, text_bytes):
+    attention_mask[:, 0] = 0
+    keep = attention_mask[:, 1:].bool()
+    nats = torch.nn.functional.cross_entropy(logits[:, :-1][keep], input_ids[:, 1:][keep], reduction="sum").item()
+    return float(np.exp(nats / int(keep.sum()))), nats / float(np.log(2)) / text_bytes
+
+
+# %% 15.1 wrong: the mask is not shifted with the targets, so one token of padding counts
+def perplexity(logits, input_ids, attention_mask, text_bytes):
+    keep = attention_mask[:, :-1].bool()
+    nats = torch.nn.functional.cross_entropy(logits[:, :-1][keep], input_ids[:, 1:][keep], reduction="sum").item()
+    return float(np.exp(nats / int(keep.sum()))), nats / float(np.log(2)) / text_bytes
+
+
+# %% 15.1 wrong: whatever has an id that the padding has is left out, real tokens too
+def perplexity(logits, input_ids, attention_mask, text_bytes):
+    padding = input_ids[attention_mask == 0]
+    targets = input_ids[:, 1:]
+    keep = ~torch.isin(targets, padding)
+    nats = torch.nn.functional.cross_entropy(logits[:, :-1][keep], targets[keep], reduction="sum").item()
+    return float(np.exp(nats / max(int(keep.sum()), 1))), nats / float(np.log(2)) / text_bytes
+
+
+# %% 15.1 right: a sum over the kept places
+def perplexity(logits, input_ids, attention_mask, text_bytes):
+    keep = attention_mask[:, 1:].bool()
+    loss = torch.nn.functional.cross_entropy(logits[:, :-1][keep].double(), input_ids[:, 1:][keep], reduction="sum")
+    return float((loss / keep.sum()).exp()), float(loss / np.log(2) / text_bytes)
+
+
+# %% 15.1 right: token by token, in numpy
+def perplexity(logits, input_ids, attention_mask, text_bytes):
+    scores = logits.detach().cpu().double().numpy()
+    nats, bits, count = 0.0, 0.0, 0
+    for row in range(input_ids.shape[0]):
+        for t in range(1, input_ids.shape[1]):
+            if attention_mask[row, t] == 0:
+                continue
+            line = scores[row, t - 1]
+            highest = line.max()
+            log_sum = highest + np.log(np.exp(line - highest).sum())
+            surprise = log_sum - line[int(input_ids[row, t])]
+            nats += surprise
+            bits += surprise / np.log(2)
+            count += 1
+    return float(np.exp(nats / count)), float(bits / text_bytes)
+
+
+# %% 15.2 wrong: n-grams are glued without a space, so different ones may look alike
+def clipped_precision(hypothesis, reference, n):
+    from collections import Counter
+
+    ours = Counter("".join(hypothesis[i : i + n]) for i in range(len(hypothesis) - n + 1))
+    theirs = Counter("".join(reference[i : i + n]) for i in range(len(reference) - n + 1))
+    return sum((ours & theirs).values()), sum(ours.values())
+
+
+# %% 15.2 wrong: each n-gram counts once, however often it occurs
+def clipped_precision(hypothesis, reference, n):
+    ours = {tuple(hypothesis[i : i + n]) for i in range(len(hypothesis) - n + 1)}
+    theirs = {tuple(reference[i : i + n]) for i in range(len(reference) - n + 1)}
+    return len(ours & theirs), len(ours)
+
+
+# %% 15.2 wrong: a text that is too short has a negative number of n-grams
+def clipped_precision(hypothesis, reference, n):
+    from collections import Counter
+
+    ours = Counter(zip(*(hypothesis[i:] for i in range(n))))
+    theirs = Counter(zip(*(reference[i:] for i in range(n))))
+    return sum(min(count, theirs[gram]) for gram, count in ours.items()), len(hypothesis) - n + 1
+
+
+# %% 15.2 wrong: capitals are taken for small letters
+def clipped_precision(hypothesis, reference, n):
+    from collections import Counter
+
+    def grams(words):
+        words = [word.lower() for word in words]
+        return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+
+    ours, theirs = grams(hypothesis), grams(reference)
+    return sum((ours & theirs).values()), sum(ours.values())
+
+
+# %% 15.2 wrong: with single words the matches are taken out of the caller's reference
+def clipped_precision(hypothesis, reference, n):
+    if n == 1:
+        ours, left = hypothesis, reference
+    else:
+        ours = [tuple(hypothesis[i : i + n]) for i in range(len(hypothesis) - n + 1)]
+        left = [tuple(reference[i : i + n]) for i in range(len(reference) - n + 1)]
+    matches = 0
+    for gram in ours:
+        if gram in left:
+            left.remove(gram)
+            matches += 1
+    return matches, len(ours)
+
+
+# %% 15.2 right: the intersection of two counters
+def clipped_precision(hypothesis, reference, n):
+    from collections import Counter
+
+    a, b = (Counter(zip(*(words[i:] for i in range(n)))) for words in (hypothesis, reference))
+    return (a & b).total(), a.total()
+
+
+# %% 15.2 right: each n-gram is crossed out in a copy
+def clipped_precision(hypothesis, reference, n):
+    left = []
+    for i in range(len(reference)):
+        if i + n <= len(reference):
+            left.append(reference[i : i + n])
+    matches, total = 0, 0
+    for i in range(len(hypothesis)):
+        if i + n > len(hypothesis):
+            break
+        total += 1
+        gram = hypothesis[i : i + n]
+        if gram in left:
+            left.pop(left.index(gram))
+            matches += 1
+    return matches, total
+
+
+# %% 15.3 wrong: right, but in exponential time
+def longest_common_subsequence(a, b):
+    if not a or not b:
+        return 0
+    if a[-1] == b[-1]:
+        return 1 + longest_common_subsequence(a[:-1], b[:-1])
+    return max(longest_common_subsequence(a[:-1], b), longest_common_subsequence(a, b[:-1]))
+
+
+# %% 15.3 wrong: greedy, each word takes the next place where it stands
+def longest_common_subsequence(a, b):
+    def greedy(a, b):
+        place = found = 0
+        for word in a:
+            if word in b[place:]:
+                place = b.index(word, place) + 1
+                found += 1
+        return found
+
+    return max(greedy(a, b), greedy(b, a))
+
+
+# %% 15.3 wrong: difflib's matching blocks, the longest run first
+def longest_common_subsequence(a, b):
+    from difflib import SequenceMatcher
+
+    return sum(block.size for block in SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks())
+
+
+# %% 15.3 wrong: all rows of the table are one and the same list
+def longest_common_subsequence(a, b):
+    table = [[0] * (len(b) + 1)] * (len(a) + 1)
+    for i, word in enumerate(a, 1):
+        for j, other in enumerate(b, 1):
+            if word == other:
+                table[i][j] = table[i - 1][j - 1] + 1
+            else:
+                table[i][j] = max(table[i - 1][j], table[i][j - 1])
+    return table[-1][-1]
+
+
+# %% 15.3 wrong: common words at the end are taken off the caller's lists
+def longest_common_subsequence(a, b):
+    common = 0
+    while a and b and a[-1] == b[-1]:
+        a.pop()
+        b.pop()
+        common += 1
+    row = [0] * (len(b) + 1)
+    for word in a:
+        above, row = row, [0]
+        for j, other in enumerate(b):
+            row.append(above[j] + 1 if word == other else max(above[j + 1], row[j]))
+    return common + row[-1]
+
+
+# %% 15.3 right: one row at a time
+def longest_common_subsequence(a, b):
+    row = [0] * (len(b) + 1)
+    for x in a:
+        new = [0]
+        for j, y in enumerate(b):
+            new.append(row[j] + 1 if x == y else max(row[j + 1], new[j]))
+        row = new
+    return row[-1]
+
+
+# %% 15.3 right: recursion that remembers
+def longest_common_subsequence(a, b):
+    found = {}
+
+    def from_places(i, j):
+        if i == len(a) or j == len(b):
+            return 0
+        if (i, j) not in found:
+            if a[i] == b[j]:
+                found[i, j] = 1 + from_places(i + 1, j + 1)
+            else:
+                found[i, j] = max(from_places(i + 1, j), from_places(i, j + 1))
+        return found[i, j]
+
+    return from_places(0, 0)
+
+
+# %% 15.4 wrong: the whole rest stands on either side
+def bootstrap_interval(values, resamples, confidence, generator):
+    drawn = torch.randint(len(values), (resamples, len(values)), generator=generator)
+    means = values[drawn].double().mean(1)
+    ends = torch.quantile(means, torch.tensor([1 - confidence, confidence], dtype=torch.float64))
+    return ends[0].item(), ends[1].item()
+
+
+# %% 15.4 wrong: the generator is set to a seed of its own
+def bootstrap_interval(values, resamples, confidence, generator):
+    generator.manual_seed(0)
+    drawn = torch.randint(len(values), (resamples, len(values)), generator=generator)
+    means = values.double()[drawn].mean(1)
+    rest = (1 - confidence) / 2
+    return torch.quantile(means, rest).item(), torch.quantile(means, 1 - rest).item()
+
+
+# %% 15.4 wrong: the last value is never drawn
+def bootstrap_interval(values, resamples, confidence, generator):
+    n = len(values)
+    drawn = torch.randint(0, max(n - 1, 1), (resamples, n), generator=generator)
+    means = values.double()[drawn].mean(1)
+    rest = (1 - confidence) / 2
+    return torch.quantile(means, rest).item(), torch.quantile(means, 1 - rest).item()
+
+
+# %% 15.4 wrong: always a thousand resamples
+def bootstrap_interval(values, resamples, confidence, generator):
+    drawn = torch.randint(len(values), (1000, len(values)), generator=generator)
+    means = values.double()[drawn].mean(1)
+    rest = (1 - confidence) / 2
+    return torch.quantile(means, rest).item(), torch.quantile(means, 1 - rest).item()
+
+
+# %% 15.4 wrong: each resample has two hundred questions, however many there are
+def bootstrap_interval(values, resamples, confidence, generator):
+    drawn = torch.randint(len(values), (resamples, 200), generator=generator)
+    means = values.double()[drawn].mean(1)
+    rest = (1 - confidence) / 2
+    return torch.quantile(means, rest).item(), torch.quantile(means, 1 - rest).item()
+
+
+# %% 15.4 right: all resamples at once (another)
+def bootstrap_interval(values, resamples, confidence, generator):
+    n, x = len(values), values.double()
+    means = x[torch.randint(n, (resamples, n), generator=generator)].mean(1)
+    return tuple(torch.quantile(means, 0.5 + side * confidence / 2).item() for side in (-1, 1))
+
+
+# %% 15.4 right: one resample after the other, the ends from the sorted means
+def bootstrap_interval(values, resamples, confidence, generator):
+    numbers = values.detach().cpu().double()
+    means = []
+    for _ in range(resamples):
+        places = (torch.rand(len(numbers), generator=generator, dtype=torch.float64) * len(numbers)).long()
+        means.append(float(numbers[places].sum()) / len(numbers))
+    means.sort()
+    ends = []
+    for share in ((1 - confidence) / 2, (1 + confidence) / 2):
+        place = share * (resamples - 1)
+        below = int(place)
+        above = min(below + 1, resamples - 1)
+        ends.append(means[below] + (place - below) * (means[above] - means[below]))
+    return ends[0], ends[1]
+
+
+# %% 15.5 wrong: the lists are sorted in place for the search
+def auc(positives, negatives):
+    from bisect import bisect_left, bisect_right
+
+    negatives.sort()
+    wins = sum((bisect_left(negatives, p) + bisect_right(negatives, p)) / 2 for p in positives)
+    return wins / (len(positives) * len(negatives))
+
+
+# %% 15.5 wrong: ranks by order, in which tied positives come last and win
+def auc(positives, negatives):
+    marked = sorted([(score, 1) for score in positives] + [(score, 0) for score in negatives])
+    ranks = sum(rank for rank, (_, positive) in enumerate(marked, 1) if positive)
+    m, n = len(positives), len(negatives)
+    return (ranks - m * (m + 1) / 2) / (m * n)
+
+
+# %% 15.5 wrong: below one half it is turned round
+def auc(positives, negatives):
+    wins = sum((p > n) + 0.5 * (p == n) for p in positives for n in negatives)
+    share = wins / (len(positives) * len(negatives))
+    return max(share, 1 - share)
+
+
+# %% 15.5 wrong: scores that occur twice count once
+def auc(positives, negatives):
+    ours, theirs = set(positives), set(negatives)
+    wins = sum(1.0 if p > n else 0.5 if p == n else 0.0 for p in ours for n in theirs)
+    return wins / (len(ours) * len(theirs))
+
+
+# %% 15.5 wrong: it calls itself (another)
+def auc(positives, negatives):
+    return 1 - auc(negatives, positives)
+
+
+# %% 15.5 right: all pairs at once
+def auc(positives, negatives):
+    apart = np.subtract.outer(np.asarray(positives, dtype=float), np.asarray(negatives, dtype=float))
+    return float((1 + np.sign(apart)).mean() / 2)
+
+
+# %% 15.5 right: pair by pair
+def auc(positives, negatives):
+    wins = 0.0
+    for positive in positives:
+        for negative in negatives:
+            if positive > negative:
+                wins += 1.0
+            elif positive == negative:
+                wins += 0.5
+    return wins / (len(positives) * len(negatives))

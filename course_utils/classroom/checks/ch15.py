@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from course_utils.classroom.exercises.cases import Case, Exercise
-from course_utils.classroom.exercises.exercise import check, expect
+from course_utils.classroom.exercises.exercise import Mistake, check, expect
 
 
 def perplexity(logits: Tensor, input_ids: Tensor, attention_mask: Tensor, text_bytes: int) -> tuple[float, float]:
@@ -153,6 +153,9 @@ precision = Exercise(
                 ("a a", "a a b a a", 2),
                 ("ab c", "a bc", 2),
                 ("a b c d e", "b c d a b c", 3),
+                ("The cat saw Tom", "the cat saw tom", 1),
+                ("a cat, a dog.", "a cat a dog", 1),
+                ("a b c d e f a b c d", "x a b c d e", 4),
             )
         ),
         *(
@@ -193,6 +196,15 @@ for _sentence, _wrong in {  # of the hypothesis' n-grams, the reference's, the t
     ),
     "Each n-gram counts once; it counts as often as both have it.": (
         lambda ours, theirs, a, b, n: (len(set(ours) & set(theirs)), ours.total())
+    ),
+    "Each different n-gram is counted once, among the matches and in the total; repetitions count in both.": (
+        lambda ours, theirs, a, b, n: (len(set(ours) & set(theirs)), len(ours))
+    ),
+    "Capitals are taken for small letters; words are compared as they are.": (
+        lambda ours, theirs, a, b, n: _total_of_both(*(_grams([w.lower() for w in words], n) for words in (a, b)))
+    ),
+    "Punctuation is taken off; words are compared as they are.": (
+        lambda ours, theirs, a, b, n: _total_of_both(*(_grams([w.strip(".,") for w in words], n) for words in (a, b)))
     ),
     "Counted from the side of the reference, not clipped by the hypothesis.": (
         lambda ours, theirs, a, b, n: (sum(count for gram, count in theirs.items() if gram in ours), ours.total())
@@ -257,6 +269,7 @@ def _texts() -> list[Case]:
         ("a a a", "a a"),
         ("a", "a a"),
         ("a x b c", "a b x c b x"),
+        ("The cat saw Tom, the dog", "the cat saw tom the dog."),
     )
     return [*(Case(a.split(), b.split()) for a, b in pairs), Case(*long, note="two texts of 200 and 180 words")]
 
@@ -496,6 +509,33 @@ def check_bootstrap_interval(
         "Called again with the same generator it gives the same interval: draw from `generator` as it is, without a new seed.",
         yours=twice,
     )
+    for n in (50, 400):
+        values_n = torch.linspace(0, 1, n)
+        low, high = (float(end) for end in candidate(values_n, 2_000, 0.95, torch.Generator().manual_seed(7)))
+        usual = 3.92 * float(values_n.std()) / n**0.5
+        expect.that(
+            0.9 * usual < high - low < 1.1 * usual,
+            f"Right for 200 values, wrong for {n}: each resample is as large as the sample. Take its length from `values`.",
+            given=f"{n} values, evenly from 0 to 1",
+            expected=f"a width of about {usual:.3f}",
+            yours=high - low,
+        )
+    for place in range(5):
+        one_hot = torch.zeros(5)
+        one_hot[place] = 1
+        found = candidate(one_hot, 400, 0.95, torch.Generator().manual_seed(8))
+        expect.that(
+            float(found[1]) > 0,
+            f"Value {place} of 5 is never drawn. `torch.randint(n, ...)` draws from 0 to n - 1: all of them.",
+            given=f"values = {one_hot.tolist()}",
+            yours=found,
+        )
+    message, lonely = "Of a single value each resample is that value.", torch.tensor([0.25])
+    try:
+        found = tuple(map(float, candidate(lonely, 20, 0.95, torch.Generator().manual_seed(9))))
+    except RuntimeError as error:
+        raise Mistake(message, given="values = [0.25]", yours=f"RuntimeError: {error}") from None
+    expect.that(max(abs(end - 0.25) for end in found) < 1e-6, message, given="values = [0.25]", yours=found)
     rare = torch.tensor([0.0] * 29 + [1.0])
     low, high = (float(end) for end in candidate(rare, 2_000, 0.95, torch.Generator().manual_seed(4)))
     given = "29 zeros and a one: the mean is 0.033, and the means of resamples lie between 0 and 0.1"

@@ -550,3 +550,125 @@ def training_minutes(parameters: float, tokens: float, flops_per_second: float, 
         operations += per_parameter * float(parameters) * float(tokens)
     seconds = operations / (flops_per_second * utilization)
     return seconds / 60
+
+# %% 00.1 wrong: a stop at the beginning is taken away as well
+def is_exact_match(answer: str, reference: str) -> bool:
+    def plain(text):
+        return " ".join(text.lower().split()).strip(". ")
+
+    return plain(answer) != "" and plain(answer) == plain(reference)
+
+
+# %% 00.1 wrong: looks for an empty answer before the stop is gone, so a lone stop matches a lone stop
+def is_exact_match(answer: str, reference: str) -> bool:
+    if not answer.strip():
+        return False
+    mine, theirs = (" ".join(text.split()).lower().removesuffix(".").strip() for text in (answer, reference))
+    return mine == theirs
+
+
+# %% 00.1 wrong: only the answer loses its final stop, the reference keeps it
+def is_exact_match(answer: str, reference: str) -> bool:
+    mine = " ".join(answer.lower().split())
+    if mine.endswith("."):
+        mine = mine[:-1].strip()
+    return bool(mine) and mine == " ".join(reference.lower().split())
+
+
+# %% 00.1 right: with regular expressions (a third)
+import re
+
+
+def is_exact_match(answer: str, reference: str) -> bool:
+    clean = [re.sub(r"\s+", " ", re.sub(r"\s*\.?\s*$", "", text)).strip().lower() for text in (answer, reference)]
+    return clean[0] != "" and clean[0] == clean[1]
+
+
+# %% 00.2 wrong: drawing everything is refused
+from math import log2
+
+
+def bits_of_draw(items: int, drawn: int) -> float:
+    if drawn < 0 or drawn >= items:
+        raise ValueError("cannot draw so many")
+    return float(sum(log2(items - i) for i in range(drawn)))
+
+
+# %% 00.2 wrong: divides factorials in floating point, which overflows when hundreds are drawn
+from math import factorial, log2
+
+
+def bits_of_draw(items: int, drawn: int) -> float:
+    if not 0 <= drawn <= items:
+        raise ValueError("cannot draw so many")
+    return log2(factorial(items) / factorial(items - drawn))
+
+
+# %% 00.2 wrong: fewer than none gives 0 bits and no error
+from math import log2
+
+
+def bits_of_draw(items: int, drawn: int) -> float:
+    if drawn > items:
+        raise ValueError("more drawn than there are")
+    bits = 0.0
+    for left in range(items, items - drawn, -1):
+        bits += log2(left)
+    return bits
+
+
+# %% 00.2 right: in one line, since perm and log2 raise the ValueError themselves
+from math import log2, perm
+
+
+def bits_of_draw(items: int, drawn: int) -> float:
+    return log2(perm(items, drawn))
+
+
+# %% 00.3 wrong: NaN passes, as no comparison with it is true
+def training_minutes(
+    parameters: float,  # N
+    tokens: float,  # D
+    flops_per_second: float,  # R, what the machine can do
+    utilization: float,  # U, the share of R that is reached
+) -> float:
+    if utilization <= 0 or utilization > 1:
+        raise ValueError("utilization is a share")
+    return 6 * parameters * tokens / (flops_per_second * utilization) / 60
+
+
+# %% 00.3 wrong: a utilization of exactly 1 is refused
+def training_minutes(
+    parameters: float,  # N
+    tokens: float,  # D
+    flops_per_second: float,  # R, what the machine can do
+    utilization: float,  # U, the share of R that is reached
+) -> float:
+    if not 0 < utilization < 1:
+        raise ValueError("utilization is a share")
+    return 6 * parameters * tokens / (flops_per_second * utilization) / 60
+
+
+# %% 00.3 wrong: checks, and then calls itself for the arithmetic without end
+def training_minutes(
+    parameters: float,  # N
+    tokens: float,  # D
+    flops_per_second: float,  # R, what the machine can do
+    utilization: float,  # U, the share of R that is reached
+) -> float:
+    if not 0 < utilization <= 1:
+        raise ValueError("utilization is a share")
+    return training_minutes(parameters, tokens, flops_per_second * utilization, 1.0)
+
+
+# %% 00.3 right: seconds for one token first
+def training_minutes(
+    parameters: float,  # N
+    tokens: float,  # D
+    flops_per_second: float,  # R, what the machine can do
+    utilization: float,  # U, the share of R that is reached
+) -> float:
+    if utilization > 0 and utilization <= 1:
+        for_one_token = (2 + 4) * parameters / flops_per_second / utilization
+        return for_one_token * tokens / 60
+    raise ValueError(f"utilization must lie above 0 and be at most 1, not {utilization}")

@@ -1389,3 +1389,300 @@ def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
             rows[place].append(longest)
             used[place] += lengths[longest]
     return rows
+
+# %% 01.1 wrong: words are joined without a gap, so "ab c" and "a bc" are one shingle
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    one = {"".join(first[i : i + n]) for i in range(len(first) - n + 1)}
+    other = {"".join(second[i : i + n]) for i in range(len(second) - n + 1)}
+    return len(one & other) / len(one | other)
+
+
+# %% 01.1 wrong: a shingle that occurs twice counts twice
+from collections import Counter
+
+
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    one, other = (Counter(tuple(w[i : i + n]) for i in range(len(w) - n + 1)) for w in (first, second))
+    return (one & other).total() / (one | other).total()
+
+
+# %% 01.1 wrong: the number of shingles of the first text is used for both texts
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    count = len(first) - n + 1
+    one = {tuple(first[i : i + n]) for i in range(count)}
+    other = {tuple(second[i : i + n]) for i in range(count)}
+    return len(one & other) / len(one | other)
+
+
+# %% 01.1 right: zips the text with itself, moved
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a, b = (set(zip(*(words[i:] for i in range(n)))) for words in (first, second))
+    return len(a & b) / len(a | b)
+
+
+# %% 01.2 wrong: multiplies in floating point, which is not exact for large products
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    values = (a[:, None].double() * hashes[None].double() + b[:, None].double()) % prime
+    return values.min(dim=1).values.long()
+
+
+# %% 01.2 wrong: returns the item that comes first and not its function value
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    values = (torch.outer(a, hashes) + b[:, None]) % prime
+    return hashes[values.argmin(1)]
+
+
+# %% 01.2 wrong: ignores the prime that is given and takes the usual one
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    return ((a[:, None] * hashes + b[:, None]) % (2**31 - 1)).amin(1)
+
+
+# %% 01.2 right: a plain loop over Python integers
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    signature = []
+    for factor, shift in zip(a.tolist(), b.tolist()):
+        smallest = prime
+        for x in hashes.tolist():
+            value = (factor * x + shift) % prime
+            if value < smallest:
+                smallest = value
+        signature.append(smallest)
+    return torch.tensor(signature, dtype=torch.int64)
+
+
+# %% 01.3 wrong: walks through a group by recursion, which a long chain breaks
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    near = {i: set() for i in range(count)}
+    for x, y in pairs:
+        near[x].add(y)
+        near[y].add(x)
+    seen, drop = set(), []
+
+    def visit(i):
+        seen.add(i)
+        for j in near[i]:
+            if j not in seen:
+                drop.append(j)
+                visit(j)
+
+    for i in range(count):
+        if i not in seen:
+            visit(i)
+    return sorted(drop)
+
+
+# %% 01.3 wrong: hands labels on in a single sweep over the pairs
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    label = list(range(count))
+    for x, y in sorted(pairs):
+        label[x] = label[y] = min(label[x], label[y])
+    return [i for i in range(count) if label[i] != i]
+
+
+# %% 01.3 wrong: the root of the group stays and not its lowest number
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    parent = list(range(count))
+
+    def find(i):
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for x, y in pairs:
+        parent[find(x)] = find(y)
+    return [i for i in range(count) if find(i) != i]
+
+
+# %% 01.3 right: a flood from each document that is still dry
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    near = [[] for _ in range(count)]
+    for x, y in pairs:
+        near[x].append(y)
+        near[y].append(x)
+    seen, drop = [False] * count, []
+    for start in range(count):
+        if seen[start]:
+            continue
+        seen[start], todo = True, [start]
+        while todo:
+            for other in near[todo.pop()]:
+                if not seen[other]:
+                    seen[other] = True
+                    todo.append(other)
+                    drop.append(other)
+    return sorted(drop)
+
+
+# %% 01.4 wrong: ties go by the alphabet, also for merged tokens, and not by age
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    split, made = {word: list(word) for word in words}, []
+    while len(made) < merges:
+        counts = {}
+        for word, tokens in split.items():
+            for pair in zip(tokens, tokens[1:]):
+                counts[pair] = counts.get(pair, 0) + words[word]
+        if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        if counts[best] < 2:
+            break
+        made.append(best)
+        for tokens in split.values():
+            i = 0
+            while i < len(tokens) - 1:
+                if (tokens[i], tokens[i + 1]) == best:
+                    tokens[i : i + 2] = [best[0] + best[1]]
+                i += 1
+    return made
+
+
+# %% 01.4 wrong: a pair that overlaps itself, as in "aaa", is counted once
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    split, made = {word: list(word) for word in words}, []
+    age = {c: i for i, c in enumerate(sorted(set("".join(words))))}
+    while len(made) < merges:
+        counts = {}
+        for word, tokens in split.items():
+            last = None  # the place at which the pair before was counted
+            for i, pair in enumerate(zip(tokens, tokens[1:])):
+                if last == (i - 1, pair):
+                    last = None
+                    continue
+                counts[pair] = counts.get(pair, 0) + words[word]
+                last = (i, pair)
+        if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], age[pair[0]], age[pair[1]]))
+        if counts[best] < 2:
+            break
+        made.append(best)
+        age.setdefault("".join(best), len(age))
+        for tokens in split.values():
+            i = 0
+            while i < len(tokens) - 1:
+                if (tokens[i], tokens[i + 1]) == best:
+                    tokens[i : i + 2] = ["".join(best)]
+                i += 1
+    return made
+
+
+# %% 01.4 wrong: joins by replacing text, which also joins the end of a longer token
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    split, made = {word: " ".join(word) for word in words}, []
+    age = {c: i for i, c in enumerate(sorted(set("".join(words))))}
+    while len(made) < merges:
+        counts = {}
+        for word, text in split.items():
+            tokens = text.split(" ")
+            for pair in zip(tokens, tokens[1:]):
+                counts[pair] = counts.get(pair, 0) + words[word]
+        if not counts:
+            break
+        oldest = len(age)
+        best = min(counts, key=lambda p: (-counts[p], age.get(p[0], oldest), age.get(p[1], oldest)))
+        if counts[best] < 2:
+            break
+        made.append(best)
+        age.setdefault("".join(best), len(age))
+        split = {word: text.replace(" ".join(best), "".join(best)) for word, text in split.items()}
+    return made
+
+
+# %% 01.4 right: counts anew for every merge, with the words as tuples of ages
+from collections import Counter
+
+
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    names = sorted({c for word in words for c in word})
+    number = {name: i for i, name in enumerate(names)}
+    texts = [([number[c] for c in word], often) for word, often in words.items()]
+    made = []
+    for _ in range(merges):
+        counts = Counter()
+        for tokens, often in texts:
+            for i in range(len(tokens) - 1):
+                counts[tokens[i], tokens[i + 1]] += often
+        left, right = min(counts, key=lambda pair: (-counts[pair], pair), default=(0, 0))
+        if counts[left, right] <= 1:
+            break
+        made.append((names[left], names[right]))
+        new = names[left] + names[right]
+        if new not in number:
+            number[new] = len(names)
+            names.append(new)
+        after = []
+        for tokens, often in texts:
+            out, i = [], 0
+            while i < len(tokens):
+                if tokens[i : i + 2] == [left, right]:
+                    out.append(number[new])
+                    i += 2
+                else:
+                    out.append(tokens[i])
+                    i += 1
+            after.append((out, often))
+        texts = after
+    return made
+
+
+# %% 01.5 wrong: finds a document's number by its length, so equally long ones get the same number
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, rooms = [], []
+    for n in sorted(lengths, reverse=True):
+        fits = [r for r, room in enumerate(rooms) if room >= n]
+        if fits:
+            r = min(fits, key=lambda r: rooms[r])
+        else:
+            r = len(rows)
+            rows.append([])
+            rooms.append(row_length)
+        rows[r].append(lengths.index(n))
+        rooms[r] -= n
+    return rows
+
+
+# %% 01.5 wrong: takes the emptiest row with room instead of the fullest
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, rooms = [], []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        r = max(range(len(rows)), key=lambda r: rooms[r], default=None)
+        if r is None or rooms[r] < lengths[i]:
+            r = len(rows)
+            rows.append([])
+            rooms.append(row_length)
+        rows[r].append(i)
+        rooms[r] -= lengths[i]
+    return rows
+
+
+# %% 01.5 wrong: fills one row and calls itself for the rest, whose numbers then begin at 0 again
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    if not lengths:
+        return []
+    row, room, rest = [], row_length, []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if lengths[i] <= room:
+            row.append(i)
+            room -= lengths[i]
+        else:
+            rest.append(lengths[i])
+    return [row, *pack_whole(rest, row_length)]
+
+
+# %% 01.5 right: keeps the rows sorted by their room and searches by halves
+from bisect import bisect_left, insort
+
+
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, rooms = [], []  # rooms: (room, row), the fullest first
+    for i in np.argsort(-np.array(lengths, dtype=int), kind="stable").tolist():
+        at = bisect_left(rooms, (lengths[i], -1))
+        if at == len(rooms):
+            room, row = row_length, len(rows)
+            rows.append([])
+        else:
+            room, row = rooms.pop(at)
+        rows[row].append(i)
+        insort(rooms, (room - lengths[i], row))
+    return rows

@@ -729,3 +729,160 @@ def count_parameters(config: DecoderConfig) -> int:
             numbers *= size
         total += numbers
     return total
+
+# %% 02.1 wrong: float() makes no copy of a float32 tensor, so the division changes the input
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    dtype = x.dtype
+    if dtype != torch.float64:
+        x = x.float()
+    x /= (x.square().mean(-1, keepdim=True) + eps).sqrt()
+    return (x * weight).to(dtype)
+
+
+# %% 02.1 wrong: eps is added outside the root (a third)
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    wide = x.double()
+    return (wide / (wide.square().mean(-1, keepdim=True).sqrt() + eps) * weight.double()).to(x.dtype)
+
+
+# %% 02.1 right: by the length of the vector, in double precision
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    wide, size = x.double(), x.shape[-1]
+    mean_square = torch.einsum("...i,...i->...", wide, wide) / size
+    return torch.einsum("...i,...,i->...i", wide, (mean_square + eps) ** -0.5, weight.double()).to(x.dtype)
+
+
+# %% 02.2 wrong: the halves are views of the output, so the second one is made from numbers turned already
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    out, half = x.clone(), x.shape[-1] // 2
+    a, b = out[..., :half], out[..., half:]
+    out[..., :half] = a * cos - b * sin
+    out[..., half:] = a * sin + b * cos
+    return out
+
+
+# %% 02.2 wrong: flattens batch and length with view, which transposed inputs do not allow
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    batch, length, heads, size = x.shape
+    a, b = x.view(batch * length, heads, size).chunk(2, -1)
+    c, s = cos.repeat(batch, 1, 1), sin.repeat(batch, 1, 1)
+    return torch.cat((a * c - b * s, a * s + b * c), -1).view(batch, length, heads, size)
+
+
+# %% 02.2 wrong: reads the right pairs and writes them back as neighbours
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = x.chunk(2, -1)
+    return torch.stack((a * cos - b * sin, a * sin + b * cos), -1).flatten(-2)
+
+
+# %% 02.2 right: one pair after the other
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    out, half = torch.zeros_like(x), x.shape[-1] // 2
+    for i in range(half):
+        a, b, c, s = x[..., i], x[..., i + half], cos[..., i], sin[..., i]
+        out[..., i] = a * c - b * s
+        out[..., i + half] = a * s + b * c
+    return out
+
+
+# %% 02.3 wrong: the mask takes only a thousand away, which large scores outweigh
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    times = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(times, 1), v.repeat_interleave(times, 1)
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    later = torch.ones_like(scores[0, 0]).triu(1)
+    return (scores - 1000.0 * later).softmax(-1) @ v
+
+
+# %% 02.3 wrong: scales the queries in place
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    times = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(times, 1), v.repeat_interleave(times, 1)
+    q *= q.shape[-1] ** -0.5
+    scores = q @ k.transpose(-1, -2)
+    later = torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1)
+    return scores.masked_fill(later, float("-inf")).softmax(-1) @ v
+
+
+# %% 02.3 wrong: the mask is laid on the shares after the softmax, so they do not add up to 1
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    times = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(times, 1), v.repeat_interleave(times, 1)
+    shares = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
+    return shares.tril() @ v
+
+
+# %% 02.3 right: place by place with einsum, so that no mask is needed
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    grouped, gathered = q.unflatten(1, (k.shape[1], -1)), []
+    for t in range(q.shape[2]):
+        scores = torch.einsum("bkgd,bksd->bkgs", grouped[:, :, :, t], k[:, :, : t + 1]) / q.shape[-1] ** 0.5
+        gathered.append(torch.einsum("bkgs,bksd->bkgd", scores.softmax(-1), v[:, :, : t + 1]))
+    return torch.stack(gathered, 3).flatten(1, 2)
+
+
+# %% 02.4 wrong: silu by a formula that gives NaN for large numbers
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    z = x @ gate.T
+    opened = z * torch.exp(z) / (1 + torch.exp(z))
+    return (opened * (x @ up.T)) @ down.T
+
+
+# %% 02.4 wrong: flattens with view, which a transposed input does not allow
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    flat = x.view(-1, x.shape[-1])
+    out = (F.silu(flat @ gate.T) * (flat @ up.T)) @ down.T
+    return out.view(x.shape)
+
+
+# %% 02.4 wrong: the gate is a sigmoid alone, without its factor z
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    return F.linear(torch.sigmoid(F.linear(x, gate)) * F.linear(x, up), down)
+
+
+# %% 02.4 right: in one line
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    return F.linear(F.silu(F.linear(x, gate)) * F.linear(x, up), down)
+
+
+# %% 02.5 wrong: the norm behind the last block is forgotten
+def count_parameters(config: DecoderConfig) -> int:
+    h, d = config.hidden_size, config.head_dim
+    attention = 2 * h * config.num_attention_heads * d + 2 * h * config.num_key_value_heads * d
+    block = attention + 3 * h * config.intermediate_size + 2 * h
+    tables = 1 if config.tie_word_embeddings else 2
+    return tables * config.vocab_size * h + config.num_hidden_layers * block
+
+
+# %% 02.5 wrong: divides to get the size of a head, and so returns a float
+def count_parameters(config: DecoderConfig) -> int:
+    h = config.hidden_size
+    kv_width = h / config.num_attention_heads * config.num_key_value_heads
+    block = 2 * h * h + 2 * h * kv_width + 3 * h * config.intermediate_size + 2 * h
+    tables = 1 if config.tie_word_embeddings else 2
+    return tables * config.vocab_size * h + config.num_hidden_layers * block + h
+
+
+# %% 02.5 wrong: without tying it calls itself with the same sizes, without end
+def count_parameters(config: DecoderConfig) -> int:
+    h = config.hidden_size
+    if not config.tie_word_embeddings:
+        return count_parameters(config) + config.vocab_size * h
+    kv_width = config.num_key_value_heads * config.head_dim
+    block = 2 * h * h + 2 * h * kv_width + 3 * h * config.intermediate_size + 2 * h
+    return config.vocab_size * h + config.num_hidden_layers * block + h
+
+
+# %% 02.5 right: adds up a list of shapes
+from math import prod
+
+
+def count_parameters(config: DecoderConfig) -> int:
+    h, inner = config.hidden_size, config.intermediate_size
+    wide, narrow = (n * config.head_dim for n in (config.num_attention_heads, config.num_key_value_heads))
+    shapes = [(config.vocab_size, h), (h,)]
+    if not config.tie_word_embeddings:
+        shapes.append((config.vocab_size, h))
+    for _ in range(config.num_hidden_layers):
+        shapes += [(wide, h), (narrow, h), (narrow, h), (h, wide), (inner, h), (inner, h), (h, inner), (h,), (h,)]
+    return sum(prod(shape) for shape in shapes)

@@ -916,3 +916,189 @@ def mask_tokens(
                 ids[place] = words[row][place]
     shape = input_ids.shape
     return torch.tensor(hidden).long().view(shape), torch.tensor(labels).long().view(shape)
+
+# %% 03.1 wrong: flattens first and shifts then, so a row's end must name the next row's beginning
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits.flatten(0, 1)[:-1], labels.flatten()[1:], ignore_index=-100)
+
+
+# %% 03.1 wrong: only labels above 0 count, so the token with id 0 is left out
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    scores, targets = logits[:, :-1], labels[:, 1:]
+    counts = targets > 0
+    each = -scores.log_softmax(-1).gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    return each[counts].mean()
+
+
+# %% 03.1 wrong: a small number inside the logarithm caps the loss of an improbable token
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    scores, targets = logits[:, :-1], labels[:, 1:]
+    counts = targets != -100
+    p = scores.softmax(-1)[counts].gather(1, targets[counts][:, None])
+    return -(p + 1e-9).log().mean()
+
+
+# %% 03.1 right: logsumexp minus the score of the token that came
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    counts = labels[:, 1:] != -100
+    scores, tokens = logits[:, :-1][counts], labels[:, 1:][counts]
+    return (scores.logsumexp(1) - scores[torch.arange(len(tokens), device=tokens.device), tokens]).mean()
+
+
+# %% 03.2 wrong: takes only NaN for padding, so other padding is counted
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    nats = losses.nansum(1)
+    return nats / math.log(2), math.exp(nats.sum().item() / lengths.sum().item())
+
+
+# %% 03.2 wrong: averages the documents' means, so tokens of short documents weigh more
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    inside = torch.arange(losses.shape[1], device=losses.device) < lengths[:, None]
+    nats = losses.masked_fill(~inside, 0.0).sum(1)
+    return nats / math.log(2), (nats / lengths).mean().exp().item()
+
+
+# %% 03.2 wrong: raises e to the mean of the bits
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    inside = torch.arange(losses.shape[1], device=losses.device) < lengths[:, None]
+    bits = torch.where(inside, losses, torch.zeros_like(losses)).sum(1) / math.log(2)
+    return bits, math.exp(bits.sum().item() / lengths.sum().item())
+
+
+# %% 03.2 right: one document after the other
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    bits, all_nats, all_tokens = [], 0.0, 0
+    for row, length in zip(losses, lengths.tolist()):
+        nats = row[:length].sum()
+        bits.append(nats / math.log(2))
+        all_nats += nats.item()
+        all_tokens += length
+    return torch.stack(bits), math.exp(all_nats / all_tokens)
+
+
+# %% 03.3 wrong: calls itself for the step before, too deep for a run of thousands of steps
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    if step == warmup_steps:
+        return peak
+    return learning_rate_at(step - 1, peak, steps, warmup_steps) - peak / (steps - warmup_steps)
+
+
+# %% 03.3 wrong: divides by zero when there is no warm-up
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    return peak * min((step + 1) / warmup_steps, (steps - step) / (steps - warmup_steps))
+
+
+# %% 03.3 wrong: the fall is counted over all steps, so it begins below the peak
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (1 - step / steps)
+
+
+# %% 03.3 right: the lower of two lines (a third)
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    return peak * min((step + 1) / max(warmup_steps, 1), (steps - step) / (steps - warmup_steps))
+
+
+# %% 03.4 wrong: scales the given tensors in place
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = sum(g.square().sum().item() for g in gradients) ** 0.5
+    if norm > max_norm:
+        for g in gradients:
+            g.mul_(max_norm / norm)
+    return list(gradients), norm
+
+
+# %% 03.4 wrong: short gradients are made longer (a third)
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = sum(g.square().sum().item() for g in gradients) ** 0.5
+    factor = max_norm / norm if norm > 0 else 1.0
+    return [g * factor for g in gradients], norm
+
+
+# %% 03.4 wrong: tells the norm after clipping
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = torch.stack([g.norm() for g in gradients]).norm().item()
+    factor = max_norm / norm if norm > max_norm else 1.0
+    return [g * factor for g in gradients], norm * factor
+
+
+# %% 03.4 right: as one long vector, cut up again
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    whole = torch.cat([g.reshape(-1) for g in gradients])
+    norm = whole.norm().item()
+    if norm > max_norm:
+        whole = whole * (max_norm / norm)
+    parts = whole.split([g.numel() for g in gradients])
+    return [part.reshape(g.shape) for part, g in zip(parts, gradients)], norm
+
+
+# %% 03.5 wrong: tokens that were asked for and stayed have no label
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & (input_ids > 5)
+    how = torch.rand(input_ids.shape, generator=generator)
+    other = torch.randint(6, vocab_size, input_ids.shape, generator=generator)
+    corrupted = torch.where(asked & (how < 0.8), mask_id, input_ids)
+    corrupted = torch.where(asked & (how >= 0.8) & (how < 0.9), other, corrupted)
+    return corrupted, torch.where(corrupted != input_ids, input_ids, -100)
+
+
+# %% 03.5 wrong: one row of draws serves all rows of the batch
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    length = input_ids.shape[1]
+    asked = (torch.rand(length, generator=generator) < share) & (input_ids > 5)
+    how = torch.rand(length, generator=generator)
+    other = torch.randint(6, vocab_size, input_ids.shape, generator=generator)
+    corrupted = torch.where(asked & (how < 0.8), mask_id, input_ids)
+    corrupted = torch.where(asked & (how >= 0.8) & (how < 0.9), other, corrupted)
+    return corrupted, torch.where(asked, input_ids, -100)
+
+
+# %% 03.5 wrong: the random ids do not come from the generator (a third)
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    draw = torch.rand(2, *input_ids.shape, generator=generator)
+    asked = (draw[0] < share) & (input_ids > 5)
+    corrupted, labels = input_ids.clone(), input_ids.masked_fill(~asked, -100)
+    corrupted[asked & (draw[1] < 0.8)] = mask_id
+    swap = asked & (draw[1] >= 0.9)
+    corrupted[swap] = torch.randint(6, vocab_size, (int(swap.sum()),))
+    return corrupted, labels
+
+
+# %% 03.5 right: one draw for each token decides everything
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    where = input_ids.device if generator is None else generator.device
+    draw = torch.rand(input_ids.shape, generator=generator, device=where, dtype=torch.float64).to(input_ids.device)
+    other = torch.randint(6, vocab_size, input_ids.shape, generator=generator, device=where).to(input_ids.device)
+    draw = draw.masked_fill(input_ids < 6, 2.0)
+    corrupted = input_ids.clone()
+    corrupted[draw < 0.8 * share] = mask_id
+    swap = (draw >= 0.8 * share) & (draw < 0.9 * share)
+    corrupted[swap] = other[swap]
+    return corrupted, input_ids.masked_fill(draw >= share, -100)

@@ -771,3 +771,173 @@ def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, f
         else:
             high = middle
     return high, high * tokens_per_parameter
+
+# %% 04.1 wrong: each stage shares out its own part only, and not those of the stages before
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    parts = {3: 2.0, 2: 2.0, 1: 12.0}
+    return parameters * sum(size / ranks if stage == number else size for number, size in parts.items())
+
+
+# %% 04.1 wrong: rounds down to whole bytes
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    weights, gradients, optimizer = 2 * parameters, 2 * parameters, 12 * parameters
+    if stage >= 1:
+        optimizer //= ranks
+    if stage >= 2:
+        gradients //= ranks
+    if stage >= 3:
+        weights //= ranks
+    return float(weights + gradients + optimizer)
+
+
+# %% 04.1 wrong: the stages are off by one, so stage 1 shares out nothing
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    split = lambda size, after: size / ranks if stage > after else size  # noqa: E731
+    return float(parameters * (split(12, 1) + split(2, 2) + split(2, 3)))
+
+
+# %% 04.1 right: bytes that are whole and bytes that are shared
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    shared = (0, 12, 14, 16)[stage]
+    return (16 - shared) * parameters + shared * parameters / ranks
+
+
+# %% 04.2 wrong: one segment too many when the layers divide evenly
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    every = min(every, layers)
+    return (layers // every + 1) * boundary + every * inside
+
+
+# %% 04.2 wrong: cuts every down to the layers and calls itself again and again
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    if every >= layers:
+        return checkpointed_bytes(layers, layers, boundary, inside)
+    return -(-layers // every) * boundary + every * inside
+
+
+# %% 04.2 wrong: the input of the segment that is computed again is not counted (a third)
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    segments = -(-layers // every)
+    return (segments - 1) * boundary + min(every, layers) * inside
+
+
+# %% 04.2 right: walks through the segments from the last to the first
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    segments = [min(every, layers - start) for start in range(0, layers, every)]
+    peak = 0.0
+    for size in reversed(segments):
+        peak = max(peak, len(segments) * boundary + size * inside)
+    return peak
+
+
+# %% 04.3 wrong: weighs the mean of each piece, which is NaN where no label counts
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    total = sum(int((labels != -100).sum()) for _, labels in micro_batches)
+    mean = 0.0
+    for inputs, labels in micro_batches:
+        logits = model(inputs)
+        loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), labels.reshape(-1))
+        loss = loss * (int((labels != -100).sum()) / total)
+        loss.backward()
+        mean += loss.item()
+    return mean
+
+
+# %% 04.3 wrong: takes the pieces out of the list, which is empty afterwards
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    total = sum(int((labels != -100).sum()) for _, labels in micro_batches)
+    mean = 0.0
+    while micro_batches:
+        inputs, labels = micro_batches.pop(0)
+        logits = model(inputs)
+        loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), labels.reshape(-1), reduction="sum") / total
+        loss.backward()
+        mean += loss.item()
+    return mean
+
+
+# %% 04.3 wrong: adds up the losses and goes backward once, so all pieces are in memory together
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    total, loss = 0, 0.0
+    for inputs, labels in micro_batches:
+        logits = model(inputs)
+        loss = loss + F.cross_entropy(logits.reshape(-1, logits.shape[-1]), labels.reshape(-1), reduction="sum")
+        total += int((labels != -100).sum())
+    mean = loss / total
+    mean.backward()
+    return mean.item()
+
+
+# %% 04.3 right: gradients of sums, divided at the end (a third)
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    tokens, nats = 0, 0.0
+    for inputs, labels in micro_batches:
+        log_p = model(inputs).log_softmax(-1)
+        counts = labels != -100
+        chosen = log_p.gather(-1, labels.masked_fill(~counts, 0)[..., None])[..., 0]
+        loss = -chosen.masked_fill(~counts, 0.0).sum()
+        loss.backward()
+        tokens += int(counts.sum())
+        nats += loss.item()
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad.div_(tokens)
+    return nats / tokens
+
+
+# %% 04.4 wrong: empty tensors are left out of the result
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    full = [[t for t in rank if t.numel()] for rank in shards]
+    norm = sum(t.square().sum().item() for rank in full for t in rank) ** 0.5
+    factor = max_norm / norm if norm > max_norm else 1.0
+    return [[t * factor for t in rank] for rank in full], norm
+
+
+# %% 04.4 wrong: a gradient of zeros is divided by its norm
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    norm = sum(t.square().sum().item() for rank in shards for t in rank) ** 0.5
+    factor = min(1.0, max_norm / norm)
+    return [[t * factor for t in rank] for rank in shards], norm
+
+
+# %% 04.4 wrong: adds the norms of the ranks instead of their squares
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    of_rank = [sum(t.square().sum().item() for t in rank) ** 0.5 for rank in shards]
+    norm = sum(of_rank)
+    factor = max_norm / norm if norm > max_norm else 1.0
+    return [[t * factor for t in rank] for rank in shards], norm
+
+
+# %% 04.4 right: the hypotenuse of all norms, and copies
+import math
+
+
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    norm = math.hypot(*(float(torch.linalg.vector_norm(t)) for rank in shards for t in rank))
+    if norm <= max_norm:
+        return [[t.clone() for t in rank] for rank in shards], norm
+    return [[t / norm * max_norm for t in rank] for rank in shards], norm
+
+
+# %% 04.5 wrong: the ratio is taken out of the root, so the budget is not spent
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / 6) ** 0.5 / tokens_per_parameter
+    return parameters, parameters * tokens_per_parameter
+
+
+# %% 04.5 wrong: the tokens always follow the rule of twenty
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / (6 * tokens_per_parameter)) ** 0.5
+    return parameters, 20 * parameters
+
+
+# %% 04.5 wrong: the root is taken of the budget alone
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = flops**0.5 / (6 * tokens_per_parameter)
+    return parameters, flops / (6 * parameters)
+
+
+# %% 04.5 right: the tokens first
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    tokens = (flops * tokens_per_parameter / 6) ** 0.5
+    return tokens / tokens_per_parameter, tokens

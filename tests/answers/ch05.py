@@ -908,3 +908,202 @@ def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tupl
         texts.append(torch.cat([vectors, text], dim=0))
         masks.append(torch.cat([torch.ones(len(vectors), dtype=mask.dtype, device=mask.device), mask]))
     return torch.stack(texts), torch.stack(masks)
+
+# %% 05.1 wrong: cuts by value, so all equally likely tokens at the edge stay
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    ordered = logits.sort(-1, descending=True).values
+    p = ordered.softmax(-1)
+    needed = (p.cumsum(-1) - p < top_p).sum(-1, keepdim=True).clamp(min=1)
+    return logits.masked_fill(logits < ordered.gather(-1, needed - 1), float("-inf"))
+
+
+# %% 05.1 wrong: one token more when the probabilities add up to top_p exactly
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    ordered, index = logits.sort(-1, descending=True)
+    p = ordered.softmax(-1)
+    out = p.cumsum(-1) - p > top_p
+    return logits.masked_fill(torch.zeros_like(out).scatter(-1, index, out), float("-inf"))
+
+
+# %% 05.1 wrong: the first row decides for all rows how many tokens stay
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    ordered, index = logits.sort(-1, descending=True)
+    p = ordered[0].softmax(-1)
+    needed = int((p.cumsum(-1) - p < top_p).sum())
+    kept = torch.full_like(logits, float("-inf"))
+    return kept.scatter(-1, index[:, :needed], ordered[:, :needed])
+
+
+# %% 05.1 right: token by token, row by row
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    kept = torch.full_like(logits, float("-inf"))
+    for i, row in enumerate(logits):
+        p, together = row.softmax(-1).tolist(), 0.0
+        for token in sorted(range(len(p)), key=lambda t: -p[t]):
+            kept[i, token] = row[token]
+            together += p[token]
+            if together >= top_p:
+                break
+    return kept
+
+
+# %% 05.2 wrong: adds the scores to the given log-probabilities in place
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    logprobs += scores[:, None]
+    best, place = logprobs.reshape(-1).topk(k)
+    return best, place // logprobs.shape[1], place % logprobs.shape[1]
+
+
+# %% 05.2 wrong: flattens with view, which a view that is not contiguous does not allow
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    vocab = logprobs.shape[1]
+    best, place = (logprobs.view(-1) + scores.repeat_interleave(vocab)).topk(k)
+    return best, place // vocab, place % vocab
+
+
+# %% 05.2 wrong: asks every beam for k tokens, more than the vocabulary may have
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    own, tokens = logprobs.topk(k, dim=1)
+    best, place = (own + scores[:, None]).flatten().topk(k)
+    return best, place // k, tokens.flatten()[place]
+
+
+# %% 05.2 right: sorts all of them
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    longer = torch.cat([score + row for score, row in zip(scores, logprobs)])
+    place = longer.argsort(descending=True, stable=True)[:k]
+    beams = place.div(logprobs.shape[1], rounding_mode="floor")
+    return longer[place], beams, place - beams * logprobs.shape[1]
+
+
+# %% 05.3 wrong: calls itself for the beginning, where the spaces go as well
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    ending = question + between.rstrip(" ")
+    if not examples:
+        return ending
+    asked, answer = examples[-1]
+    return few_shot_prompt(examples[:-1], asked, between, after) + answer + after + ending
+
+
+# %% 05.3 wrong: the question is appended to the caller's list of examples
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    examples.append((question, ""))
+    text = after.join(asked + between + answer for asked, answer in examples)
+    return text.rstrip(" ")
+
+
+# %% 05.3 wrong: only one space at the end goes
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    text = "".join(f"{asked}{between}{answer}{after}" for asked, answer in examples)
+    return text + question + between.removesuffix(" ")
+
+
+# %% 05.3 right: a loop that drops spaces one by one
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    prompt = ""
+    for asked, answer in examples:
+        prompt += asked
+        prompt += between
+        prompt += answer
+        prompt += after
+    ending = between
+    while ending[-1:] == " ":
+        ending = ending[:-1]
+    return prompt + question + ending
+
+
+# %% 05.4 wrong: the classic form with k1 + 1 above the fraction
+import math
+
+
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    mean = sum(map(len, passages)) / len(passages)
+    scores = []
+    for passage in passages:
+        score = 0.0
+        for w in query:
+            n, f = sum(w in p for p in passages), passage.count(w)
+            idf = math.log(1 + (len(passages) - n + 0.5) / (n + 0.5))
+            score += idf * f * (k1 + 1) / (f + k1 * (1 - b + b * len(passage) / mean))
+        scores.append(score)
+    return scores
+
+
+# %% 05.4 wrong: the mean length is rounded down (a third)
+import math
+
+
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    mean = sum(map(len, passages)) // len(passages)
+    scores = [0.0] * len(passages)
+    for w in query:
+        n = sum(w in p for p in passages)
+        idf = math.log(1 + (len(passages) - n + 0.5) / (n + 0.5))
+        for i, passage in enumerate(passages):
+            f = passage.count(w)
+            scores[i] += idf * f / (f + k1 * (1 - b + b * len(passage) / mean))
+    return scores
+
+
+# %% 05.4 wrong: finds words also inside longer words
+import math
+
+
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    texts, mean = [" ".join(p) for p in passages], sum(map(len, passages)) / len(passages)
+    scores = [0.0] * len(passages)
+    for w in query:
+        n = sum(w in text for text in texts)
+        idf = math.log(1 + (len(texts) - n + 0.5) / (n + 0.5))
+        for i, text in enumerate(texts):
+            f = text.count(w)
+            scores[i] += idf * f / (f + k1 * (1 - b + b * len(passages[i]) / mean))
+    return scores
+
+
+# %% 05.4 right: counts first, then a matrix of words and passages in torch
+from collections import Counter
+
+
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    if not query or not passages:
+        return [0.0] * len(passages)
+    counted = [Counter(passage) for passage in passages]
+    f = torch.tensor([[float(c[w]) for w in query] for c in counted], dtype=torch.float64)
+    sizes = torch.tensor([float(len(p)) for p in passages], dtype=torch.float64)
+    n = (f > 0).double().sum(0)
+    idf = torch.log1p((len(passages) - n + 0.5) / (n + 0.5))
+    held_back = k1 * (1 - b + b * sizes / sizes.mean())
+    return (f / (f + held_back[:, None]) @ idf).tolist()
+
+
+# %% 05.5 wrong: the new mask is 1 everywhere, so padding is seen
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    whole = torch.cat((vectors.expand(len(embeddings), -1, -1), embeddings), 1)
+    return whole, attention_mask.new_ones(whole.shape[:2])
+
+
+# %% 05.5 wrong: the vectors are copied without their gradient
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    (batch, length, hidden), n = embeddings.shape, len(vectors)
+    whole = embeddings.new_empty(batch, n + length, hidden)
+    whole[:, :n], whole[:, n:] = vectors.data, embeddings
+    return whole, torch.cat((attention_mask.new_ones(batch, n), attention_mask), 1)
+
+
+# %% 05.5 wrong: each vector is repeated in a row, so the texts get different ones
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    batch, n = len(embeddings), len(vectors)
+    copies = vectors.repeat_interleave(batch, 0).view(batch, n, -1)
+    ones = torch.ones(batch, n, dtype=attention_mask.dtype, device=attention_mask.device)
+    return torch.cat((copies, embeddings), 1), torch.cat((ones, attention_mask), 1)
+
+
+# %% 05.5 right: text by text (a third)
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    ones = attention_mask.new_ones(len(vectors))
+    texts, masks = [], []
+    for text, mask in zip(embeddings, attention_mask):
+        texts.append(torch.cat((vectors, text)))
+        masks.append(torch.cat((ones, mask)))
+    return torch.stack(texts), torch.stack(masks)

@@ -1055,3 +1055,222 @@ def format_kept(response, format, relation):
         if key != relation:
             return False
     return True
+
+# %% 06.1 wrong: only the last answer of the assistant is marked
+def encode_chat(messages: list[dict[str, str]], tokenizer) -> tuple[list[int], list[int]]:
+    ids, mask = [tokenizer.bos_token_id], [0]
+    last = max((i for i, m in enumerate(messages) if m["role"] == "assistant"), default=-1)
+    for i, message in enumerate(messages):
+        content = tokenizer(message["content"], split_special_tokens=True)["input_ids"]
+        if message["role"] == "assistant":
+            content = content + [tokenizer.eos_token_id]
+        ids += [tokenizer.convert_tokens_to_ids(f"<|{message['role']}|>"), *content]
+        mask += [0] + [int(i == last)] * len(content)
+    return ids, mask
+
+# %% 06.1 wrong: a system message gets the token of the user
+def encode_chat(messages: list[dict[str, str]], tokenizer) -> tuple[list[int], list[int]]:
+    user, assistant = (tokenizer.convert_tokens_to_ids(t) for t in ("<|user|>", "<|assistant|>"))
+    ids, mask = [tokenizer.bos_token_id], [0]
+    for message in messages:
+        speaks = message["role"] == "assistant"
+        content = tokenizer(message["content"], split_special_tokens=True)["input_ids"]
+        ids += [assistant if speaks else user] + content + [tokenizer.eos_token_id] * speaks
+        mask += [0] + [int(speaks)] * (len(content) + speaks)
+    return ids, mask
+
+# %% 06.1 wrong: the messages are taken out of the given list
+def encode_chat(messages: list[dict[str, str]], tokenizer) -> tuple[list[int], list[int]]:
+    ids, mask = [tokenizer.bos_token_id], [0]
+    while messages:
+        message = messages.pop(0)
+        ids.append(tokenizer.convert_tokens_to_ids(f"<|{message['role']}|>"))
+        mask.append(0)
+        content = tokenizer(message["content"], split_special_tokens=True)["input_ids"]
+        ids.extend(content)
+        if message["role"] == "assistant":
+            ids.append(tokenizer.eos_token_id)
+            mask.extend([1] * (len(content) + 1))
+        else:
+            mask.extend([0] * len(content))
+    return ids, mask
+
+# %% 06.1 right: pairs of token and mark, unzipped at the end
+def encode_chat(messages: list[dict[str, str]], tokenizer) -> tuple[list[int], list[int]]:
+    pairs = [(tokenizer.bos_token_id, 0)]
+    for message in messages:
+        mark = 1 if message["role"] == "assistant" else 0
+        pairs.append((tokenizer.convert_tokens_to_ids("<|" + message["role"] + "|>"), 0))
+        for token in tokenizer(message["content"], split_special_tokens=True)["input_ids"]:
+            pairs.append((token, mark))
+        if mark:
+            pairs.append((tokenizer.eos_token_id, 1))
+    return [token for token, _ in pairs], [mark for _, mark in pairs]
+
+# %% 06.2 wrong: padding is what has the id of the last token of the batch's shortest row
+def mask_prompt(input_ids: Tensor, prompt_lengths: Tensor, lengths: Tensor) -> Tensor:
+    pad = input_ids[lengths.argmin(), -1]
+    places = torch.arange(input_ids.shape[1], device=input_ids.device)
+    return input_ids.masked_fill((places < prompt_lengths[:, None]) | (input_ids == pad), -100)
+
+# %% 06.2 wrong: lengths is taken for the length of the answer
+def mask_prompt(input_ids: Tensor, prompt_lengths: Tensor, lengths: Tensor) -> Tensor:
+    labels = torch.full_like(input_ids, -100)
+    for row, (start, size) in enumerate(zip(prompt_lengths.tolist(), lengths.tolist(), strict=True)):
+        labels[row, start : start + size] = input_ids[row, start : start + size]
+    return labels
+
+# %% 06.2 wrong: it only calls itself
+def mask_prompt(input_ids: Tensor, prompt_lengths: Tensor, lengths: Tensor) -> Tensor:
+    return mask_prompt(input_ids, prompt_lengths, lengths)
+
+# %% 06.2 right: two cumulative conditions and where
+def mask_prompt(input_ids: Tensor, prompt_lengths: Tensor, lengths: Tensor) -> Tensor:
+    t = torch.arange(input_ids.size(1), device=input_ids.device).expand_as(input_ids)
+    return torch.where((t >= prompt_lengths[:, None]) & (t < lengths[:, None]), input_ids, -100)
+
+# %% 06.3 wrong: padded to max_length when it is given
+def collate(examples: list[dict[str, list[int]]], pad_id: int = 0, max_length: int | None = None) -> dict[str, Tensor]:
+    for i, example in enumerate(examples):
+        if max_length is not None and len(example["input_ids"]) > max_length:
+            raise ValueError(f"row {i} is too long")
+    width = max_length if max_length is not None else max(len(e["input_ids"]) for e in examples)
+    ids = [e["input_ids"] + [pad_id] * (width - len(e["input_ids"])) for e in examples]
+    seen = [[1] * len(e["input_ids"]) + [0] * (width - len(e["input_ids"])) for e in examples]
+    labels = [e["labels"] + [-100] * (width - len(e["labels"])) for e in examples]
+    parts = {"input_ids": ids, "attention_mask": seen, "labels": labels}
+    return {name: torch.tensor(part, dtype=torch.int64) for name, part in parts.items()}
+
+# %% 06.3 wrong: the error names the longest row, not the first that is too long
+def collate(examples: list[dict[str, list[int]]], pad_id: int = 0, max_length: int | None = None) -> dict[str, Tensor]:
+    sizes = [len(e["input_ids"]) for e in examples]
+    width = max(sizes)
+    if max_length is not None and width > max_length:
+        raise ValueError(f"row {sizes.index(width)} has more than the allowed number of tokens")
+    shape = len(examples), width
+    ids, labels = torch.full(shape, pad_id), torch.full(shape, -100)
+    seen = torch.zeros(shape, dtype=torch.int64)
+    for i, (example, n) in enumerate(zip(examples, sizes, strict=True)):
+        ids[i, :n], labels[i, :n] = torch.tensor(example["input_ids"]), torch.tensor(example["labels"])
+        seen[i, :n] = 1
+    return {"input_ids": ids, "attention_mask": seen, "labels": labels}
+
+# %% 06.3 wrong: the lists of the examples themselves are lengthened
+def collate(examples: list[dict[str, list[int]]], pad_id: int = 0, max_length: int | None = None) -> dict[str, Tensor]:
+    width = max(len(e["input_ids"]) for e in examples)
+    masks = []
+    for i, example in enumerate(examples):
+        ids, labels = example["input_ids"], example["labels"]
+        if max_length is not None and len(ids) > max_length:
+            raise ValueError(f"example {i} has more than {max_length} tokens")
+        missing = width - len(ids)
+        masks.append([1] * len(ids) + [0] * missing)
+        ids += [pad_id] * missing
+        labels += [-100] * missing
+    return {
+        "input_ids": torch.tensor([e["input_ids"] for e in examples], dtype=torch.int64),
+        "attention_mask": torch.tensor(masks, dtype=torch.int64),
+        "labels": torch.tensor([e["labels"] for e in examples], dtype=torch.int64),
+    }
+
+# %% 06.3 right: pad_sequence does the work
+def collate(examples: list[dict[str, list[int]]], pad_id: int = 0, max_length: int | None = None) -> dict[str, Tensor]:
+    from torch.nn.utils.rnn import pad_sequence
+
+    if max_length is not None:
+        long = [i for i, e in enumerate(examples) if len(e["input_ids"]) > max_length]
+        if long:
+            raise ValueError(f"row {long[0]} is too long")
+
+    def fill(rows, value):
+        tensors = [torch.tensor(row, dtype=torch.long) for row in rows]
+        return pad_sequence(tensors, batch_first=True, padding_value=value)
+
+    return {
+        "labels": fill([e["labels"] for e in examples], -100),
+        "input_ids": fill([e["input_ids"] for e in examples], pad_id),
+        "attention_mask": fill([[1] * len(e["input_ids"]) for e in examples], 0),
+    }
+
+# %% 06.4 wrong: the divisor counts the label at position 0 too
+def answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    predicted, wanted = logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
+    total = torch.nn.functional.cross_entropy(predicted, wanted, ignore_index=-100, reduction="sum")
+    return total / (labels != -100).sum().clamp(min=1)
+
+# %% 06.4 wrong: the labels are rolled, so the last place predicts the first token
+def answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    wanted = labels.roll(-1, dims=1)
+    keep = wanted != -100
+    logp = logits.log_softmax(-1).gather(-1, wanted.clamp(min=0)[..., None])[..., 0]
+    return -(logp * keep).sum() / keep.sum().clamp(min=1)
+
+# %% 06.4 wrong: without an answer token the zero hangs on nothing
+def answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    if not (labels[:, 1:] != -100).any():
+        return torch.tensor(0.0, requires_grad=True)
+    vocabulary = logits.shape[-1]
+    return torch.nn.functional.cross_entropy(logits[:, :-1].reshape(-1, vocabulary), labels[:, 1:].reshape(-1))
+
+# %% 06.4 right: logsumexp minus the score of the wanted token
+def answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    scores, wanted = logits[:, :-1], labels[:, 1:]
+    keep = wanted != -100
+    picked = scores.gather(-1, wanted.masked_fill(~keep, 0).unsqueeze(-1)).squeeze(-1)
+    surprise = torch.logsumexp(scores, dim=-1) - picked
+    return surprise.masked_fill(~keep, 0.0).sum() / max(int(keep.sum()), 1)
+
+# %% 06.5 wrong: a JSON list that holds the key passes for an object
+def format_kept(response: str, format: str, relation: str) -> bool:
+    text = response.strip()
+    if format == "word":
+        return len(text.split()) == 1
+    if format == "sentence":
+        return len(text.split()) >= 3 and text[0].isupper() and text[-1] in ".!"
+    try:
+        return list(json.loads(text)) == [relation]
+    except (ValueError, TypeError):
+        return False
+
+# %% 06.5 wrong: one word is a text without a space
+def format_kept(response: str, format: str, relation: str) -> bool:
+    text = response.strip()
+    if format == "word":
+        return " " not in text
+    if format == "sentence":
+        return len(text.split()) > 2 and text[0].isupper() and text.endswith((".", "!"))
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and list(found) == [relation]
+
+# %% 06.5 wrong: a digit or a quotation mark passes for a capital letter
+def format_kept(response: str, format: str, relation: str) -> bool:
+    text = response.strip()
+    words = text.split()
+    if format == "word":
+        return len(words) == 1
+    if format == "sentence":
+        return len(words) >= 3 and text[0] == text[0].upper() and text[-1] in (".", "!")
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    return isinstance(found, dict) and set(found) == {relation}
+
+# %% 06.5 right: a match statement
+def format_kept(response: str, format: str, relation: str) -> bool:
+    words = response.split()
+    match format:
+        case "word":
+            return len(words) == 1
+        case "sentence":
+            return len(words) >= 3 and words[0][0].isupper() and words[-1][-1] in {".", "!"}
+        case "json":
+            try:
+                data = json.loads(response.strip())
+            except ValueError:
+                return False
+            return type(data) is dict and data.keys() == {relation}
+    return False

@@ -1208,3 +1208,235 @@ def early_stop(losses, patience, min_delta=0.0):
         if without >= patience:
             return (number, best)
     return (len(losses) - 1, best)
+
+# %% 07.1 wrong: the groups come out of a set, whose order changes with each start of Python
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    import random
+
+    rng, part_of = random.Random(seed), {}
+    for label in dict.fromkeys(labels):
+        mine = list({g for g, l in zip(groups, labels, strict=True) if l == label})
+        rng.shuffle(mine)
+        start = 0
+        for part in range(len(shares)):
+            end = round(sum(shares[: part + 1]) * len(mine))
+            part_of |= {g: part for g in mine[start:end]}
+            start = end
+    return [[i for i, g in enumerate(groups) if part_of.get(g) == part] for part in range(len(shares))]
+
+# %% 07.1 wrong: each share is rounded by itself, and the last part takes the rest
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    rng, part_of = np.random.default_rng(seed), {}
+    for label in dict.fromkeys(labels):
+        mine = list(dict.fromkeys(g for g, l in zip(groups, labels, strict=True) if l == label))
+        mine = [mine[i] for i in rng.permutation(len(mine))]
+        start = 0
+        for part, share in enumerate(shares):
+            end = start + round(share * len(mine)) if part < len(shares) - 1 else len(mine)
+            part_of |= {g: part for g in mine[start:end]}
+            start = min(end, len(mine))
+    return [[i for i, g in enumerate(groups) if part_of.get(g) == part] for part in range(len(shares))]
+
+# %% 07.1 wrong: the rows of a part stand group by group, not in rising order
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    import random
+
+    rows, by_label = {}, {}
+    for i, (label, group) in enumerate(zip(labels, groups, strict=True)):
+        if group not in rows:
+            by_label.setdefault(label, []).append(group)
+        rows.setdefault(group, []).append(i)
+    parts, rng = [[] for _ in shares], random.Random(seed)
+    for mine in by_label.values():
+        rng.shuffle(mine)
+        cuts = [0] + [round(sum(shares[: k + 1]) * len(mine)) for k in range(len(shares))]
+        for part, start, end in zip(parts, cuts[:-1], cuts[1:], strict=True):
+            for group in mine[start:end]:
+                part.extend(rows[group])
+    return parts
+
+# %% 07.1 right: numpy's permutation, cumulative cuts, sorted rows
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    rng = np.random.default_rng(seed)
+    label_of = dict(zip(groups, labels, strict=True))  # in the order of first appearance
+    parts = [set() for _ in shares]
+    for label in dict.fromkeys(label_of.values()):
+        mine = [g for g, its in label_of.items() if its == label]
+        mine = [mine[i] for i in rng.permutation(len(mine))]
+        ends = [round(float(total) * len(mine)) for total in np.cumsum(shares)]
+        for part, start, end in zip(parts, [0, *ends[:-1]], ends, strict=True):
+            part.update(mine[start:end])
+    return [[i for i, g in enumerate(groups) if g in part] for part in parts]
+
+# %% 07.2 wrong: the numbers of the blocks are sorted as text
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    blocks = sorted({n.split("layers.")[1].split(".")[0] for n in names if "layers." in n}, reverse=True)
+    free = set(blocks[:epoch])
+    kept = []
+    for name in names:
+        if "layers." in name:
+            if name.split("layers.")[1].split(".")[0] in free:
+                kept.append(name)
+        elif "embed_tokens" not in name or epoch > len(blocks):
+            kept.append(name)
+    return kept
+
+# %% 07.2 wrong: a block is found by a prefix without its dot, so 1 brings 10 to 19 too
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    count = 1 + max((int(n.split(".")[2]) for n in names if n.startswith("model.layers.")), default=-1)
+    prefixes = tuple(f"model.layers.{i}" for i in range(max(count - epoch, 0)))  # still frozen
+    frozen = prefixes + (("model.embed_tokens",) if epoch <= count else ())
+    return [n for n in names if not n.startswith(frozen)] if frozen else list(names)
+
+# %% 07.2 wrong: the embedding thaws together with the first block
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    import re
+
+    def block(name):
+        found = re.search(r"layers\.(\d+)\.", name)
+        return int(found[1]) if found else None
+
+    count = 1 + max((block(n) for n in names if block(n) is not None), default=-1)
+    lowest = count - epoch
+    return [
+        n for n in names
+        if (block(n) is not None and block(n) >= lowest)
+        or (block(n) is None and ("embed" not in n or lowest <= 0))
+    ]
+
+# %% 07.2 right: a depth for every name, compared with the epoch
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    import re
+
+    numbers = {n: int(m[1]) for n in names if (m := re.search(r"(?:^|\.)layers\.(\d+)\.", n))}
+    order = sorted(set(numbers.values()), reverse=True)
+    due = {n: order.index(number) + 1 for n, number in numbers.items()}
+    due |= {n: len(order) + 1 for n in names if n not in due and "embed" in n}
+    return sorted(n for n in names if due.get(n, 0) <= epoch)
+
+# %% 07.3 wrong: down is zeroed instead of up, and the relu passes no gradient
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        nn.init.zeros_(self.down.weight)
+        nn.init.zeros_(self.down.bias)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(torch.relu(self.down(x)))
+
+# %% 07.3 wrong: the result is added into the given tensor
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(hidden, bottleneck), nn.Linear(bottleneck, hidden)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x += self.up(self.down(x).relu())
+        return x
+
+# %% 07.3 wrong: up starts with small random numbers, so what comes out is only nearly what came in
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(hidden, bottleneck), nn.Linear(bottleneck, hidden)
+        for layer in (self.down, self.up):
+            nn.init.normal_(layer.weight, std=1e-3)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(nn.functional.relu(self.down(x)))
+
+# %% 07.3 right: data zeroed in a loop over the parameters of up
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(bottleneck, hidden)
+        self.down = nn.Linear(hidden, bottleneck)
+        with torch.no_grad():
+            for p in self.up.parameters():
+                p.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(self.down(x).clamp(min=0)).add(x)
+
+# %% 07.4 wrong: the causal mask of the library begins at the prefix, not at the text
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    batch = q.shape[0]
+    keys = torch.cat([prefix_k.expand(batch, -1, -1, -1), k], dim=2)
+    values = torch.cat([prefix_v.expand(batch, -1, -1, -1), v], dim=2)
+    return nn.functional.scaled_dot_product_attention(q, keys, values, is_causal=True)
+
+# %% 07.4 wrong: the prefix is not repeated for the rows, so only a batch of one works
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    keys, values = torch.cat([prefix_k[None], k], 2), torch.cat([prefix_v[None], v], 2)
+    length, n = q.shape[2], prefix_k.shape[1]
+    seen = torch.ones(length, n + length, dtype=torch.bool, device=q.device).tril(n)
+    scores = (q @ keys.transpose(-1, -2) / q.shape[-1] ** 0.5).masked_fill(~seen, float("-inf"))
+    return scores.softmax(-1) @ values
+
+# %% 07.4 wrong: it only calls itself
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    return prefix_attention(q, k, v, prefix_k, prefix_v)
+
+# %% 07.4 right: einsum, scores of prefix and text side by side
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    n, length = prefix_k.shape[1], q.shape[2]
+    to_prefix = torch.einsum("bhid,hjd->bhij", q, prefix_k)
+    to_text = torch.einsum("bhid,bhjd->bhij", q, k)
+    later = torch.ones(length, length, device=q.device, dtype=torch.bool).triu(1)
+    to_text = to_text.masked_fill(later, float("-inf"))
+    weights = torch.softmax(torch.cat([to_prefix, to_text], -1) / q.shape[-1] ** 0.5, dim=-1)
+    out = torch.einsum("bhij,hjd->bhid", weights[..., :n], prefix_v)
+    return out + torch.einsum("bhij,bhjd->bhid", weights[..., n:], v)
+
+# %% 07.5 wrong: the best falls by small gains too, which do not count
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    best, kept, waited = losses[0], 0, 0
+    for i, loss in enumerate(losses[1:], 1):
+        waited = 0 if loss < best - min_delta else waited + 1
+        if loss < best:
+            best, kept = loss, i
+        if waited == patience:
+            return i, kept
+    return len(losses) - 1, kept
+
+# %% 07.5 wrong: each loss is compared with the one before it, not with the best
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    kept, waited = 0, 0
+    for i in range(1, len(losses)):
+        if losses[i] < losses[i - 1] - min_delta:
+            waited = 0
+            if losses[i] < losses[kept] - min_delta:
+                kept = i
+        else:
+            waited += 1
+            if waited >= patience:
+                return i, kept
+    return len(losses) - 1, kept
+
+# %% 07.5 wrong: what is kept is the lowest of all losses, those after the stop too
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    best, at = losses[0], 0
+    stop = len(losses) - 1
+    for i, loss in enumerate(losses):
+        if best - loss > min_delta:
+            best, at = loss, i
+        elif i - at >= patience:
+            stop = i
+            break
+    return stop, losses.index(min(losses))
+
+# %% 07.5 right: it leaps from each best to the next one within patience
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    kept = 0
+    while True:
+        window = range(kept + 1, min(kept + patience + 1, len(losses)))
+        better = next((i for i in window if losses[i] < losses[kept] - min_delta), None)
+        if better is None:
+            return min(kept + patience, len(losses) - 1), kept
+        kept = better

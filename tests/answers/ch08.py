@@ -820,3 +820,159 @@ def class_averages(truth, predicted, classes):
         if true + said > 0:
             scores.append(2 * table[c][c] / (true + said))
     return sum(recalls) / len(recalls), sum(scores) / len(scores)
+
+# %% 08.1 wrong: all texts are joined and encoded at once
+def fertility(texts: list[str], encode: Callable[[str], list[int]]) -> float:
+    whole = "\n".join(texts)
+    if not whole.split():
+        raise ValueError("no word")
+    return len(encode(whole)) / len(whole.split())
+
+# %% 08.1 wrong: words are runs of letters, so punctuation parts or drops them
+def fertility(texts: list[str], encode: Callable[[str], list[int]]) -> float:
+    import re
+
+    words = sum(len(re.findall(r"\w+", text)) for text in texts)
+    if words == 0:
+        raise ValueError("the texts hold no word")
+    return sum(len(encode(text)) for text in texts) / words
+
+# %% 08.1 wrong: the error is raised for an empty list only, not for blank texts
+def fertility(texts: list[str], encode: Callable[[str], list[int]]) -> float:
+    if not texts:
+        raise ValueError("there are no texts")
+    tokens = words = 0
+    for text in texts:
+        tokens += len(encode(text))
+        words += len(text.split())
+    return tokens / words
+
+# %% 08.1 right: a short division whose failure is translated
+def fertility(texts: list[str], encode: Callable[[str], list[int]]) -> float:
+    try:
+        return sum(map(len, map(encode, texts))) / sum(len(t.split()) for t in texts)
+    except ZeroDivisionError:
+        raise ValueError("no words") from None
+
+# %% 08.2 wrong: a piece that occurs twice counts once (a third)
+def mean_of_pieces(weight: Tensor, pieces: list[list[int]]) -> Tensor:
+    rows = [weight[sorted(set(ids))].mean(0, keepdim=True) for ids in pieces]
+    return torch.cat([weight, *rows])
+
+# %% 08.2 wrong: the means are made in 32 bits and pull the whole matrix there
+def mean_of_pieces(weight: Tensor, pieces: list[list[int]]) -> Tensor:
+    rows = torch.stack([weight[ids].float().mean(0) for ids in pieces])
+    return torch.cat([weight, rows])
+
+# %% 08.2 wrong: short words are filled up with id 0, whose row is added
+def mean_of_pieces(weight: Tensor, pieces: list[list[int]]) -> Tensor:
+    longest = max(map(len, pieces))
+    ids = torch.tensor([p + [0] * (longest - len(p)) for p in pieces], device=weight.device)
+    counts = torch.tensor([len(p) for p in pieces], device=weight.device)
+    rows = weight[ids].sum(1) / counts[:, None]
+    return torch.cat([weight, rows.to(weight.dtype)])
+
+# %% 08.2 right: a table of counts times the matrix, in 64 bits
+def mean_of_pieces(weight: Tensor, pieces: list[list[int]]) -> Tensor:
+    counts = torch.zeros(len(pieces), len(weight), dtype=torch.float64, device=weight.device)
+    for row, ids in enumerate(pieces):
+        for i in ids:
+            counts[row, i] += 1 / len(ids)
+    return torch.cat([weight, (counts @ weight.double()).to(weight.dtype)])
+
+# %% 08.3 wrong: the new rows go on by whole batches, so places are left out
+def replay_plan(step: int, batch_size: int, share: float) -> tuple[range, range]:
+    before, after = int(step * batch_size * share), int((step + 1) * batch_size * share)
+    start = step * batch_size
+    return range(start, start + batch_size - (after - before)), range(before, after)
+
+# %% 08.3 wrong: every so many steps a whole batch is old
+def replay_plan(step: int, batch_size: int, share: float) -> tuple[range, range]:
+    before, after = int(step * share), int((step + 1) * share)  # batches of old rows
+    old = range(before * batch_size, after * batch_size)
+    new = range((step - before) * batch_size, (step + 1 - after) * batch_size)
+    return new, old
+
+# %% 08.3 wrong: it remembers how far it has read between calls
+_read = {"new": 0, "old": 0}
+
+
+def replay_plan(step: int, batch_size: int, share: float) -> tuple[range, range]:
+    if step == 0:
+        _read.update(new=0, old=0)
+    old = int((step + 1) * batch_size * share) - _read["old"]
+    old = min(max(old, 0), batch_size)
+    new = batch_size - old
+    plan = range(_read["new"], _read["new"] + new), range(_read["old"], _read["old"] + old)
+    _read["new"] += new
+    _read["old"] += old
+    return plan
+
+# %% 08.3 right: exact fractions, rounded down
+def replay_plan(step: int, batch_size: int, share: float) -> tuple[range, range]:
+    from fractions import Fraction
+    from math import floor
+
+    rows = [step * batch_size, (step + 1) * batch_size]
+    old = [floor(n * Fraction(share)) for n in rows]
+    return range(rows[0] - old[0], rows[1] - old[1]), range(*old)
+
+# %% 08.4 wrong: the tensors are paired by their order, not by name
+def distance_penalty(parameters: dict[str, Tensor], start: dict[str, Tensor], strength: float) -> Tensor:
+    pairs = zip(parameters.values(), start.values(), strict=False)
+    return strength / 2 * sum(((p - s) ** 2).sum() for p, s in pairs)
+
+# %% 08.4 wrong: what has no start is pulled to zero (a third)
+def distance_penalty(parameters: dict[str, Tensor], start: dict[str, Tensor], strength: float) -> Tensor:
+    total = 0.0
+    for name, value in parameters.items():
+        total = total + (value - start.get(name, torch.zeros_like(value))).pow(2).sum()
+    return 0.5 * strength * total
+
+# %% 08.4 wrong: it only calls itself
+def distance_penalty(parameters: dict[str, Tensor], start: dict[str, Tensor], strength: float) -> Tensor:
+    return distance_penalty(parameters, start, strength)
+
+# %% 08.4 right: one long vector of differences and its product with itself
+def distance_penalty(parameters: dict[str, Tensor], start: dict[str, Tensor], strength: float) -> Tensor:
+    apart = torch.cat([(parameters[name] - old).reshape(-1) for name, old in start.items()])
+    return apart.dot(apart) * (strength / 2)
+
+# %% 08.5 wrong: F1 is made of the mean precision and the mean recall (a third)
+def class_averages(truth: list[int], predicted: list[int], classes: int) -> tuple[float, float]:
+    recalls, precisions = [], []
+    for c in range(classes):
+        hits = sum(t == p == c for t, p in zip(truth, predicted, strict=True))
+        if c in truth:
+            recalls.append(hits / truth.count(c))
+        if c in predicted or c in truth:
+            precisions.append(hits / max(predicted.count(c), 1))
+    recall, precision = sum(recalls) / len(recalls), sum(precisions) / len(precisions)
+    return recall, 2 * recall * precision / (recall + precision) if recall + precision else 0.0
+
+# %% 08.5 wrong: classes that are only predicted are left out of macro F1
+def class_averages(truth: list[int], predicted: list[int], classes: int) -> tuple[float, float]:
+    true, said = Counter(truth), Counter(predicted)
+    hits = Counter(t for t, p in zip(truth, predicted, strict=True) if t == p)
+    recall = sum(hits[c] / true[c] for c in true) / len(true)
+    return recall, sum(2 * hits[c] / (true[c] + said[c]) for c in true) / len(true)
+
+# %% 08.5 wrong: classes that are never hit are skipped
+def class_averages(truth: list[int], predicted: list[int], classes: int) -> tuple[float, float]:
+    recalls, scores = [], []
+    for c in range(classes):
+        hits = sum(1 for t, p in zip(truth, predicted, strict=True) if t == c and p == c)
+        if hits:
+            recall, precision = hits / truth.count(c), hits / predicted.count(c)
+            recalls.append(recall)
+            scores.append(2 * recall * precision / (recall + precision))
+    return sum(recalls) / max(len(recalls), 1), sum(scores) / max(len(scores), 1)
+
+# %% 08.5 right: a confusion matrix by bincount
+def class_averages(truth: list[int], predicted: list[int], classes: int) -> tuple[float, float]:
+    places = torch.tensor(truth) * classes + torch.tensor(predicted)
+    table = torch.bincount(places, minlength=classes**2).view(classes, classes).double()
+    hits, true, said = table.diagonal(), table.sum(1), table.sum(0)
+    occurs, met = true > 0, true + said > 0
+    recall, f1 = (hits / true)[occurs].mean(), (2 * hits / (true + said))[met].mean()
+    return recall.item(), f1.item()

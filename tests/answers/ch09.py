@@ -594,3 +594,117 @@ def effective_rank(matrix, share):
         if held >= wanted:
             break
     return k
+
+# %% 09.1 wrong: the update is divided by the root of the rank
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    return x @ weight.T + alpha / lora_A.shape[0] ** 0.5 * (x @ lora_A.T @ lora_B.T)
+
+# %% 09.1 wrong: the axes before the last are flattened and stay so
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    rows = x.reshape(-1, weight.shape[1])
+    scale = alpha / lora_A.shape[0]
+    return rows @ weight.T + (rows @ lora_A.T) @ lora_B.T * scale
+
+# %% 09.1 wrong: the update is added into the frozen matrix
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    weight += alpha / lora_A.shape[0] * (lora_B @ lora_A)
+    return torch.nn.functional.linear(x, weight)
+
+# %% 09.1 right: einsum over the last axis
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    narrow = torch.einsum("...i,ri->...r", x, lora_A)
+    update = torch.einsum("...r,or->...o", narrow, lora_B) * (alpha / len(lora_A))
+    return torch.einsum("...i,oi->...o", x, weight) + update
+
+# %% 09.2 wrong: matrices of equal shape count once
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    return sum(r * (out + into) for out, into in dict.fromkeys(shapes))
+
+# %% 09.2 wrong: added up in 32-bit floats, which are not exact for large models
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    return int(r * torch.tensor(shapes, dtype=torch.float32).sum())
+
+# %% 09.2 wrong: it only calls itself
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    return lora_parameters(shapes, r)
+
+# %% 09.2 right: the shortest sum
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    return r * sum(map(sum, shapes))
+
+# %% 09.3 wrong: kaiming_uniform_ without its a, so the numbers reach too far
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    A = torch.empty(r, size_in)
+    torch.nn.init.kaiming_uniform_(A, generator=generator)
+    return A, torch.zeros(size_out, r)
+
+# %% 09.3 wrong: the generator is set back to its seed first
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    generator.manual_seed(generator.initial_seed())
+    A = (2 * torch.rand(r, size_in, generator=generator) - 1) / size_in**0.5
+    return A, torch.zeros(size_out, r)
+
+# %% 09.3 wrong: a normal distribution of the same spread, not an even one
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    A = torch.randn(r, size_in, generator=generator) * (3 * size_in) ** -0.5
+    return A, torch.zeros(size_out, r)
+
+# %% 09.3 right: uniform_ row by row
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    bound = 1 / size_in**0.5
+    lora_A = torch.empty((r, size_in), device=generator.device)
+    for row in lora_A:
+        row.uniform_(-bound, bound, generator=generator)
+    return lora_A, torch.zeros((size_out, r), device=generator.device)
+
+# %% 09.4 wrong: alpha is divided by the rank in whole numbers
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    return weight.detach() + (alpha // lora_A.shape[0]) * (lora_B.detach() @ lora_A.detach())
+
+# %% 09.4 wrong: the frozen matrix itself is changed and given back
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    with torch.no_grad():
+        return weight.addmm_(lora_B, lora_A, alpha=alpha / lora_A.shape[0])
+
+# %% 09.4 wrong: computed in 32 bits and left there
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    with torch.no_grad():
+        return weight.float() + lora_B.float() @ lora_A.float() * (alpha / lora_A.shape[0])
+
+# %% 09.4 right: one outer product per rank, in 64 bits
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    r = lora_A.shape[0]
+    merged = weight.detach().to(torch.float64, copy=True)
+    for i in range(r):
+        merged += alpha / r * torch.outer(lora_B[:, i].detach().double(), lora_A[i].detach().double())
+    return merged.to(weight.dtype)
+
+# %% 09.5 wrong: the singular values count without their square (a third)
+def effective_rank(matrix: Tensor, share: float) -> int:
+    values = torch.linalg.svdvals(matrix.double())
+    held = values.cumsum(0) / values.sum()
+    return min(int((held < share - 1e-9).sum()) + 1, len(values))
+
+# %% 09.5 wrong: if rounding keeps the sum below the share, argmax finds nothing and says 1
+def effective_rank(matrix: Tensor, share: float) -> int:
+    values = torch.linalg.svdvals(matrix.float())
+    held = values.square().cumsum(0) / matrix.float().square().sum()
+    return int((held >= share).int().argmax()) + 1
+
+# %% 09.5 wrong: the given matrix is scaled to norm 1 in place
+def effective_rank(matrix: Tensor, share: float) -> int:
+    matrix /= matrix.norm()
+    held = torch.linalg.svdvals(matrix).square().cumsum(0)
+    return min(int((held < share - 1e-6).sum()) + 1, len(held))
+
+# %% 09.5 right: eigenvalues of the smaller product, added up in a loop
+def effective_rank(matrix: Tensor, share: float) -> int:
+    m = matrix.detach().double()
+    m = m / m.abs().max()
+    squares = torch.linalg.eigvalsh(m @ m.T if m.shape[0] <= m.shape[1] else m.T @ m).clamp(min=0)
+    whole, held = squares.sum().item(), 0.0
+    for k, square in enumerate(squares.flip(0).tolist(), 1):
+        held += square
+        if held >= (share - 1e-9) * whole:
+            return k
+    return len(squares)

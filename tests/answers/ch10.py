@@ -807,3 +807,165 @@ def qlora_forward(x, codes, absmax, codebook, lora_A, lora_B, alpha):
         row = weight[i * size_in : (i + 1) * size_in]
         outputs.append((x * row).sum(-1) + (narrow * lora_B[i]).sum(-1) * (alpha / r))
     return torch.stack(outputs, -1)
+
+# %% 10.1 wrong: the step never falls below a small number, for blocks of zeros and of tiny numbers too
+def quantize_absmax(weight: Tensor, bits: int, block_size: int) -> tuple[Tensor, Tensor]:
+    n = 2 ** (bits - 1) - 1
+    blocks = weight.reshape(-1, block_size)
+    steps = blocks.abs().amax(1).clamp(min=1e-5) / n
+    return (blocks / steps[:, None]).round().clamp(-n, n).to(torch.int8), steps
+
+# %% 10.1 wrong: the cast cuts off the fraction instead of rounding
+def quantize_absmax(weight: Tensor, bits: int, block_size: int) -> tuple[Tensor, Tensor]:
+    n = 2 ** (bits - 1) - 1
+    blocks = weight.reshape(-1, block_size).float()
+    steps = blocks.abs().amax(1) / n
+    safe = torch.where(steps == 0, 1.0, steps)
+    return (blocks / safe[:, None]).to(torch.int8), steps
+
+# %% 10.1 wrong: view does not take a transposed matrix
+def quantize_absmax(weight: Tensor, bits: int, block_size: int) -> tuple[Tensor, Tensor]:
+    n = 2 ** (bits - 1) - 1
+    blocks = weight.view(-1, block_size)
+    steps = blocks.abs().amax(1) / n
+    codes = torch.nan_to_num(blocks / steps[:, None]).round()
+    return codes.to(torch.int8), steps
+
+# %% 10.1 right: block by block in a loop
+def quantize_absmax(weight: Tensor, bits: int, block_size: int) -> tuple[Tensor, Tensor]:
+    n = 2 ** (bits - 1) - 1
+    all_codes, all_steps = [], []
+    for block in weight.detach().flatten().split(block_size):
+        largest = block.abs().max()
+        share = block / largest if largest > 0 else torch.zeros_like(block)
+        all_codes.append((share * n).round().to(torch.int8))
+        all_steps.append(largest / n)
+    return torch.stack(all_codes), torch.stack(all_steps)
+
+# %% 10.2 wrong: seven values above zero and eight below
+def nf4_codebook() -> Tensor:
+    p, q = 1 - (1 / 32 + 1 / 30) / 2, NormalDist().inv_cdf
+    up = [q(0.5 + (p - 0.5) * i / 7) for i in range(1, 8)]
+    down = [q(0.5 - (p - 0.5) * i / 8) for i in range(1, 9)]
+    values = torch.tensor(sorted([*up, 0.0, *down]), dtype=torch.float32)
+    return values / values.abs().max()
+
+# %% 10.2 wrong: the last probability is that of fifteen pieces alone
+def nf4_codebook() -> Tensor:
+    p, q = 1 - 1 / 30, NormalDist().inv_cdf
+    up = [q(0.5 + (p - 0.5) * i / 8) for i in range(1, 9)]
+    down = [q(0.5 - (p - 0.5) * i / 7) for i in range(1, 8)]
+    return torch.tensor(sorted([*down, 0.0, *up])) / up[-1]
+
+# %% 10.2 wrong: the values are 64-bit floats
+def nf4_codebook() -> Tensor:
+    p, q = 1 - (1 / 32 + 1 / 30) / 2, NormalDist().inv_cdf
+    steps = [-i / 7 for i in range(7, 0, -1)] + [i / 8 for i in range(9)]
+    values = torch.tensor([q(0.5 + (p - 0.5) * s) for s in steps], dtype=torch.float64)
+    return values / values.max()
+
+# %% 10.2 right: linspace for both sides
+from statistics import NormalDist
+
+
+def nf4_codebook() -> Tensor:
+    p = 1 - 0.5 * (1 / 32 + 1 / 30)
+    up = torch.linspace(0.5, p, 9, dtype=torch.float64)[1:].tolist()
+    down = torch.linspace(1 - p, 0.5, 8, dtype=torch.float64)[:-1].tolist()
+    q = NormalDist().inv_cdf
+    return torch.tensor([*(q(x) / q(p) for x in down), 0.0, *(q(x) / q(p) for x in up)]).float()
+
+# %% 10.3 wrong: a block of zeros gets the place 7, right for NF4 alone
+def quantize_blocks(weight: Tensor, codebook: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    scaled = blocks / absmax[:, None]
+    codes = (scaled[..., None] - codebook.to(scaled)).abs().argmin(-1)
+    codes[absmax == 0] = 7
+    return codes.to(torch.uint8), absmax
+
+# %% 10.3 wrong: bucketize by the entries themselves finds the next one above, not the nearest
+def quantize_blocks(weight: Tensor, codebook: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    scaled = blocks / torch.where(absmax > 0, absmax, torch.ones_like(absmax))[:, None]
+    codes = torch.bucketize(scaled, codebook.to(scaled)).clamp(max=len(codebook) - 1)
+    return codes.to(torch.uint8), absmax
+
+# %% 10.3 wrong: the scale keeps the sign of the largest number
+def quantize_blocks(weight: Tensor, codebook: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
+    blocks = weight.reshape(-1, block_size)
+    scale = blocks.gather(1, blocks.abs().argmax(1, keepdim=True))
+    scaled = blocks / torch.where(scale == 0, torch.ones_like(scale), scale)
+    codes = (scaled.unsqueeze(-1) - codebook.to(scaled)).abs().argmin(-1)
+    return codes.to(torch.uint8), scale[:, 0]
+
+# %% 10.3 right: the borders half way between entries, and searchsorted
+def quantize_blocks(weight: Tensor, codebook: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
+    blocks = weight.detach().contiguous().view(-1, block_size)
+    absmax = blocks.abs().max(dim=1).values
+    borders = (codebook[:-1] + codebook[1:]) / 2
+    scaled = (blocks / absmax.masked_fill(absmax == 0, 1)[:, None]).to(borders.dtype)
+    return torch.searchsorted(borders.contiguous(), scaled.contiguous()).byte(), absmax
+
+# %% 10.4 wrong: 256 scales share a second scale whatever scale_block says
+def bits_per_parameter(
+    bits: float, block_size: int, scale_bits: float, double: bool = False, scale_block: int = 256
+) -> float:
+    if double:
+        return bits + 8 / block_size + scale_bits / (block_size * 256)
+    return bits + scale_bits / block_size
+
+# %% 10.4 wrong: the second scale has 32 bits whatever scale_bits says
+def bits_per_parameter(
+    bits: float, block_size: int, scale_bits: float, double: bool = False, scale_block: int = 256
+) -> float:
+    per_scale = 8 + 32 / scale_block if double else scale_bits
+    return bits + per_scale / block_size
+
+# %% 10.4 wrong: it only calls itself
+def bits_per_parameter(
+    bits: float, block_size: int, scale_bits: float, double: bool = False, scale_block: int = 256
+) -> float:
+    return bits_per_parameter(bits, block_size, scale_bits, double, scale_block)
+
+# %% 10.4 right: one line
+def bits_per_parameter(
+    bits: float, block_size: int, scale_bits: float, double: bool = False, scale_block: int = 256
+) -> float:
+    return bits + (8 + scale_bits / scale_block if double else scale_bits) / block_size
+
+# %% 10.5 wrong: the frozen product is made without gradients, so none reach x through it
+def qlora_forward(
+    x: Tensor, codes: Tensor, absmax: Tensor, codebook: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float
+) -> Tensor:
+    with torch.no_grad():
+        weight = (codebook[codes.long()] * absmax[:, None]).view(lora_B.shape[0], lora_A.shape[1])
+        base = x @ weight.T
+    return base + alpha / lora_A.shape[0] * (x @ lora_A.T @ lora_B.T)
+
+# %% 10.5 wrong: each row is taken to hold whole blocks
+def qlora_forward(
+    x: Tensor, codes: Tensor, absmax: Tensor, codebook: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float
+) -> Tensor:
+    size_out, size_in = lora_B.shape[0], lora_A.shape[1]
+    scales = absmax.view(size_out, -1).repeat_interleave(codes.shape[1], dim=1)[:, :size_in]
+    weight = codebook[codes.long()].view(size_out, size_in) * scales
+    return x @ weight.T + alpha / lora_A.shape[0] * (x @ lora_A.T @ lora_B.T)
+
+# %% 10.5 wrong: the rank is always 8
+def qlora_forward(
+    x: Tensor, codes: Tensor, absmax: Tensor, codebook: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float
+) -> Tensor:
+    weight = (codebook[codes.int()] * absmax.unsqueeze(1)).reshape(-1, x.shape[-1])
+    adapter = torch.nn.functional.linear(torch.nn.functional.linear(x, lora_A), lora_B)
+    return torch.nn.functional.linear(x, weight) + alpha / 8 * adapter
+
+# %% 10.5 right: index_select and one merged matrix
+def qlora_forward(
+    x: Tensor, codes: Tensor, absmax: Tensor, codebook: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float
+) -> Tensor:
+    values = codebook.detach().index_select(0, codes.flatten().long())
+    frozen = values * absmax.detach().repeat_interleave(codes.shape[1])
+    merged = frozen.view(len(lora_B), -1) + (alpha / len(lora_A)) * (lora_B @ lora_A)
+    return torch.nn.functional.linear(x, merged)

@@ -610,3 +610,118 @@ def bradley_terry_loss(chosen, rejected):
         behind = loser - winner
         total = total + torch.logaddexp(torch.zeros_like(behind), behind)
     return total / len(chosen)
+
+# %% 11.1 wrong: chance is counted from both raters' labels thrown together
+def cohen_kappa(first: list, second: list) -> float:
+    n = len(first)
+    together = first + second
+    observed = sum(a == b for a, b in zip(first, second, strict=True)) / n
+    expected = sum((together.count(label) / (2 * n)) ** 2 for label in set(together))
+    return (observed - expected) / (1 - expected)
+
+# %% 11.1 wrong: labels are compared by how they are written, so 1 and 1.0 differ
+def cohen_kappa(first: list, second: list) -> float:
+    from collections import Counter
+
+    a, b = [repr(x) for x in first], [repr(x) for x in second]
+    one, two, n = Counter(a), Counter(b), len(a)
+    observed = sum(x == y for x, y in zip(a, b, strict=True)) / n
+    expected = sum(one[x] * two[x] for x in one) / n**2
+    return (observed - expected) / (1 - expected)
+
+# %% 11.1 wrong: never below 0
+def cohen_kappa(first: list, second: list) -> float:
+    n = len(first)
+    observed = sum(a == b for a, b in zip(first, second, strict=True)) / n
+    expected = sum(first.count(x) * second.count(x) for x in set(first)) / n**2
+    return max(0.0, (observed - expected) / (1 - expected))
+
+# %% 11.1 right: all pairs of items in a double loop, in whole numbers
+def cohen_kappa(first: list, second: list) -> float:
+    n, same, by_chance = len(first), 0, 0
+    for i in range(n):
+        same += first[i] == second[i]
+        for j in range(n):
+            by_chance += first[i] == second[j]
+    return (n * same - by_chance) / (n * n - by_chance)
+
+# %% 11.2 wrong: twenty rounds, whether it has settled or not
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    duels, strength = wins + wins.T, torch.ones(len(wins), dtype=wins.dtype)
+    for _ in range(20):
+        strength = wins.sum(1) / (duels / (strength[:, None] + strength)).sum(1)
+        strength = strength / strength.log().mean().exp()
+    return strength.log() - strength.log().mean()
+
+# %% 11.2 wrong: half a win is added to every pair
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    n = len(wins)
+    won = wins.double() + 0.5 * (1 - torch.eye(n, dtype=torch.float64))
+    duels, strength = won + won.T, torch.ones(n, dtype=torch.float64)
+    for _ in range(5_000):
+        strength = won.sum(1) / (duels / (strength[:, None] + strength)).sum(1)
+        strength /= strength.log().mean().exp()
+    return (strength.log() - strength.log().mean()).to(wins.dtype)
+
+# %% 11.2 wrong: it only calls itself
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    return bradley_terry_scores(wins)
+
+# %% 11.2 right: Newton's method, with steps of length one at most
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    won = wins.detach().double()
+    duels, scores = won + won.T, torch.zeros(len(won), dtype=torch.float64, device=won.device)
+    for _ in range(1_000):
+        chance = torch.sigmoid(scores[:, None] - scores)
+        slope = (won - duels * chance).sum(1)
+        spread = duels * chance * (1 - chance)
+        bend = torch.diag(spread.sum(1)) - spread
+        step = torch.linalg.solve(bend + 1, slope)
+        scores = scores + step / step.abs().max().clamp(min=1)
+        if step.abs().max() < 1e-9:
+            break
+    return (scores - scores.mean()).to(wins.dtype)
+
+# %% 11.3 wrong: the number of tokens is taken for the place of the last, also with padding on the left
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    last = attention_mask.sum(1) - 1
+    return hidden[torch.arange(len(hidden), device=hidden.device), last] @ weight
+
+# %% 11.3 wrong: the first row decides for all on which side the padding stands
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    if attention_mask[0, -1] == 1:
+        return hidden[:, -1] @ weight
+    rows = torch.arange(hidden.shape[0], device=hidden.device)
+    return hidden[rows, attention_mask.sum(1) - 1] @ weight
+
+# %% 11.3 wrong: squeeze takes the axis of a batch of one away too
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    places = torch.arange(1, hidden.shape[1] + 1, device=hidden.device)
+    last = (attention_mask * places).argmax(1)
+    states = hidden.gather(1, last[:, None, None].expand(-1, 1, hidden.shape[2]))
+    return (states @ weight[:, None]).squeeze()
+
+# %% 11.3 right: a loop over the rows with nonzero
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    scores = []
+    for states, mask in zip(hidden, attention_mask, strict=True):
+        last = int(mask.nonzero()[-1])
+        scores.append((states[last] * weight).sum())
+    return torch.stack(scores)
+
+# %% 11.4 wrong: where hides the infinite logarithm but not its gradient, which is NaN
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    apart = chosen - rejected
+    return torch.where(apart < -20, -apart, -torch.log(torch.sigmoid(apart))).mean()
+
+# %% 11.4 wrong: the difference is cut at thirty, where the gradient ends
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return -torch.nn.functional.logsigmoid((chosen - rejected).clamp(-30, 30)).mean()
+
+# %% 11.4 wrong: the mean is taken of the differences, before the logarithm
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return torch.nn.functional.softplus((rejected - chosen).mean())
+
+# %% 11.4 right: the logarithm of 1 plus an exponential, by logaddexp
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return torch.logaddexp(torch.zeros_like(chosen), rejected - chosen).mean()

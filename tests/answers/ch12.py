@@ -694,3 +694,137 @@ def kl_k3(logprobs, ref_logprobs):
         log_r = theirs - ours
         estimates.append(torch.exp(log_r) - 1 - log_r)
     return torch.stack(estimates).reshape(logprobs.shape)
+
+# %% 12.1 wrong: Adam keeps one average only (a third)
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    trained = 2 + 2 + 4 + 4
+    return trained * (policy + value) + 2 * (reward + reference)
+
+# %% 12.1 wrong: a reference of 0 parameters is taken for a copy of the policy
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    return 16 * (policy + value) + 2 * (reward + (reference or policy))
+
+# %% 12.1 wrong: the value model is counted as frozen
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    return (2 + 2 + 4 + 2 * 4) * policy + 2 * (value + reward + reference)
+
+# %% 12.1 right: two for all, fourteen more for what is trained
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    return 2 * sum((policy, value, reward, reference)) + 14 * sum((policy, value))
+
+# %% 12.2 wrong: the number of answer tokens is taken for the last place, as if no prompt stood before
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    rewards = -coefficient * (logprobs - ref_logprobs) * mask
+    last = mask.sum(1).long() - 1
+    rewards[torch.arange(len(scores)), last] += scores
+    return rewards * mask
+
+# %% 12.2 wrong: the difference is made in the given logprobs
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    with torch.no_grad():
+        rewards = logprobs.sub_(ref_logprobs).mul(-coefficient) * mask
+        places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+        last = (mask * places).argmax(1, keepdim=True)
+        return rewards.scatter_add(1, last, scores[:, None])
+
+# %% 12.2 wrong: at the last token the score takes the place of the price
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    rewards = -coefficient * (logprobs - ref_logprobs) * mask
+    for row in range(len(scores)):
+        rewards[row, mask[row].nonzero()[-1, 0]] = scores[row]
+    return rewards
+
+# %% 12.2 right: the last place is where the tokens still to come are one
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    left = mask.flip(1).cumsum(1).flip(1)
+    last = (left == 1) & (mask == 1)
+    priced = coefficient * (ref_logprobs - logprobs) + last * scores.unsqueeze(1)
+    return torch.where(mask == 1, priced, torch.zeros_like(priced)).detach()
+
+# %% 12.3 wrong: the advantage to come is weighed by lambda alone, without gamma
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    inside = mask.bool()
+    r, v = rewards.masked_fill(~inside, 0), values.masked_fill(~inside, 0)
+    advantages, later, after = torch.zeros_like(r), torch.zeros_like(r[:, 0]), torch.zeros_like(r[:, 0])
+    for t in reversed(range(r.shape[1])):
+        later = (r[:, t] + gamma * after - v[:, t] + lam * later) * mask[:, t]
+        advantages[:, t], after = later, v[:, t]
+    return advantages, (advantages + v) * mask
+
+# %% 12.3 wrong: NaN is cleared, but other numbers behind the last token pass for its expectation
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    r, v = torch.nan_to_num(rewards) * mask, torch.nan_to_num(values)
+    following = torch.cat([v[:, 1:], torch.zeros_like(v[:, :1])], 1)
+    delta = (r + gamma * following - v) * mask
+    advantages, running = torch.zeros_like(r), torch.zeros_like(r[:, 0])
+    for t in range(r.shape[1] - 1, -1, -1):
+        running = delta[:, t] + gamma * lam * running
+        advantages[:, t] = running
+    return advantages * mask, (advantages + v) * mask
+
+# %% 12.3 wrong: the return is the sum of the rewards to come, which is right for lambda = 1 alone
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    zero = torch.zeros_like(rewards)
+    r, v = torch.where(mask > 0, rewards, zero), torch.where(mask > 0, values, zero)
+    advantages, returns = zero.clone(), zero.clone()
+    a = total = after = zero[:, 0]
+    for t in reversed(range(r.shape[1])):
+        a = (r[:, t] + gamma * after - v[:, t] + gamma * lam * a) * mask[:, t]
+        total = r[:, t] + gamma * total
+        advantages[:, t], returns[:, t], after = a, total, v[:, t]
+    return advantages, returns * mask
+
+# %% 12.3 right: plain numbers, row by row
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    advantages, returns = torch.zeros_like(rewards), torch.zeros_like(rewards)
+    for row in range(mask.shape[0]):
+        ahead = expected = 0.0
+        for t in reversed(mask[row].nonzero().flatten().tolist()):
+            r, v = rewards[row, t].item(), values[row, t].item()
+            ahead = r + gamma * expected - v + gamma * lam * ahead
+            expected = v
+            advantages[row, t], returns[row, t] = ahead, ahead + v
+    return advantages.detach(), returns.detach()
+
+# %% 12.4 wrong: the lower bound of the clip is 1 / (1 + clip)
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    ratio = ((logprobs - old_logprobs) * mask).exp()
+    kept = torch.min(ratio * advantages, ratio.clamp(1 / (1 + clip), 1 + clip) * advantages)
+    return -(kept * mask).sum() / mask.sum()
+
+# %% 12.4 wrong: a mean for each answer first, then the mean of these
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    ratio = torch.exp((logprobs - old_logprobs).masked_fill(mask == 0, 0))
+    gain = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    rows = (gain * mask).sum(1)[mask.sum(1) > 0] / mask.sum(1)[mask.sum(1) > 0]
+    return -rows.mean()
+
+# %% 12.4 wrong: the ratio is masked after exp, so that gradients are NaN where it overflows
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    ratio = torch.where(mask > 0, (logprobs - old_logprobs).exp(), torch.ones_like(logprobs))
+    gain = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return -(gain * mask).sum() / mask.sum()
+
+# %% 12.4 right: only the tokens of the answer are picked out
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    new, old, a = (x[mask.bool()] for x in (logprobs, old_logprobs, advantages))
+    ratio = (new - old).exp()
+    return torch.max(-a * ratio, -a * ratio.clamp(1 - clip, 1 + clip)).mean()
+
+# %% 12.5 wrong: the ratio is turned round, policy over reference
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    log_ratio = logprobs - ref_logprobs
+    return log_ratio.exp() - 1 - log_ratio
+
+# %% 12.5 wrong: the probabilities are divided, which may both be 0
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    ratio = ref_logprobs.exp() / logprobs.exp()
+    return ratio - 1 - ratio.log()
+
+# %% 12.5 wrong: it only calls itself
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    return kl_k3(logprobs, ref_logprobs)
+
+# %% 12.5 right: expm1 (a third)
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    return torch.expm1(ref_logprobs - logprobs) + (logprobs - ref_logprobs)

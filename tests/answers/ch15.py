@@ -818,3 +818,169 @@ def auc(positives, negatives):
             elif positive == negative:
                 wins += 0.5
     return wins / (len(positives) * len(negatives))
+
+# %% 15.1 wrong: the mask is read at the place that predicts, not at the one that is predicted
+def perplexity(logits: Tensor, input_ids: Tensor, attention_mask: Tensor, text_bytes: int) -> tuple[float, float]:
+    logp = logits[:, :-1].log_softmax(-1).gather(-1, input_ids[:, 1:, None])[..., 0]
+    keep = attention_mask[:, :-1].bool()
+    nats = -logp[keep].double().sum()
+    return (nats / keep.sum()).exp().item(), (nats / np.log(2) / text_bytes).item()
+
+# %% 15.1 wrong: the begin tokens are counted among the predicted ones (a third)
+def perplexity(logits: Tensor, input_ids: Tensor, attention_mask: Tensor, text_bytes: int) -> tuple[float, float]:
+    logp = logits[:, :-1].log_softmax(-1).gather(-1, input_ids[:, 1:].unsqueeze(-1)).squeeze(-1)
+    nats = -(logp * attention_mask[:, 1:]).sum().item()
+    return float(np.exp(nats / attention_mask.sum().item())), nats / float(np.log(2)) / text_bytes
+
+# %% 15.1 wrong: the padding of the given ids is overwritten with -100
+def perplexity(logits: Tensor, input_ids: Tensor, attention_mask: Tensor, text_bytes: int) -> tuple[float, float]:
+    input_ids[attention_mask == 0] = -100
+    wanted = input_ids[:, 1:].reshape(-1)
+    nats = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), wanted, reduction="sum").item()
+    return float(np.exp(nats / (wanted != -100).sum().item())), nats / float(np.log(2)) / text_bytes
+
+# %% 15.1 right: row by row, place by place
+def perplexity(logits: Tensor, input_ids: Tensor, attention_mask: Tensor, text_bytes: int) -> tuple[float, float]:
+    surprise, count = 0.0, 0
+    for scores, ids, mask in zip(logits.double(), input_ids.tolist(), attention_mask.tolist(), strict=True):
+        for t in range(1, len(ids)):
+            if mask[t]:
+                surprise += (scores[t - 1].logsumexp(0) - scores[t - 1, ids[t]]).item()
+                count += 1
+    return float(np.exp(surprise / count)), float(surprise / np.log(2.0) / text_bytes)
+
+# %% 15.2 wrong: the words of an n-gram are joined without a gap, so "a bc" is "ab c"
+def clipped_precision(hypothesis: list[str], reference: list[str], n: int) -> tuple[int, int]:
+    from collections import Counter
+
+    mine, theirs = (
+        Counter("".join(text[i : i + n]) for i in range(len(text) - n + 1)) for text in (hypothesis, reference)
+    )
+    return (mine & theirs).total(), mine.total()
+
+# %% 15.2 wrong: the total of a short hypothesis is negative
+def clipped_precision(hypothesis: list[str], reference: list[str], n: int) -> tuple[int, int]:
+    from collections import Counter
+
+    mine = Counter(zip(*(hypothesis[i:] for i in range(n)), strict=False))
+    theirs = Counter(zip(*(reference[i:] for i in range(n)), strict=False))
+    return sum(min(count, theirs[gram]) for gram, count in mine.items()), len(hypothesis) - n + 1
+
+# %% 15.2 wrong: the reference is searched as a string, which finds parts of words and misses overlaps
+def clipped_precision(hypothesis: list[str], reference: list[str], n: int) -> tuple[int, int]:
+    grams = [" ".join(hypothesis[i : i + n]) for i in range(len(hypothesis) - n + 1)]
+    text = " ".join(reference)
+    return sum(min(grams.count(gram), text.count(gram)) for gram in set(grams)), len(grams)
+
+# %% 15.2 right: every match strikes one n-gram off a list
+def clipped_precision(hypothesis: list[str], reference: list[str], n: int) -> tuple[int, int]:
+    left = [tuple(reference[i : i + n]) for i in range(len(reference) - n + 1)]
+    matches = total = 0
+    for i in range(len(hypothesis) - n + 1):
+        total += 1
+        gram = tuple(hypothesis[i : i + n])
+        if gram in left:
+            left.remove(gram)
+            matches += 1
+    return matches, total
+
+# %% 15.3 wrong: difflib's matching blocks, which are not always the longest sequence
+def longest_common_subsequence(a: list[str], b: list[str]) -> int:
+    from difflib import SequenceMatcher
+
+    return sum(block.size for block in SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks())
+
+# %% 15.3 wrong: one row of the table, of which the corner was overwritten already
+def longest_common_subsequence(a: list[str], b: list[str]) -> int:
+    row = [0] * (len(b) + 1)
+    for word in a:
+        for j, other in enumerate(b, 1):
+            row[j] = row[j - 1] + 1 if word == other else max(row[j], row[j - 1])
+    return row[-1]
+
+# %% 15.3 wrong: each word takes the next place where it stands, without looking ahead
+def longest_common_subsequence(a: list[str], b: list[str]) -> int:
+    place = length = 0
+    for word in a:
+        if word in b[place:]:
+            place = b.index(word, place) + 1
+            length += 1
+    return length
+
+# %% 15.3 right: for each length the earliest place in b where it can end
+def longest_common_subsequence(a: list[str], b: list[str]) -> int:
+    from bisect import bisect_left
+
+    ends = []
+    for word in a:
+        for j in reversed([j for j, other in enumerate(b) if other == word]):
+            k = bisect_left(ends, j)
+            ends[k : k + 1] = [j]
+    return len(ends)
+
+# %% 15.4 wrong: the last value is never drawn (a third)
+def bootstrap_interval(
+    values: Tensor, resamples: int, confidence: float, generator: torch.Generator
+) -> tuple[float, float]:
+    n = len(values)
+    drawn = torch.randint(0, max(n - 1, 1), (resamples, n), generator=generator)
+    means = values[drawn].double().mean(1)
+    half = (1 - confidence) / 2
+    return means.quantile(half).item(), means.quantile(1 - half).item()
+
+# %% 15.4 wrong: the whole rest is cut off on each side (a third)
+def bootstrap_interval(
+    values: Tensor, resamples: int, confidence: float, generator: torch.Generator
+) -> tuple[float, float]:
+    drawn = torch.randint(len(values), (resamples, len(values)), generator=generator)
+    means = values[drawn].double().mean(1)
+    ends = torch.quantile(means, torch.tensor([1 - confidence, confidence], dtype=torch.float64)).sort().values
+    return ends[0].item(), ends[1].item()
+
+# %% 15.4 wrong: the generator is seeded anew
+def bootstrap_interval(
+    values: Tensor, resamples: int, confidence: float, generator: torch.Generator
+) -> tuple[float, float]:
+    generator.manual_seed(0)
+    n = len(values)
+    means = sorted(values[torch.randint(n, (n,), generator=generator)].mean().item() for _ in range(resamples))
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+# %% 15.4 right: random numbers from 0 to 1 choose the questions, sorted means give the ends
+def bootstrap_interval(
+    values: Tensor, resamples: int, confidence: float, generator: torch.Generator
+) -> tuple[float, float]:
+    data, n, means = values.detach().double().tolist(), len(values), []
+    for _ in range(resamples):
+        places = torch.rand(n, generator=generator, dtype=torch.float64).tolist()
+        means.append(sum(data[int(p * n)] for p in places) / n)
+    means.sort()
+    cut = (1 - confidence) / 2 * (resamples - 1)
+    low, high = np.interp([cut, resamples - 1 - cut], range(resamples), means)
+    return float(low), float(high)
+
+# %% 15.5 wrong: the given lists are sorted
+def auc(positives: list[float], negatives: list[float]) -> float:
+    from bisect import bisect_left, bisect_right
+
+    positives.sort()
+    negatives.sort()
+    won = sum(bisect_left(negatives, p) + bisect_right(negatives, p) for p in positives)
+    return won / 2 / len(positives) / len(negatives)
+
+# %% 15.5 wrong: ranks without a mean for ties, in which the positive always comes last
+def auc(positives: list[float], negatives: list[float]) -> float:
+    marked = sorted([(p, 1) for p in positives] + [(n, 0) for n in negatives])
+    ranks = sum(rank for rank, (_, positive) in enumerate(marked, 1) if positive)
+    m = len(positives)
+    return (ranks - m * (m + 1) / 2) / (m * len(negatives))
+
+# %% 15.5 wrong: it only calls itself
+def auc(positives: list[float], negatives: list[float]) -> float:
+    return auc(positives, negatives)
+
+# %% 15.5 right: signs of all differences, from -1 and 1 to 0 and 1
+def auc(positives: list[float], negatives: list[float]) -> float:
+    p, n = np.asarray(positives, dtype=float), np.asarray(negatives, dtype=float)
+    return float(((p[:, None] > n).mean() + (p[:, None] >= n).mean()) / 2)

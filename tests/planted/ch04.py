@@ -34,7 +34,7 @@ def zero_right_loop(parameters, ranks, stage):
 
 
 def zero_right_saved(parameters, ranks, stage):
-    return round(parameters * (16 - (0, 12, 14, 16)[stage] * (1 - 1 / ranks)))
+    return parameters * (16 - (0, 12, 14, 16)[stage] * (1 - 1 / ranks))
 
 
 def kept_floor(layers, every, boundary, inside):

@@ -333,6 +333,15 @@ def check_learning_rate_at(candidate: Callable[..., float]) -> None:
         given="step = 39, peak = 1, steps = 40, warmup_steps = 4",
         mistakes={"A floor of a tenth of the peak: here the fall goes on, and would reach 0 at step `steps`.": 0.1},
     )
+    try:
+        rate = candidate(90_000, 1.0, 100_000, 0)
+    except RecursionError:
+        raise Mistake(
+            "It calls itself once for each step before: a long run is too deep for that. The rate of a step can be "
+            "computed at once.",
+            given="step = 90,000, peak = 1, steps = 100,000, warmup_steps = 0",
+        ) from None
+    expect.close(rate, 0.1, "The rate is wrong in a long run.", given="step = 90,000, peak = 1, steps = 100,000", rtol=1e-3)
 
 
 def _number(value: float, step: int) -> None:

@@ -42,6 +42,7 @@ zero = Exercise(
     cases=[
         *(Case(1000, ranks, stage) for ranks, stage in ((1, 0), (4, 0), (4, 1), (5, 1), (4, 2), (4, 3))),
         Case(7_000_000, 8, 3),
+        *(Case(7, 5, stage) for stage in (1, 2, 3)),  # nor is it a whole number of bytes
         *(Case(10, 4, stage) for stage in (1, 2, 3)),  # 4 divides neither the parameters nor what a part of them takes
     ],
     general="Not the bytes that lie on one rank.",

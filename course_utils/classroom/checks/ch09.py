@@ -283,8 +283,8 @@ def check_lora_parameters(candidate: Callable[..., int]) -> None:
         },
     )
     expect.close(number(candidate([], 4)), 0.0, "Without matrices nothing is trained.", given="shapes = [], r = 4")
-    large = [(4097, 4096), (11009, 4096)] * 40
-    given = "80 matrices, (4097, 4096) and (11009, 4096) in turn, r = 63"
+    large = [(4097, 4096), (11009, 4096)] * 1200 + [(3, 2)]
+    given = "2,400 matrices, (4097, 4096) and (11009, 4096) in turn, and one of (3, 2), r = 63"
     found = candidate(large, 63)
     expect.equal(
         number(found),

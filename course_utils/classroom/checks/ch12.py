@@ -26,7 +26,11 @@ memory = Exercise(
     "12.1",
     title="The memory of four models",
     reference=rlhf_bytes,
-    cases=[Case(11.0, 3.0, 7.0, 1.7), Case(7_000_000_000, 0, 1_000_000_000, 7_000_000_000)],
+    cases=[
+        Case(11.0, 3.0, 7.0, 1.7),
+        Case(7_000_000_000, 0, 1_000_000_000, 7_000_000_000),
+        Case(7.0, 2.0, 0, 0),  # a rule that scores, and a reference that is the policy with its adapter off
+    ],
     general="Not 16 bytes for each trained parameter and 2 for each frozen one.",
     difficulty=1,
     minutes=5,

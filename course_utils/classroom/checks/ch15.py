@@ -156,6 +156,8 @@ precision = Exercise(
                 ("The cat saw Tom", "the cat saw tom", 1),
                 ("a cat, a dog.", "a cat a dog", 1),
                 ("a b c d e f a b c d", "x a b c d e", 4),
+                ("he is a cat", "the island has cats", 1),  # words within words
+                ("a a a a", "a a a", 2),  # n-grams that overlap
             )
         ),
         *(

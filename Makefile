@@ -34,7 +34,7 @@ help:
 	@echo "make lab         open JupyterLab on the first notebook"
 	@echo "make check       lint, generated files, quick tests: under a minute"
 	@echo "make test        run every check; make test STEPS='lint unit' runs some of them"
-	@echo "make lint        ruff (code and notebooks), the import contracts, types"
+	@echo "make lint        ruff (code and notebooks) and the import contracts"
 	@echo "make format      let ruff mend what it can"
 	@echo "make notebooks   write notebooks/ anew from solutions/"
 	@echo "make solutions   execute the author's notebooks in place; ONLY=solutions/03_pretraining.ipynb for one"

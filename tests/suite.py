@@ -1,7 +1,8 @@
 """Every check of the course, in order, stopping at the first that fails: ``python tests/suite.py [step ...]``.
 
 Step       What it checks
-lint       ruff on code and notebooks, the import contracts, and types
+lint       ruff on code and notebooks, and the import contracts
+types      mypy on the package without its checks
 generated  notebooks/ is what the generator makes of solutions/
 unit       pytest on tests/
 smoke      every notebook of notebooks/, in one learner's folder, at the smoke profile
@@ -41,6 +42,9 @@ def lint() -> Iterator[Command]:
     yield [PYTHON, "-m", "ruff", "check", "."], None
     yield [PYTHON, "-m", "ruff", "format", "--check", "."], None
     yield [shutil.which("lint-imports", path=str(Path(PYTHON).parent)) or "lint-imports"], None
+
+
+def types() -> Iterator[Command]:
     yield [PYTHON, "-m", "mypy"], None
 
 
@@ -68,7 +72,7 @@ def quick() -> Iterator[Command]:
     yield [*UNIT, "-m", "not slow"], None
 
 
-STEPS = {step.__name__: step for step in (lint, generated, unit, smoke, laptop)}
+STEPS = {step.__name__: step for step in (lint, types, generated, unit, smoke, laptop)}
 ASKED = {"quick": quick}  # only when asked for
 SIDE_BY_SIDE = ("smoke", "laptop")
 

@@ -15,12 +15,14 @@ SOLUTIONS = Path(__file__).resolve().parent.parent / "solutions"
 
 
 def claimed() -> list[str]:
-    """The ids of all claims in the solutions' code."""
+    """The ids of all claims in the solutions' code; for one whose name is put together, those that were recorded."""
     found = []
     for path in sorted(SOLUTIONS.glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
         found += re.findall(r"\bclaim\(\s*\"(\d\d\.[a-z][a-z0-9_]*)\"", code)
+        for start in re.findall(r"\bclaim\(\s*f\"(\d\d\.[a-z][a-z0-9_]*)\{", code):
+            found += sorted({row["id"] for row in seeds.read() if row["id"].startswith(start)}) or [f"{start}?"]
     return found
 
 

@@ -341,7 +341,9 @@ def check_learning_rate_at(candidate: Callable[..., float]) -> None:
             "computed at once.",
             given="step = 90,000, peak = 1, steps = 100,000, warmup_steps = 0",
         ) from None
-    expect.close(rate, 0.1, "The rate is wrong in a long run.", given="step = 90,000, peak = 1, steps = 100,000", rtol=1e-3)
+    expect.close(
+        rate, 0.1, "The rate is wrong in a long run.", given="step = 90,000, peak = 1, steps = 100,000", rtol=1e-3
+    )
 
 
 def _number(value: float, step: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -285,12 +286,14 @@ def error_in_one_half():
 
 @pytest.mark.parametrize("stop", [stop_button, error_in_one_half])
 def test_a_stop_ends_both_halves(monkeypatch, stop):
-    steps = []
+    steps, counting = [], threading.Lock()
 
     class Interrupted(FusedBackend):
         def step(self, tokens):
-            steps.append(len(tokens))
-            if len(steps) == 5:
+            with counting:  # two halves count; without it both may see 6 and nobody 5
+                steps.append(len(tokens))
+                fifth = len(steps) == 5
+            if fifth:
                 stop()
             time.sleep(0.02)  # a step so long that the word can reach the other half between two of them
             return super().step(tokens)

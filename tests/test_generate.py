@@ -284,6 +284,15 @@ def error_in_one_half():
     raise KeyboardInterrupt
 
 
+@pytest.fixture
+def the_stop_button_works():
+    """A shell that starts the tests in the background has them ignore SIGINT, and Python leaves it at that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("the_stop_button_works")
 @pytest.mark.parametrize("stop", [stop_button, error_in_one_half])
 def test_a_stop_ends_both_halves(monkeypatch, stop):
     steps, counting = [], threading.Lock()

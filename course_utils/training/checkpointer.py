@@ -117,7 +117,7 @@ class Checkpointer:
     def _start(self, folder: Path) -> str:
         """A digest of the weights that training starts from.
 
-        A model that an earlier call in this session trained in ``folder``, and nobody has touched since, started
+        A model that an earlier call in this process trained in ``folder``, and nobody has touched since, started
         where that call started: it stands at a later step of the same run.
         """
         now = self._trained()

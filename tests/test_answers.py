@@ -21,6 +21,7 @@ import pytest
 from course_utils import chapters
 from course_utils.classroom.exercises import exercise, registry
 
+pytestmark = pytest.mark.slow  # more than a thousand answers
 ANSWERS = Path(__file__).parent / "answers"
 HEAD = re.compile(r"^# %% (\d\d\.\d+) (wrong|right): (.+)$", re.MULTILINE)
 #: Wrong answers that the checks let pass, with the reason why that is borne.

@@ -5,11 +5,14 @@ Nothing fails because a machine is slow or busy: what a test says about seconds 
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+_COUNT = itertools.count()
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +20,7 @@ def learners_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
     for name in [name for name in os.environ if name.startswith("COURSE_")]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
-    folder = tmp_path_factory.mktemp("home")
+    folder = tmp_path_factory.getbasetemp() / f"home{next(_COUNT)}"  # made by whoever needs it: most tests do not
     monkeypatch.setenv("COURSE_HOME", str(folder))
     return folder
 

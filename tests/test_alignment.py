@@ -155,6 +155,7 @@ def test_candidates_differ_and_some_are_better(world):
         candidates(task, _draw(2), 99)
 
 
+@pytest.mark.slow
 def test_preference_loss_equals_trl(tmp_path):
     """The same pairs through trl's RewardTrainer give the same loss."""
     from datasets import Dataset

@@ -27,6 +27,7 @@ def test_the_installed_command_tells_its_version():
     assert run.stdout.startswith("course 0.")
 
 
+@pytest.mark.slow
 def test_doctor_works_offline_and_finds_this_machine_fit(capsys, monkeypatch):
     def refuse(*_args, **_keywords):
         raise AssertionError("a connection was opened")

@@ -313,6 +313,7 @@ def test_half_precision_stays_near_float32():
         assert (other.float() - exact).abs().max() < 0.05 * exact.abs().max()
 
 
+@pytest.mark.slow
 def test_forward_has_no_branch_on_data():
     """torch.compile wants one graph: with fullgraph it fails where control flow depends on the values."""
     model = lively()

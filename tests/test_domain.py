@@ -188,6 +188,7 @@ def test_replay_batches_mix_both_and_do_not_depend_on_what_came_before():
         ReplayBatches(new, PackedBatches(torch.zeros(3, 5, dtype=torch.long), 4), 0.5)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_with_replay_goes_on_exactly(tmp_path):
     new, old = PackedBatches(rows(0, 10), 4, seed=1), PackedBatches(rows(20, 7), 4, seed=2)
     config = TrainConfig(steps=6, learning_rate=1e-2, save_every=1)

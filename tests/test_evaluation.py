@@ -28,6 +28,7 @@ TEXT = SENTENCE.map(" ".join)
 PAIRS = st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=6)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(PAIRS)
 def test_bleu_equals_sacrebleu(pairs):

@@ -166,6 +166,7 @@ def test_no_file_names_a_machine():
     assert found == []
 
 
+@pytest.mark.slow
 def test_what_jupyterlab_is_told_still_exists():
     """The settings that keep news and foreign panels away name plugins that this JupyterLab has."""
     from jupyterlab_server.config import get_page_config

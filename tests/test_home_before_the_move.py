@@ -71,6 +71,7 @@ def test_the_learners_own_model():
     torch.testing.assert_close(logits, torch.tensor([0.0220124, 0.0622584, -0.0402920, -0.0793021]))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on(home):
     """Its checkpoint does not say where the run started nor with what objective; what it says is compared."""
     folder, steps = home / "runs" / "tiny", []

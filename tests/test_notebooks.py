@@ -77,6 +77,7 @@ def run(course: Path, *arguments: str) -> int:
     return notebooks.main(["--root", str(course), *arguments])
 
 
+@pytest.mark.slow
 def test_a_checkout_with_windows_line_ends_is_up_to_date(course):
     assert run(course) == 0
     for path in course.rglob("*.ipynb"):

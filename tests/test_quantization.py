@@ -181,6 +181,7 @@ def test_bits_per_parameter_by_formula_and_by_count(double, wanted):
     assert counted == pytest.approx(wanted, abs=32 / (512 * 1024) + 1e-9)  # the mean of the scales, once per matrix
 
 
+@pytest.mark.slow
 def test_a_quantized_model_has_only_its_adapters_to_train_and_merges_after_dequantizing():
     base = decoder()
     model = quantize_model(copy.deepcopy(base))

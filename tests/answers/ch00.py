@@ -672,3 +672,231 @@ def training_minutes(
         for_one_token = (2 + 4) * parameters / flops_per_second / utilization
         return for_one_token * tokens / 60
     raise ValueError(f"utilization must lie above 0 and be at most 1, not {utilization}")
+
+
+# %% 00.1 wrong: takes stops away at both ends, so that ".5" equals "5"
+def is_exact_match(answer: str, reference: str) -> bool:
+    def tidy(text: str) -> str:
+        return " ".join(text.lower().split()).strip(".")
+
+    mine, theirs = tidy(answer), tidy(reference)
+    return bool(mine) and mine == theirs
+
+
+# %% 00.1 wrong: removes every stop, not only the final one
+def is_exact_match(answer: str, reference: str) -> bool:
+    def tidy(text: str) -> str:
+        return " ".join(text.lower().replace(".", "").split())
+
+    return tidy(answer) != "" and tidy(answer) == tidy(reference)
+
+
+# %% 00.1 wrong: only the answer loses its final stop, the reference keeps it, again
+def is_exact_match(answer: str, reference: str) -> bool:
+    answer = " ".join(answer.lower().split())
+    reference = " ".join(reference.lower().split())
+    if answer.endswith("."):
+        answer = answer[:-1].rstrip()
+    if not answer:
+        return False
+    return answer == reference
+
+
+# %% 00.1 wrong: looks for emptiness before the stop is gone, so "." matches "."
+def is_exact_match(answer: str, reference: str) -> bool:
+    if not answer.strip():
+        return False
+    words = [" ".join(text.split()).lower().removesuffix(".") for text in (answer, reference)]
+    return words[0] == words[1]
+
+
+# %% 00.1 wrong: only blanks are collapsed, tabs and line breaks inside stay
+def is_exact_match(answer: str, reference: str) -> bool:
+    import re
+
+    def tidy(text: str) -> str:
+        text = re.sub(" +", " ", text.strip().lower())
+        return text[:-1].strip() if text.endswith(".") else text
+
+    a, b = tidy(answer), tidy(reference)
+    return len(a) > 0 and a == b
+
+
+# %% 00.1 right: split, join, removesuffix
+def is_exact_match(answer: str, reference: str) -> bool:
+    def tidy(text: str) -> str:
+        return " ".join(text.lower().split()).removesuffix(".")
+
+    mine = tidy(answer)
+    return mine != "" and mine == tidy(reference)
+
+
+# %% 00.1 right: sign by sign, in a loop
+def is_exact_match(answer: str, reference: str) -> bool:
+    cleaned = []
+    for text in (answer, reference):
+        words, word = [], ""
+        for sign in text.lower():
+            if sign.isspace():
+                if word:
+                    words.append(word)
+                word = ""
+            else:
+                word += sign
+        if word:
+            words.append(word)
+        if words and words[-1].endswith("."):
+            words[-1] = words[-1][:-1]
+            if not words[-1]:
+                words.pop()
+        cleaned.append(words)
+    if not cleaned[0]:
+        return False
+    return cleaned[0] == cleaned[1]
+
+
+# %% 00.2 wrong: puts things back
+def bits_of_draw(items: int, drawn: int) -> float:
+    if drawn < 0 or drawn > items:
+        raise ValueError("cannot draw so many")
+    if drawn == 0:
+        return 0.0
+    return drawn * log2(items)
+
+
+# %% 00.2 wrong: the order is forgotten, combinations instead of permutations
+def bits_of_draw(items: int, drawn: int) -> float:
+    from math import comb
+
+    if not 0 <= drawn <= items:
+        raise ValueError(f"{drawn} of {items}?")
+    return log2(comb(items, drawn))
+
+
+# %% 00.2 wrong: a product of floats, which overflows to infinity for hundreds
+def bits_of_draw(items: int, drawn: int) -> float:
+    if drawn < 0 or drawn > items:
+        raise ValueError("drawn must lie between 0 and items")
+    ways = 1.0
+    for i in range(drawn):
+        ways *= items - i
+    return log2(ways)
+
+
+# %% 00.2 wrong: a negative number of draws is not refused
+def bits_of_draw(items: int, drawn: int) -> float:
+    if drawn > items:
+        raise ValueError("more things are drawn than there are")
+    return float(sum(log2(items - i) for i in range(drawn)))
+
+
+# %% 00.2 wrong: refuses to draw everything
+def bits_of_draw(items: int, drawn: int) -> float:
+    if drawn < 0 or drawn >= items:
+        raise ValueError("not enough items")
+    total = 0.0
+    for left in range(items, items - drawn, -1):
+        total += log2(left)
+    return total
+
+
+# %% 00.2 right: logarithm of the exact number of permutations
+def bits_of_draw(items: int, drawn: int) -> float:
+    import math
+
+    if drawn < 0 or drawn > items:
+        raise ValueError("drawn must be from 0 to items")
+    return math.log2(math.perm(items, drawn))
+
+
+# %% 00.3 wrong: seconds, not minutes
+def training_minutes(
+    parameters: float,
+    tokens: float,
+    flops_per_second: float,
+    utilization: float,
+) -> float:
+    if not 0 < utilization <= 1:
+        raise ValueError("utilization is a share, above 0 and at most 1")
+    return 6 * parameters * tokens / (flops_per_second * utilization)
+
+
+# %% 00.3 wrong: NaN passes the check
+def training_minutes(
+    parameters: float,
+    tokens: float,
+    flops_per_second: float,
+    utilization: float,
+) -> float:
+    if utilization <= 0 or utilization > 1:
+        raise ValueError("utilization must be above 0 and at most 1")
+    return 6 * parameters * tokens / (flops_per_second * utilization) / 60
+
+
+# %% 00.3 wrong: precedence, multiplies by the utilization
+def training_minutes(
+    parameters: float,
+    tokens: float,
+    flops_per_second: float,
+    utilization: float,
+) -> float:
+    if not 0 < utilization <= 1:
+        raise ValueError("utilization must be above 0 and at most 1")
+    return 6 * parameters * tokens / flops_per_second * utilization / 60
+
+
+# %% 00.3 wrong: a utilization of exactly 1 is refused, again
+def training_minutes(
+    parameters: float,
+    tokens: float,
+    flops_per_second: float,
+    utilization: float,
+) -> float:
+    if not 0 < utilization < 1:
+        raise ValueError("utilization must lie between 0 and 1")
+    seconds = 6 * parameters * tokens / (flops_per_second * utilization)
+    return seconds / 60
+
+
+# %% 00.3 wrong: quietly takes 40 for 40 %
+def training_minutes(
+    parameters: float,
+    tokens: float,
+    flops_per_second: float,
+    utilization: float,
+) -> float:
+    if utilization > 1:
+        utilization = utilization / 100
+    if not 0 < utilization <= 1:
+        raise ValueError("utilization must be a share or a percentage")
+    return 6 * parameters * tokens / (flops_per_second * utilization) / 60
+
+
+# %% 00.3 right: the formula in one line
+def training_minutes(
+    parameters: float,
+    tokens: float,
+    flops_per_second: float,
+    utilization: float,
+) -> float:
+    if not 0 < utilization <= 1:
+        raise ValueError(f"utilization is a share above 0 and at most 1, not {utilization}")
+    return 6 * parameters * tokens / (flops_per_second * utilization) / 60
+
+
+# %% 00.3 right: step by step, forward and backward counted apart
+def training_minutes(
+    parameters: float,
+    tokens: float,
+    flops_per_second: float,
+    utilization: float,
+) -> float:
+    import math
+
+    if math.isnan(utilization) or utilization <= 0 or utilization > 1:
+        raise ValueError("utilization out of range")
+    forward = 2 * parameters
+    backward = 2 * forward
+    operations = (forward + backward) * tokens
+    per_minute = flops_per_second * utilization * 60
+    return operations / per_minute

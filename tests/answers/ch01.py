@@ -1686,3 +1686,562 @@ def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
         rows[row].append(i)
         insort(rooms, (room - lengths[i], row))
     return rows
+
+
+# %% 01.1 wrong: the last shingle of each text is missing
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a = {tuple(first[i : i + n]) for i in range(len(first) - n)}
+    b = {tuple(second[i : i + n]) for i in range(len(second) - n)}
+    if not a | b:
+        return 0.0
+    return len(a & b) / len(a | b)
+
+
+# %% 01.1 wrong: words are glued together without a gap, so "ab c" equals "a bc"
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a = {"".join(first[i : i + n]) for i in range(len(first) - n + 1)}
+    b = {"".join(second[i : i + n]) for i in range(len(second) - n + 1)}
+    return len(a & b) / len(a | b)
+
+
+# %% 01.1 wrong: counts repeated shingles, a multiset
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a = Counter(tuple(first[i : i + n]) for i in range(len(first) - n + 1))
+    b = Counter(tuple(second[i : i + n]) for i in range(len(second) - n + 1))
+    return (a & b).total() / (a | b).total()
+
+
+# %% 01.1 wrong: the shared ones count twice in the denominator
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a = set(zip(*(first[k:] for k in range(n))))
+    b = set(zip(*(second[k:] for k in range(n))))
+    return len(a & b) / (len(a) + len(b))
+
+
+# %% 01.1 wrong: the order inside a shingle is lost, again
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    def cut(words: list[str]) -> set:
+        return {tuple(sorted(words[i : i + n])) for i in range(len(words) - n + 1)}
+
+    a, b = cut(first), cut(second)
+    return len(a & b) / len(a | b)
+
+
+# %% 01.1 right: sets of tuples
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    a = {tuple(first[i : i + n]) for i in range(len(first) - n + 1)}
+    b = {tuple(second[i : i + n]) for i in range(len(second) - n + 1)}
+    return len(a & b) / len(a | b)
+
+
+# %% 01.1 right: one dictionary of marks, in loops
+def similarity(first: list[str], second: list[str], n: int) -> float:
+    marks = {}
+    for bit, words in ((1, first), (2, second)):
+        start = 0
+        while start + n <= len(words):
+            shingle = tuple(words[start : start + n])
+            marks[shingle] = marks.get(shingle, 0) | bit
+            start += 1
+    shared = 0
+    for mark in marks.values():
+        if mark == 3:
+            shared += 1
+    return shared / len(marks)
+
+
+# %% 01.2 wrong: the minimum goes over the functions
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    values = (a[:, None] * hashes[None, :] + b[:, None]) % prime
+    return values.min(dim=0).values
+
+
+# %% 01.2 wrong: takes the smallest item first, then hashes it
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    return (a * hashes.min() + b) % prime
+
+
+# %% 01.2 wrong: the shift b is added after the modulus
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    products = torch.outer(a, hashes) % prime
+    return (products + b[:, None]).amin(dim=1)
+
+
+# %% 01.2 wrong: computes in float64, which cannot hold the products exactly
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    values = torch.remainder(a.double()[:, None] * hashes.double() + b.double()[:, None], prime)
+    return values.min(dim=1).values.to(torch.int64)
+
+
+# %% 01.2 wrong: returns the winning shingle instead of its value
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    values = (a.unsqueeze(1) * hashes.unsqueeze(0) + b.unsqueeze(1)) % prime
+    return hashes[values.argmin(dim=1)]
+
+
+# %% 01.2 right: broadcasting and a minimum over the items
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    return ((a[:, None] * hashes[None, :] + b[:, None]) % prime).min(dim=1).values
+
+
+# %% 01.2 right: whole numbers of Python, in a loop
+def minhash_signature(hashes: Tensor, a: Tensor, b: Tensor, prime: int) -> Tensor:
+    items = hashes.tolist()
+    signature = []
+    for factor, shift in zip(a.tolist(), b.tolist()):
+        smallest = prime
+        for x in items:
+            value = (factor * x + shift) % prime
+            if value < smallest:
+                smallest = value
+        signature.append(smallest)
+    return torch.tensor(signature, dtype=torch.int64)
+
+
+# %% 01.3 wrong: drops the higher one of each pair, whatever it is connected with
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    return sorted({max(pair) for pair in pairs})
+
+
+# %% 01.3 wrong: the first one named becomes the head, not the lowest
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    parent = list(range(count))
+
+    def find(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for one, other in pairs:
+        one, other = find(one), find(other)
+        if one != other:
+            parent[other] = one
+    return [i for i in range(count) if find(i) != i]
+
+
+# %% 01.3 wrong: recursion, which ends in an error on a chain of thousands
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    near = [[] for _ in range(count)]
+    for one, other in pairs:
+        near[one].append(other)
+        near[other].append(one)
+    seen, dropped = set(), []
+
+    def visit(i: int, head: int) -> None:
+        seen.add(i)
+        if i != head:
+            dropped.append(i)
+        for j in near[i]:
+            if j not in seen:
+                visit(j, head)
+
+    for i in range(count):
+        if i not in seen:
+            visit(i, i)
+    return sorted(dropped)
+
+
+# %% 01.3 wrong: a pair that joins two groups does not merge them
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    groups: list[set[int]] = []
+    for one, other in pairs:
+        for group in groups:
+            if one in group or other in group:
+                group |= {one, other}
+                break
+        else:
+            groups.append({one, other})
+    dropped = set()
+    for group in groups:
+        dropped |= group - {min(group)}
+    return sorted(dropped)
+
+
+# %% 01.3 wrong: comes back group after group, not in rising order
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    near = {i: set() for i in range(count)}
+    for one, other in pairs:
+        near[one].add(other)
+        near[other].add(one)
+    seen, dropped = set(), []
+    for start in range(count):
+        if start in seen:
+            continue
+        seen.add(start)
+        waiting, group = [start], []
+        while waiting:
+            i = waiting.pop()
+            group.append(i)
+            for j in near[i] - seen:
+                seen.add(j)
+                waiting.append(j)
+        dropped += sorted(group)[1:]
+    return dropped
+
+
+# %% 01.3 right: union-find without recursion, the lower head wins
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    parent = list(range(count))
+
+    def find(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for one, other in pairs:
+        low, high = sorted((find(one), find(other)))
+        parent[high] = low
+    return [i for i in range(count) if parent[i] != i]
+
+
+# %% 01.3 right: breadth-first search from the lowest number
+def drop_copies(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    from collections import defaultdict, deque
+
+    near = defaultdict(list)
+    for one, other in pairs:
+        near[one].append(other)
+        near[other].append(one)
+    seen, dropped = [False] * count, []
+    for start in range(count):
+        if seen[start]:
+            continue
+        seen[start] = True
+        queue = deque([start])
+        while queue:
+            for j in near[queue.popleft()]:
+                if not seen[j]:
+                    seen[j] = True
+                    dropped.append(j)
+                    queue.append(j)
+    dropped.sort()
+    return dropped
+
+
+# %% 01.4 wrong: ties go by the alphabet, not by age
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    split = {word: list(word) for word in words}
+    made = []
+    while len(made) < merges:
+        pairs = Counter()
+        for word, tokens in split.items():
+            for pair in zip(tokens, tokens[1:]):
+                pairs[pair] += words[word]
+        if not pairs:
+            break
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        if pairs[best] < 2:
+            break
+        made.append(best)
+        for word, tokens in split.items():
+            out, i = [], 0
+            while i < len(tokens):
+                if tuple(tokens[i : i + 2]) == best:
+                    out.append(tokens[i] + tokens[i + 1])
+                    i += 2
+                else:
+                    out.append(tokens[i])
+                    i += 1
+            split[word] = out
+    return made
+
+
+# %% 01.4 wrong: joins by replacing text, which also hits the end of a longer token
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    lines = {word: " ".join(word) for word in words}
+    age = {sign: i for i, sign in enumerate(sorted(set("".join(words))))}
+    made = []
+    for _ in range(merges):
+        pairs = Counter()
+        for word, line in lines.items():
+            tokens = line.split(" ")
+            for pair in zip(tokens, tokens[1:]):
+                pairs[pair] += words[word]
+        if not pairs:
+            break
+        left, right = min(pairs, key=lambda p: (-pairs[p], age[p[0]], age[p[1]]))
+        if pairs[left, right] < 2:
+            break
+        made.append((left, right))
+        age.setdefault(left + right, len(age))
+        lines = {word: line.replace(f"{left} {right}", left + right) for word, line in lines.items()}
+        for line in lines.values():
+            for token in line.split(" "):
+                age.setdefault(token, len(age))
+    return made
+
+
+# %% 01.4 wrong: in "aaa" the pair is counted once only
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    split = {word: list(word) for word in words}
+    age = {sign: i for i, sign in enumerate(sorted({sign for word in words for sign in word}))}
+    made = []
+    for _ in range(merges):
+        pairs = Counter()
+        for word, tokens in split.items():
+            before, i = None, 0
+            while i < len(tokens) - 1:
+                pair = (tokens[i], tokens[i + 1])
+                if pair == before and pair[0] == pair[1]:
+                    before = None  # overlaps the one just counted
+                else:
+                    pairs[pair] += words[word]
+                    before = pair
+                i += 1
+        if not pairs:
+            break
+        best = min(pairs, key=lambda p: (-pairs[p], age[p[0]], age[p[1]]))
+        if pairs[best] < 2:
+            break
+        made.append(best)
+        age.setdefault(best[0] + best[1], len(age))
+        for word, tokens in split.items():
+            out, i = [], 0
+            while i < len(tokens):
+                if i + 1 < len(tokens) and (tokens[i], tokens[i + 1]) == best:
+                    out.append(best[0] + best[1])
+                    i += 2
+                else:
+                    out.append(tokens[i])
+                    i += 1
+            split[word] = out
+    return made
+
+
+# %% 01.4 wrong: goes on with pairs that occur only once
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    split = [(list(word), count) for word, count in words.items()]
+    age = {sign: i for i, sign in enumerate(sorted({sign for word in words for sign in word}))}
+    made = []
+    while len(made) < merges:
+        pairs = Counter()
+        for tokens, count in split:
+            for pair in zip(tokens, tokens[1:]):
+                pairs[pair] += count
+        if not pairs:
+            break
+        best = min(pairs, key=lambda p: (-pairs[p], age[p[0]], age[p[1]]))
+        made.append(best)
+        age.setdefault(best[0] + best[1], len(age))
+        for tokens, _ in split:
+            i = 0
+            while i + 1 < len(tokens):
+                if (tokens[i], tokens[i + 1]) == best:
+                    tokens[i : i + 2] = [best[0] + best[1]]
+                i += 1
+    return made
+
+
+# %% 01.4 wrong: single characters are as old as their first appearance, not sorted
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    split = [(list(word), count) for word, count in words.items()]
+    age = {}
+    for word in words:
+        for sign in word:
+            age.setdefault(sign, len(age))
+    made = []
+    while len(made) < merges:
+        pairs = Counter()
+        for tokens, count in split:
+            for pair in zip(tokens, tokens[1:]):
+                pairs[pair] += count
+        best = min(pairs, key=lambda p: (-pairs[p], age[p[0]], age[p[1]]), default=None)
+        if best is None or pairs[best] < 2:
+            break
+        made.append(best)
+        age.setdefault(best[0] + best[1], len(age))
+        for tokens, _ in split:
+            i = 0
+            while i + 1 < len(tokens):
+                if (tokens[i], tokens[i + 1]) == best:
+                    tokens[i : i + 2] = [best[0] + best[1]]
+                i += 1
+    return made
+
+
+# %% 01.4 right: counts all pairs anew for each merge
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    split = [(list(word), count) for word, count in words.items()]
+    age = {sign: i for i, sign in enumerate(sorted({sign for word in words for sign in word}))}
+    made = []
+    while len(made) < merges:
+        pairs = Counter()
+        for tokens, count in split:
+            for pair in zip(tokens, tokens[1:]):
+                pairs[pair] += count
+        if not pairs:
+            break
+        best = min(pairs, key=lambda p: (-pairs[p], age[p[0]], age[p[1]]))
+        if pairs[best] < 2:
+            break
+        made.append(best)
+        age.setdefault(best[0] + best[1], len(age))
+        for tokens, _ in split:
+            i = 0
+            while i + 1 < len(tokens):
+                if (tokens[i], tokens[i + 1]) == best:
+                    tokens[i : i + 2] = [best[0] + best[1]]
+                i += 1
+    return made
+
+
+# %% 01.4 right: works with ids, and mends the counts of the touched words only
+def train_bpe(words: dict[str, int], merges: int) -> list[tuple[str, str]]:
+    from collections import defaultdict
+
+    names = sorted({sign for word in words for sign in word})
+    number = {name: i for i, name in enumerate(names)}
+    lines = [[number[sign] for sign in word] for word in words]
+    times = list(words.values())
+    counts, where = defaultdict(int), defaultdict(set)
+
+    def note(k: int, factor: int) -> None:
+        for pair in zip(lines[k], lines[k][1:]):
+            counts[pair] += factor * times[k]
+            where[pair].add(k)
+            if counts[pair] == 0:
+                del counts[pair]
+
+    for k in range(len(lines)):
+        note(k, 1)
+    made = []
+    for _ in range(merges):
+        if not counts:
+            break
+        most = max(counts.values())
+        if most < 2:
+            break
+        best = min(pair for pair, n in counts.items() if n == most)
+        left, right = best
+        name = names[left] + names[right]
+        made.append((names[left], names[right]))
+        if name not in number:
+            number[name] = len(names)
+            names.append(name)
+        new = number[name]
+        for k in list(where[best]):
+            note(k, -1)
+            old, line, i = lines[k], [], 0
+            while i < len(old):
+                if i + 1 < len(old) and old[i] == left and old[i + 1] == right:
+                    line.append(new)
+                    i += 2
+                else:
+                    line.append(old[i])
+                    i += 1
+            lines[k] = line
+            note(k, 1)
+    return made
+
+
+# %% 01.5 wrong: takes the emptiest row that has room
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, room = [], []
+    for number in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        fits = [r for r in range(len(rows)) if room[r] >= lengths[number]]
+        if fits:
+            r = max(fits, key=lambda r: room[r])
+            rows[r].append(number)
+            room[r] -= lengths[number]
+        else:
+            rows.append([number])
+            room.append(row_length - lengths[number])
+    return rows
+
+
+# %% 01.5 wrong: a document that would fill the row exactly does not get in
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, used = [], []
+    for number in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+        best = None
+        for r, full in enumerate(used):
+            if full + lengths[number] < row_length and (best is None or full > used[best]):
+                best = r
+        if best is None:
+            rows.append([number])
+            used.append(lengths[number])
+        else:
+            rows[best].append(number)
+            used[best] += lengths[number]
+    return rows
+
+
+# %% 01.5 wrong: returns places in the sorted list, not the documents' own numbers
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, room = [], []
+    for number, length in enumerate(sorted(lengths, reverse=True)):
+        fits = [r for r in range(len(rows)) if room[r] >= length]
+        if not fits:
+            rows.append([])
+            room.append(row_length)
+            fits = [len(rows) - 1]
+        r = min(fits, key=room.__getitem__)
+        rows[r].append(number)
+        room[r] -= length
+    return rows
+
+
+# %% 01.5 wrong: finds numbers with index, so documents of equal length get the same one
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, room = [], []
+    for length in sorted(lengths, reverse=True):
+        number = lengths.index(length)
+        fits = [r for r in range(len(rows)) if room[r] >= length]
+        if fits:
+            r = min(fits, key=room.__getitem__)
+            rows[r].append(number)
+            room[r] -= length
+        else:
+            rows.append([number])
+            room.append(row_length - length)
+    return rows
+
+
+# %% 01.5 wrong: best fit in the order given, not the longest first
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, room = [], []
+    for number, length in enumerate(lengths):
+        fits = [r for r in range(len(rows)) if room[r] >= length]
+        if fits:
+            r = min(fits, key=room.__getitem__)
+            rows[r].append(number)
+            room[r] -= length
+        else:
+            rows.append([number])
+            room.append(row_length - length)
+    return rows
+
+
+# %% 01.5 right: best fit decreasing, looks through all rows
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    rows, room = [], []
+    for number in sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True):
+        fits = [r for r in range(len(rows)) if room[r] >= lengths[number]]
+        if fits:
+            r = min(fits, key=room.__getitem__)
+            rows[r].append(number)
+            room[r] -= lengths[number]
+        else:
+            rows.append([number])
+            room.append(row_length - lengths[number])
+    return rows
+
+
+# %% 01.5 right: rows wait in a sorted list of their rooms, found by bisection
+def pack_whole(lengths: list[int], row_length: int) -> list[list[int]]:
+    from bisect import bisect_left, insort
+
+    rows: list[list[int]] = []
+    rooms: list[tuple[int, int]] = []  # (room left, row)
+    for length, number in sorted(((n, i) for i, n in enumerate(lengths)), reverse=True):
+        at = bisect_left(rooms, (length, -1))
+        if at < len(rooms):
+            left, row = rooms.pop(at)
+        else:
+            left, row = row_length, len(rows)
+            rows.append([])
+        rows[row].append(number)
+        insort(rooms, (left - length, row))
+    return rows

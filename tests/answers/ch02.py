@@ -886,3 +886,299 @@ def count_parameters(config: DecoderConfig) -> int:
     for _ in range(config.num_hidden_layers):
         shapes += [(wide, h), (narrow, h), (narrow, h), (h, wide), (inner, h), (inner, h), (h, inner), (h,), (h,)]
     return sum(prod(shape) for shape in shapes)
+
+
+# %% 02.1 wrong: eps is added outside of the root
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    wide = x.double() if x.dtype == torch.float64 else x.float()
+    rms = wide.square().mean(dim=-1, keepdim=True).sqrt()
+    return (wide / (rms + eps) * weight).to(x.dtype)
+
+
+# %% 02.1 wrong: the mean goes over everything behind the batch, not over the last axis
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    wide = x.double() if x.dtype == torch.float64 else x.float()
+    axes = tuple(range(1, x.dim())) or (-1,)
+    mean = wide.pow(2).mean(dim=axes, keepdim=True)
+    return (wide * torch.rsqrt(mean + eps) * weight).to(x.dtype)
+
+
+# %% 02.1 wrong: changes x in place if it is float32 already
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    wide = x if x.dtype == torch.float64 else x.float()
+    wide *= torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + eps)
+    return (wide * weight).to(x.dtype)
+
+
+# %% 02.1 wrong: comes back in float32, whatever x was
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    wide = x.to(torch.float32)
+    root = torch.sqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
+    return wide / root * weight.to(torch.float32)
+
+
+# %% 02.1 right: in float32 or more, and back
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    wide = x if x.dtype == torch.float64 else x.float()
+    normed = wide * torch.rsqrt(wide.pow(2).mean(dim=-1, keepdim=True) + eps)
+    return weight * normed.to(x.dtype)
+
+
+# %% 02.1 right: one vector after the other
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    size = x.shape[-1]
+    rows = x.reshape(-1, size).double()
+    scale = weight.double()
+    out = torch.empty(rows.shape, dtype=torch.float64, device=x.device)
+    for i in range(len(rows)):
+        mean = (rows[i] @ rows[i]) / size
+        out[i] = rows[i] / (mean + eps) ** 0.5 * scale
+    return out.reshape(x.shape).to(x.dtype)
+
+
+# %% 02.2 wrong: pairs neighbours, as the paper does
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = x[..., 0::2], x[..., 1::2]
+    return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2)
+
+
+# %% 02.2 wrong: turns the other way round
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    half = x.shape[-1] // 2
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1)
+
+
+# %% 02.2 wrong: the second half is computed from the new first half
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    half = x.shape[-1] // 2
+    out = x.clone()
+    out[..., :half] = out[..., :half] * cos - out[..., half:] * sin
+    out[..., half:] = out[..., :half] * sin + out[..., half:] * cos
+    return out
+
+
+# %% 02.2 wrong: angles laid out for neighbours, numbers paired by halves
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = x.chunk(2, dim=-1)
+    turned = torch.cat((-b, a), dim=-1)
+    return x * cos.repeat_interleave(2, dim=-1) + turned * sin.repeat_interleave(2, dim=-1)
+
+
+# %% 02.2 wrong: right numbers, but x itself is changed on the way
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = x.chunk(2, dim=-1)
+    first = a * cos - b * sin
+    second = b.mul_(cos).add_(a * sin)
+    return torch.cat((first, second), dim=-1)
+
+
+# %% 02.2 right: two halves, put together again
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+
+
+# %% 02.2 right: a loop over the pairs
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    half = x.shape[-1] // 2
+    out = torch.empty_like(x)
+    for i in range(half):
+        c, s = cos[..., i], sin[..., i]  # (length, 1)
+        out[..., i] = x[..., i] * c - x[..., i + half] * s
+        out[..., i + half] = x[..., i] * s + x[..., i + half] * c
+    return out
+
+
+# %% 02.3 wrong: kv heads are repeated in turn, 0 1 0 1, not as neighbours
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    times = q.shape[1] // k.shape[1]
+    k, v = k.repeat(1, times, 1, 1), v.repeat(1, times, 1, 1)
+    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+    length = q.shape[2]
+    later = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
+    return scores.masked_fill(later, float("-inf")).softmax(dim=-1) @ v
+
+
+# %% 02.3 wrong: hides with -1000, which is not low enough for scores in the thousands
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    groups = q.shape[1] // k.shape[1]
+    k = k.repeat_interleave(groups, dim=1)
+    v = v.repeat_interleave(groups, dim=1)
+    scores = torch.matmul(q, k.mT) / q.shape[-1] ** 0.5
+    visible = torch.tril(torch.ones(q.shape[2], q.shape[2], device=q.device))
+    scores = scores.masked_fill(visible == 0, -1e3)
+    return torch.softmax(scores, dim=-1) @ v
+
+
+# %% 02.3 wrong: masks the shares after the softmax, so they no longer add up to 1
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    groups = q.shape[1] // k.shape[1]
+    k, v = (t.repeat_interleave(groups, dim=1) for t in (k, v))
+    shares = (q @ k.transpose(2, 3) / q.shape[-1] ** 0.5).softmax(dim=-1)
+    return shares.tril() @ v
+
+
+# %% 02.3 wrong: a softmax by hand that overflows
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    batch, heads, length, size = q.shape
+    groups = heads // k.shape[1]
+    k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+    powers = torch.exp(torch.einsum("bhid,bhjd->bhij", q, k) / size**0.5).tril()
+    return (powers / powers.sum(dim=-1, keepdim=True)) @ v
+
+
+# %% 02.3 wrong: divides q in place
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    groups = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+    q /= q.shape[-1] ** 0.5
+    scores = q @ k.transpose(-2, -1)
+    later = torch.ones_like(scores[0, 0]).triu(1).bool()
+    return scores.masked_fill(later, float("-inf")).softmax(dim=-1) @ v
+
+
+# %% 02.3 right: an axis for the groups, and einsum
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    batch, heads, length, size = q.shape
+    kv_heads = k.shape[1]
+    grouped = q.reshape(batch, kv_heads, heads // kv_heads, length, size)
+    scores = torch.einsum("bkgid,bkjd->bkgij", grouped, k) / size**0.5
+    later = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
+    shares = scores.masked_fill(later, float("-inf")).softmax(dim=-1)
+    return torch.einsum("bkgij,bkjd->bkgid", shares, v).reshape(batch, heads, length, size)
+
+
+# %% 02.3 right: loops over heads and places, without any mask
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    batch, heads, length, size = q.shape
+    group = heads // k.shape[1]
+    rows = []
+    for head in range(heads):
+        keys, values = k[:, head // group], v[:, head // group]  # (batch, length, size)
+        places = []
+        for t in range(length):
+            scores = (keys[:, : t + 1] * q[:, head, t, None]).sum(-1) / size**0.5
+            shares = scores.softmax(dim=-1)
+            places.append((shares[..., None] * values[:, : t + 1]).sum(1))
+        rows.append(torch.stack(places, dim=1))
+    return torch.stack(rows, dim=1)
+
+
+# %% 02.4 wrong: silu stands on the other branch
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    return F.linear(F.linear(x, gate) * F.silu(F.linear(x, up)), down)
+
+
+# %% 02.4 wrong: silu with e to the z above and below, NaN for large numbers
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    z = x @ gate.T
+    opened = z * torch.exp(z) / (1 + torch.exp(z))
+    return (opened * (x @ up.T)) @ down.T
+
+
+# %% 02.4 wrong: adds the residual, too
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    inner = F.silu(x @ gate.T) * (x @ up.T)
+    return x + inner @ down.T
+
+
+# %% 02.4 wrong: flattens with view, which fails for a transposed x
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    flat = x.view(-1, x.shape[-1])
+    inner = F.silu(flat @ gate.T) * (flat @ up.T)
+    return (inner @ down.T).view(x.shape)
+
+
+# %% 02.4 wrong: a plain sigmoid as the gate, GLU
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    shut_or_open = torch.sigmoid(F.linear(x, gate))
+    return F.linear(shut_or_open * F.linear(x, up), down)
+
+
+# %% 02.4 right: F.linear and F.silu
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    return F.linear(F.silu(F.linear(x, gate)) * F.linear(x, up), down)
+
+
+# %% 02.4 right: einsum, and the silu of the formula
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    z = torch.einsum("...h,ih->...i", x, gate)
+    wide = torch.einsum("...h,ih->...i", x, up)
+    opened = z / (1 + torch.exp(-z))
+    return torch.einsum("...i,hi->...h", opened * wide, down)
+
+
+# %% 02.5 wrong: the last norm is forgotten, again
+def count_parameters(config: DecoderConfig) -> int:
+    h, d = config.hidden_size, config.head_dim
+    attention = 2 * h * config.num_attention_heads * d + 2 * h * config.num_key_value_heads * d
+    block = attention + 3 * h * config.intermediate_size + 2 * h
+    tables = config.vocab_size * h * (1 if config.tie_word_embeddings else 2)
+    return tables + config.num_hidden_layers * block
+
+
+# %% 02.5 wrong: keys and values as wide as the queries
+def count_parameters(config: DecoderConfig) -> int:
+    h = config.hidden_size
+    block = 4 * h * h + 3 * h * config.intermediate_size + 2 * h
+    total = config.vocab_size * h + config.num_hidden_layers * block + h
+    if not config.tie_word_embeddings:
+        total += config.vocab_size * h
+    return total
+
+
+# %% 02.5 wrong: tied and untied are mixed up
+def count_parameters(config: DecoderConfig) -> int:
+    h, kv = config.hidden_size, config.num_key_value_heads * config.head_dim
+    total = config.vocab_size * h
+    for _ in range(config.num_hidden_layers):
+        total += h * h + h * kv + h * kv + h * h
+        total += 3 * h * config.intermediate_size
+        total += 2 * h
+    total += h
+    if config.tie_word_embeddings:
+        total += config.vocab_size * h
+    return total
+
+
+# %% 02.5 wrong: one norm for each block
+def count_parameters(config: DecoderConfig) -> int:
+    h, kv = config.hidden_size, config.num_key_value_heads * config.head_dim
+    block = 2 * h * h + 2 * h * kv + 3 * h * config.intermediate_size + h
+    tables = 1 if config.tie_word_embeddings else 2
+    return tables * config.vocab_size * h + config.num_hidden_layers * block + h
+
+
+# %% 02.5 wrong: a true division makes the count a float
+def count_parameters(config: DecoderConfig) -> int:
+    h, inner = config.hidden_size, config.intermediate_size
+    share = config.num_key_value_heads / config.num_attention_heads
+    block = 2 * h * h + 2 * h * h * share + 3 * h * inner + 2 * h
+    tables = 1 if config.tie_word_embeddings else 2
+    return tables * config.vocab_size * h + config.num_hidden_layers * block + h
+
+
+# %% 02.5 right: one formula
+def count_parameters(config: DecoderConfig) -> int:
+    h, kv = config.hidden_size, config.num_key_value_heads * config.head_dim
+    queries = config.num_attention_heads * config.head_dim
+    block = 2 * h * queries + 2 * h * kv + 3 * h * config.intermediate_size + 2 * h
+    tables = 1 if config.tie_word_embeddings else 2
+    return tables * config.vocab_size * h + config.num_hidden_layers * block + h
+
+
+# %% 02.5 right: a list of shapes, summed up
+def count_parameters(config: DecoderConfig) -> int:
+    import math
+
+    h, inner, d = config.hidden_size, config.intermediate_size, config.head_dim
+    shapes = [(config.vocab_size, h), (h,)]
+    if not config.tie_word_embeddings:
+        shapes.append((config.vocab_size, h))
+    for _ in range(config.num_hidden_layers):
+        shapes += [(h,), (h,)]
+        shapes += [(config.num_attention_heads * d, h), (h, config.num_attention_heads * d)]
+        shapes += [(config.num_key_value_heads * d, h)] * 2
+        shapes += [(inner, h), (inner, h), (h, inner)]
+    return sum(math.prod(shape) for shape in shapes)

@@ -1102,3 +1102,351 @@ def mask_tokens(
     swap = (draw >= 0.8 * share) & (draw < 0.9 * share)
     corrupted[swap] = other[swap]
     return corrupted, input_ids.masked_fill(draw >= share, -100)
+
+
+# %% 03.1 wrong: rolls the labels, so the last place is asked for the row's first token
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    targets = torch.roll(labels, -1, dims=1)
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
+
+
+# %% 03.1 wrong: places that nobody asks for count in the mean
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    predicted, targets = logits[:, :-1], labels[:, 1:]
+    each = F.cross_entropy(predicted.transpose(1, 2), targets, ignore_index=-100, reduction="none")
+    return each.mean()
+
+
+# %% 03.1 wrong: a mean of the rows' means
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    predicted, targets = logits[:, :-1], labels[:, 1:]
+    each = F.cross_entropy(predicted.transpose(1, 2), targets, ignore_index=-100, reduction="none")
+    counts = (targets != -100).sum(dim=1)
+    rows = each.sum(dim=1)[counts > 0] / counts[counts > 0]
+    return rows.mean()
+
+
+# %% 03.1 wrong: logarithm of a softmax, infinite for large scores
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    predicted, targets = logits[:, :-1].softmax(dim=-1), labels[:, 1:]
+    asked = targets != -100
+    picked = predicted[asked].gather(1, targets[asked][:, None])
+    return -picked.log().mean()
+
+
+# %% 03.1 wrong: the mask is not shifted with the labels
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    log_probs = logits[:, :-1].log_softmax(dim=-1)
+    targets = labels[:, 1:]
+    picked = log_probs.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    asked = (labels[:, :-1] != -100).to(picked.dtype)
+    return -(picked * asked).sum() / asked.sum()
+
+
+# %% 03.1 right: cross_entropy with ignore_index
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    predicted = logits[:, :-1].reshape(-1, logits.shape[-1])
+    return F.cross_entropy(predicted, labels[:, 1:].reshape(-1), ignore_index=-100)
+
+
+# %% 03.1 right: logsumexp by hand, row by row
+def next_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    total, count = 0.0, 0
+    for scores, tokens in zip(logits, labels):
+        places = (tokens[1:] != -100).nonzero()[:, 0]
+        if len(places) == 0:
+            continue
+        chosen = scores[places, tokens[places + 1]]
+        total = total + (torch.logsumexp(scores[places], dim=-1) - chosen).sum()
+        count += len(places)
+    return total / count
+
+
+# %% 03.2 wrong: multiplies by the mask, and NaN times 0 is NaN
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    mask = (torch.arange(losses.shape[1]) < lengths[:, None]).to(losses.dtype)
+    nats = (losses * mask).sum(dim=1)
+    return nats / math.log(2), math.exp(nats.sum().item() / lengths.sum().item())
+
+
+# %% 03.2 wrong: every document has the same weight in the perplexity
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    mask = torch.arange(losses.shape[1]) < lengths[:, None]
+    nats = losses.masked_fill(~mask, 0.0).sum(dim=1)
+    return nats / math.log(2), (nats / lengths).mean().exp().item()
+
+
+# %% 03.2 wrong: e to the power of bits
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    mask = torch.arange(losses.shape[1]) < lengths[:, None]
+    bits = torch.where(mask, losses, torch.zeros_like(losses)).sum(dim=1) / math.log(2)
+    return bits, math.exp(bits.sum().item() / lengths.sum().item())
+
+
+# %% 03.2 wrong: one place too many of each row
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    mask = torch.arange(losses.shape[1])[None] <= lengths[:, None]
+    nats = losses.masked_fill(~mask, 0.0).sum(dim=1)
+    return nats / math.log(2), math.exp(float(nats.sum()) / int(lengths.sum()))
+
+
+# %% 03.2 wrong: trusts that all padding is NaN
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    nats = losses.nansum(dim=1)
+    return nats / math.log(2), math.exp(nats.sum().item() / lengths.sum().item())
+
+
+# %% 03.2 right: where, then sums
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    inside = torch.arange(losses.shape[1], device=losses.device) < lengths[:, None]
+    nats = torch.where(inside, losses, torch.zeros_like(losses)).sum(dim=1)
+    return nats / math.log(2), math.exp(nats.sum().item() / lengths.sum().item())
+
+
+# %% 03.2 right: cuts each row at its length
+def bits_and_perplexity(losses: Tensor, lengths: Tensor) -> tuple[Tensor, float]:
+    bits, kept = [], []
+    for row, n in zip(losses, lengths.tolist()):
+        kept.append(row[:n])
+        bits.append(row[:n].sum() / math.log(2))
+    return torch.stack(bits), torch.cat(kept).mean().exp().item()
+
+
+# %% 03.3 wrong: step 0 has a rate of 0
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        return peak * step / warmup_steps
+    return peak * (steps - step) / (steps - warmup_steps)
+
+
+# %% 03.3 wrong: falls as if the fall had begun at step 0, with a leap behind the warm-up
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (1 - step / steps)
+
+
+# %% 03.3 wrong: divides by zero without a warm-up
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    climb = (step + 1) / warmup_steps
+    fall = (steps - step) / (steps - warmup_steps)
+    return peak * min(climb, fall)
+
+
+# %% 03.3 wrong: the climb lasts one step too long and passes the peak
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if warmup_steps and step <= warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (steps - step) / (steps - warmup_steps)
+
+
+# %% 03.3 wrong: reaches 0 at the last step already
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    last = steps - 1
+    return peak * (last - step) / max(1, last - warmup_steps)
+
+
+# %% 03.3 right: two branches
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (steps - step) / (steps - warmup_steps)
+
+
+# %% 03.3 right: writes the whole schedule down and looks it up
+def learning_rate_at(step: int, peak: float, steps: int, warmup_steps: int) -> float:
+    parts = steps - warmup_steps
+    table = [peak * part / warmup_steps for part in range(1, warmup_steps + 1)]
+    table += [peak * part / parts for part in range(parts, 0, -1)]
+    return table[step]
+
+
+# %% 03.4 wrong: every tensor is clipped by its own norm
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = math.sqrt(sum(g.double().square().sum().item() for g in gradients))
+    clipped = []
+    for g in gradients:
+        own = g.norm().item()
+        clipped.append(g * (max_norm / own) if own > max_norm else g.clone())
+    return clipped, norm
+
+
+# %% 03.4 wrong: adds up the norms instead of the squares
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = float(sum(torch.linalg.vector_norm(g) for g in gradients))
+    if norm <= max_norm:
+        return list(gradients), norm
+    return [g * (max_norm / norm) for g in gradients], norm
+
+
+# %% 03.4 wrong: small gradients are stretched to max_norm
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = float(torch.cat([g.flatten() for g in gradients]).norm())
+    if norm == 0:
+        return [g.clone() for g in gradients], 0.0
+    return [g * (max_norm / norm) for g in gradients], norm
+
+
+# %% 03.4 wrong: gradients of zeros divide by zero, again
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = sum(g.square().sum().item() for g in gradients) ** 0.5
+    factor = min(1.0, max_norm / norm)
+    return [g * factor for g in gradients], norm
+
+
+# %% 03.4 wrong: scales the given tensors in place, again
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    norm = torch.stack([g.norm() for g in gradients]).norm().item()
+    if norm > max_norm:
+        for g in gradients:
+            g.mul_(max_norm / norm)
+    return gradients, norm
+
+
+# %% 03.4 right: sum of squares in a loop, copies returned
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    squares = 0.0
+    for g in gradients:
+        squares += g.double().square().sum().item()
+    norm = math.sqrt(squares)
+    factor = max_norm / norm if norm > max_norm else 1.0
+    return [g * factor for g in gradients], norm
+
+
+# %% 03.4 right: one long vector, returned as it is if short enough
+def clip_by_norm(gradients: list[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    whole = torch.cat([g.reshape(-1) for g in gradients])
+    norm = torch.linalg.vector_norm(whole).item()
+    if norm <= max_norm:
+        return list(gradients), norm
+    pieces = (whole * (max_norm / norm)).split([g.numel() for g in gradients])
+    return [piece.reshape(g.shape) for piece, g in zip(pieces, gradients)], norm
+
+
+# %% 03.5 wrong: a tenth of what is left becomes random, not a tenth of all asked for
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & (input_ids > 5)
+    labels = torch.where(asked, input_ids, -100)
+    masked = asked & (torch.rand(input_ids.shape, generator=generator) < 0.8)
+    changed = asked & ~masked & (torch.rand(input_ids.shape, generator=generator) < 0.1)
+    others = torch.randint(6, vocab_size, input_ids.shape, generator=generator)
+    corrupted = torch.where(masked, mask_id, torch.where(changed, others, input_ids))
+    return corrupted, labels
+
+
+# %% 03.5 wrong: the random ids do not come from the generator, again
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & (input_ids > 5)
+    fate = torch.rand(input_ids.shape, generator=generator)
+    corrupted, labels = input_ids.clone(), torch.full_like(input_ids, -100)
+    labels[asked] = input_ids[asked]
+    corrupted[asked & (fate < 0.8)] = mask_id
+    changed = asked & (fate >= 0.8) & (fate < 0.9)
+    corrupted[changed] = torch.randint_like(input_ids, 6, vocab_size)[changed]
+    return corrupted, labels
+
+
+# %% 03.5 wrong: the labels are read from the corrupted ids
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    ids = input_ids.clone()
+    asked = (torch.rand(ids.shape, generator=generator) < share) & (ids > 5)
+    fate = torch.rand(ids.shape, generator=generator)
+    others = torch.randint(6, vocab_size, ids.shape, generator=generator)
+    ids = torch.where(asked & (fate < 0.8), mask_id, ids)
+    ids = torch.where(asked & (fate >= 0.9), others, ids)
+    labels = ids.masked_fill(~asked, -100)
+    return ids, labels
+
+
+# %% 03.5 wrong: special tokens end at 4, so id 5 is asked for
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    special = input_ids < 5
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & ~special
+    labels = torch.where(asked, input_ids, torch.full_like(input_ids, -100))
+    fate = torch.rand(input_ids.shape, generator=generator)
+    others = torch.randint(6, vocab_size, input_ids.shape, generator=generator)
+    corrupted = input_ids.clone()
+    corrupted[asked & (fate < 0.8)] = mask_id
+    changed = asked & (fate >= 0.8) & (fate < 0.9)
+    corrupted[changed] = others[changed]
+    return corrupted, labels
+
+
+# %% 03.5 wrong: takes randint's end as included, the last id of the vocabulary never comes
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & (input_ids >= 6)
+    fate = torch.rand(input_ids.shape, generator=generator)
+    others = torch.randint(6, vocab_size - 1, input_ids.shape, generator=generator)
+    corrupted = torch.where(asked & (fate < 0.8), mask_id, input_ids)
+    corrupted = torch.where(asked & (fate >= 0.8) & (fate < 0.9), others, corrupted)
+    return corrupted, torch.where(asked, input_ids, -100)
+
+
+# %% 03.5 right: a draw for the choice, a draw for the fate
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    asked = (torch.rand(input_ids.shape, generator=generator) < share) & (input_ids > 5)
+    fate = torch.rand(input_ids.shape, generator=generator)
+    others = torch.randint(6, vocab_size, input_ids.shape, generator=generator)
+    corrupted = torch.where(asked & (fate < 0.8), mask_id, input_ids)
+    corrupted = torch.where(asked & (fate >= 0.8) & (fate < 0.9), others, corrupted)
+    return corrupted, torch.where(asked, input_ids, -100)
+
+
+# %% 03.5 right: a list of the places asked for, corrupted one by one
+def mask_tokens(
+    input_ids: Tensor,
+    mask_id: int = 4,
+    vocab_size: int = 1024,
+    generator: torch.Generator | None = None,
+    share: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    corrupted, labels = input_ids.clone(), torch.full_like(input_ids, -100)
+    ordinary = (input_ids > 5).nonzero()
+    chosen = ordinary[torch.rand(len(ordinary), generator=generator) < share].tolist()
+    fates = torch.rand(len(chosen), generator=generator).tolist()
+    others = torch.randint(6, vocab_size, (len(chosen),), generator=generator).tolist()
+    for (row, place), fate, other in zip(chosen, fates, others):
+        labels[row, place] = input_ids[row, place]
+        if fate < 0.8:
+            corrupted[row, place] = mask_id
+        elif fate < 0.9:
+            corrupted[row, place] = other
+    return corrupted, labels

@@ -941,3 +941,333 @@ def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, f
 def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
     tokens = (flops * tokens_per_parameter / 6) ** 0.5
     return tokens / tokens_per_parameter, tokens
+
+
+# %% 04.1 wrong: whole bytes only
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    weights, gradients, state = 2 * parameters, 2 * parameters, 12 * parameters
+    if stage >= 1:
+        state //= ranks
+    if stage >= 2:
+        gradients //= ranks
+    if stage >= 3:
+        weights //= ranks
+    return float(weights + gradients + state)
+
+
+# %% 04.1 wrong: each stage splits its own item only, not those of the stages before
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    state = 12 / ranks if stage == 1 else 12
+    gradients = 2 / ranks if stage == 2 else 2
+    weights = 2 / ranks if stage == 3 else 2
+    return parameters * (weights + gradients + state)
+
+
+# %% 04.1 wrong: stages counted from 0, the optimizer is split from stage 2 on
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    total = 0.0
+    for first, size in enumerate((12, 2, 2), start=1):
+        total += size * parameters / (ranks if stage > first else 1)
+    return total
+
+
+# %% 04.1 wrong: the float32 copy is forgotten, 8 bytes of state
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    shared = {0: 0, 1: 8, 2: 10, 3: 12}[stage]
+    return parameters * (12 - shared + shared / ranks)
+
+
+# %% 04.1 wrong: stage 1 shares out the gradients together with the state
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    alone = 16 * parameters
+    if stage == 0:
+        return float(alone)
+    if stage in (1, 2):
+        return 2 * parameters + 14 * parameters / ranks
+    return alone / ranks
+
+
+# %% 04.1 right: three terms with a divisor each
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    state = 12 * parameters / (ranks if stage >= 1 else 1)
+    gradients = 2 * parameters / (ranks if stage >= 2 else 1)
+    weights = 2 * parameters / (ranks if stage >= 3 else 1)
+    return weights + gradients + state
+
+
+# %% 04.1 right: a table of what is shared out
+def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
+    shared = (0, 12, 14, 16)[stage]
+    return parameters * ((16 - shared) * ranks + shared) / ranks
+
+
+# %% 04.2 wrong: the shorter last segment is not counted, again
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    every = min(every, layers)
+    return layers // every * boundary + every * inside
+
+
+# %% 04.2 wrong: a segment may be longer than the model
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    segments = -(-layers // every)
+    return segments * boundary + every * inside
+
+
+# %% 04.2 wrong: takes the last segment for the peak, since it is computed again first
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    segments = -(-layers // every)
+    last = layers - (segments - 1) * every
+    return segments * boundary + last * inside
+
+
+# %% 04.2 wrong: the larger of the two, not their sum
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    import math
+
+    kept = math.ceil(layers / every) * boundary
+    again = min(every, layers) * inside
+    return max(kept, again)
+
+
+# %% 04.2 wrong: only the borders between segments are counted, not the first input
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    borders = (layers - 1) // every
+    return borders * boundary + min(every, layers) * inside
+
+
+# %% 04.2 right: rounded up, capped
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    segments = (layers + every - 1) // every
+    return segments * boundary + min(every, layers) * inside
+
+
+# %% 04.2 right: cuts a list of layers and goes through the segments
+def checkpointed_bytes(layers: int, every: int, boundary: float, inside: float) -> float:
+    segments = [range(layers)[start : start + every] for start in range(0, layers, every)]
+    kept = boundary * len(segments)
+    peak = kept
+    for segment in reversed(segments):
+        peak = max(peak, kept + inside * len(segment))
+    return peak
+
+
+# %% 04.3 wrong: a mean times its weight, and NaN times 0 is NaN if nothing counts in a piece
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    total = sum(int((labels != -100).sum()) for _, labels in micro_batches)
+    mean = 0.0
+    for inputs, labels in micro_batches:
+        logits = model(inputs)
+        share = int((labels != -100).sum()) / total
+        loss = share * F.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=-100)
+        loss.backward()
+        mean += loss.item()
+    return mean
+
+
+# %% 04.3 wrong: divides by all labels, also those that do not count
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    total = sum(labels.numel() for _, labels in micro_batches)
+    mean = 0.0
+    for inputs, labels in micro_batches:
+        logits = model(inputs)
+        summed = F.cross_entropy(
+            logits.reshape(-1, logits.shape[-1]), labels.reshape(-1), ignore_index=-100, reduction="sum"
+        )
+        (summed / total).backward()
+        mean += summed.item() / total
+    return mean
+
+
+# %% 04.3 wrong: divides by the tokens seen so far, not by those of all pieces
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    seen, summed = 0, 0.0
+    for inputs, labels in micro_batches:
+        logits = model(inputs)
+        loss = F.cross_entropy(
+            logits.reshape(-1, logits.shape[-1]), labels.reshape(-1), ignore_index=-100, reduction="sum"
+        )
+        seen += int((labels != -100).sum())
+        (loss / max(seen, 1)).backward()
+        summed += loss.item()
+    return summed / seen
+
+
+# %% 04.3 wrong: shifts by one place out of habit
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    total = sum(int((labels[..., 1:] != -100).sum()) for _, labels in micro_batches)
+    total = max(total, 1)
+    mean = 0.0
+    for inputs, labels in micro_batches:
+        logits = model(inputs)[..., :-1, :]
+        targets = labels[..., 1:]
+        loss = F.cross_entropy(
+            logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), ignore_index=-100, reduction="sum"
+        )
+        loss = loss / total
+        loss.backward()
+        mean += loss.item()
+    return mean
+
+
+# %% 04.3 wrong: the gradient is right, but the mean of the pieces' means comes back
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    counts = [int((labels != -100).sum()) for _, labels in micro_batches]
+    means = []
+    for (inputs, labels), count in zip(micro_batches, counts):
+        logits = model(inputs)
+        summed = F.cross_entropy(
+            logits.reshape(-1, logits.shape[-1]), labels.reshape(-1), ignore_index=-100, reduction="sum"
+        )
+        (summed / sum(counts)).backward()
+        if count:
+            means.append(summed.item() / count)
+    return sum(means) / len(means)
+
+
+# %% 04.3 right: counts first, then sums over the whole count
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    total = sum(int((labels != -100).sum()) for _, labels in micro_batches)
+    mean = 0.0
+    for inputs, labels in micro_batches:
+        logits = model(inputs)
+        loss = F.cross_entropy(
+            logits.reshape(-1, logits.shape[-1]), labels.reshape(-1), ignore_index=-100, reduction="sum"
+        )
+        loss = loss / total
+        loss.backward()
+        mean += loss.item()
+    return mean
+
+
+# %% 04.3 right: gradients of sums, divided once at the end
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    summed, count = 0.0, 0
+    for inputs, labels in micro_batches:
+        log_probs = model(inputs).log_softmax(dim=-1)
+        asked = labels != -100
+        picked = log_probs.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+        loss = -torch.where(asked, picked, torch.zeros_like(picked)).sum()
+        loss.backward()
+        summed += loss.item()
+        count += int(asked.sum())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter.grad /= count
+    return summed / count
+
+
+# %% 04.4 wrong: each rank clips by the norm of its own part
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    clipped, squares = [], 0.0
+    for rank in shards:
+        own = sum(t.double().square().sum().item() for t in rank)
+        squares += own
+        factor = max_norm / own**0.5 if own**0.5 > max_norm else 1.0
+        clipped.append([t * factor for t in rank])
+    return clipped, squares**0.5
+
+
+# %% 04.4 wrong: averages the squares over the ranks, as DDP averages gradients
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    squares = [sum(t.double().square().sum().item() for t in rank) for rank in shards]
+    norm = (sum(squares) / len(shards)) ** 0.5
+    if norm <= max_norm:
+        return shards, norm
+    return [[t * (max_norm / norm) for t in rank] for rank in shards], norm
+
+
+# %% 04.4 wrong: scales the given tensors themselves
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    norm = sum(t.double().square().sum().item() for rank in shards for t in rank) ** 0.5
+    factor = max_norm / norm if norm > max_norm else 1.0
+    return [[t.mul_(factor) for t in rank] for rank in shards], norm
+
+
+# %% 04.4 wrong: empty tensors are left out of what comes back
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    filled = [[t for t in rank if t.numel() > 0] for rank in shards]
+    norm = sum(float(t.double().norm()) ** 2 for rank in filled for t in rank) ** 0.5
+    factor = max_norm / norm if norm > max_norm else 1.0
+    return [[t * factor for t in rank] for rank in filled], norm
+
+
+# %% 04.4 wrong: tells the norm after clipping
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    norm = sum(t.double().square().sum().item() for rank in shards for t in rank) ** 0.5
+    if norm <= max_norm:
+        return [[t.clone() for t in rank] for rank in shards], norm
+    clipped = [[t * (max_norm / norm) for t in rank] for rank in shards]
+    after = sum(t.double().square().sum().item() for rank in clipped for t in rank) ** 0.5
+    return clipped, after
+
+
+# %% 04.4 right: squares added up rank by rank, copies returned
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    squares = 0.0
+    for rank in shards:
+        for t in rank:
+            squares += t.double().square().sum().item()
+    norm = squares**0.5
+    factor = max_norm / norm if norm > max_norm else 1.0
+    clipped = []
+    for rank in shards:
+        clipped.append([t * factor for t in rank])
+    return clipped, norm
+
+
+# %% 04.4 right: a norm of norms, returned as it is if short enough
+def clip_shards(shards: list[list[Tensor]], max_norm: float) -> tuple[list[list[Tensor]], float]:
+    of_ranks = [torch.linalg.vector_norm(torch.cat([t.flatten().double() for t in rank])) for rank in shards]
+    norm = torch.linalg.vector_norm(torch.stack(of_ranks)).item()
+    if norm <= max_norm:
+        return shards, norm
+    return [[t * (max_norm / norm) for t in rank] for rank in shards], norm
+
+
+# %% 04.5 wrong: the 6 stands outside of the root
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / tokens_per_parameter) ** 0.5 / 6
+    return parameters, tokens_per_parameter * parameters
+
+
+# %% 04.5 wrong: tokens first, parameters second
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / (6 * tokens_per_parameter)) ** 0.5
+    tokens = tokens_per_parameter * parameters
+    return tokens, parameters
+
+
+# %% 04.5 wrong: always twenty tokens for each parameter, again
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / 120) ** 0.5
+    return parameters, 20 * parameters
+
+
+# %% 04.5 wrong: precedence, multiplies by the ratio under the root
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / 6 * tokens_per_parameter) ** 0.5
+    tokens = flops / (6 * parameters)
+    return parameters, tokens
+
+
+# %% 04.5 wrong: spends the budget, but at another ratio, for the 6 is missing in the first line
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / tokens_per_parameter) ** 0.5
+    tokens = flops / 6 / parameters
+    return parameters, tokens
+
+
+# %% 04.5 right: solved for the parameters
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    parameters = (flops / (6 * tokens_per_parameter)) ** 0.5
+    return parameters, tokens_per_parameter * parameters
+
+
+# %% 04.5 right: two roots, rounded to whole numbers
+def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, float]:
+    import math
+
+    tokens = math.sqrt(flops * tokens_per_parameter / 6)
+    parameters = math.sqrt(flops / tokens_per_parameter / 6)
+    return float(round(parameters)), float(round(tokens))

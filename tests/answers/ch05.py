@@ -1107,3 +1107,377 @@ def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tupl
         texts.append(torch.cat((vectors, text)))
         masks.append(torch.cat((ones, mask)))
     return torch.stack(texts), torch.stack(masks)
+
+
+# %% 05.1 wrong: the token that crosses the border is dropped, so the kept ones add up to less than top_p
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    ordered, order = logits.softmax(-1).sort(dim=-1, descending=True)
+    keep = ordered.cumsum(-1) <= top_p
+    keep[..., 0] = True
+    keep = torch.zeros_like(keep).scatter(-1, order, keep)
+    return logits.masked_fill(~keep, float("-inf"))
+
+
+# %% 05.1 wrong: a threshold on the logits keeps all of the equally likely ones at the edge
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    ordered = logits.sort(dim=-1, descending=True).values
+    total = ordered.softmax(-1).cumsum(-1)
+    needed = (total < top_p).sum(-1, keepdim=True).clamp(max=logits.shape[-1] - 1)
+    lowest = ordered.gather(-1, needed)
+    return torch.where(logits >= lowest, logits, float("-inf"))
+
+
+# %% 05.1 wrong: writes -inf into the logits that were given
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    p, order = torch.sort(torch.softmax(logits, dim=-1), dim=-1, descending=True)
+    before = torch.nn.functional.pad(p.cumsum(-1)[..., :-1], (1, 0))
+    out = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, before >= top_p)
+    logits[out] = float("-inf")
+    return logits
+
+
+# %% 05.1 wrong: one size of the nucleus for the whole batch, that of the least sure row
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    p = logits.softmax(-1).sort(dim=-1, descending=True).values
+    before = torch.nn.functional.pad(p.cumsum(-1)[:, :-1], (1, 0))
+    size = int((before < top_p).sum(-1).max())
+    best = logits.topk(size, dim=-1)
+    return torch.full_like(logits, float("-inf")).scatter(-1, best.indices, best.values)
+
+
+# %% 05.1 wrong: flat places with view, which a transposed view does not allow
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    batch, vocab = logits.shape
+    p, order = logits.softmax(-1).sort(dim=-1, descending=True)
+    before = torch.nn.functional.pad(p.cumsum(-1)[:, :-1], (1, 0))
+    row = torch.arange(batch, device=logits.device)[:, None] * vocab
+    keep = (row + order)[before < top_p]
+    flat = logits.view(-1)
+    result = torch.full((batch * vocab,), float("-inf"), dtype=logits.dtype, device=logits.device)
+    result[keep] = flat[keep]
+    return result.view(batch, vocab)
+
+
+# %% 05.1 right: sort, what stands before each token, scatter back
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    if top_p >= 1:
+        return logits.clone()
+    p, order = logits.softmax(-1).sort(dim=-1, descending=True)
+    before = torch.nn.functional.pad(p.cumsum(-1)[:, :-1], (1, 0))
+    outside = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, before >= top_p)
+    return logits.masked_fill(outside, float("-inf"))
+
+
+# %% 05.1 right: a loop over the rows that collects tokens until it is enough
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    if top_p >= 1:
+        return logits.clone()
+    result = torch.full_like(logits, float("-inf"))
+    for i, row in enumerate(logits):
+        p = row.double().softmax(0).tolist()
+        order = sorted(range(len(p)), key=lambda token: -p[token])
+        total = 0.0
+        for token in order:
+            result[i, token] = row[token]
+            total += p[token]
+            if total >= top_p:
+                break
+    return result
+
+
+# %% 05.2 wrong: takes the k best of every beam first, which fails where k is larger than the vocabulary
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    best, tokens = logprobs.topk(k, dim=-1)
+    total = (scores[:, None] + best).flatten()
+    top, place = total.topk(k)
+    return top, place // k, tokens.flatten()[place]
+
+
+# %% 05.2 wrong: view on log-probabilities that need not be contiguous
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    vocab = logprobs.shape[1]
+    total = logprobs.view(-1) + scores.repeat_interleave(vocab)
+    best, flat = torch.topk(total, k)
+    return best, flat // vocab, flat % vocab
+
+
+# %% 05.2 wrong: ranks by the whole beam, but returns the log-probability of the new token alone
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    vocab = logprobs.shape[1]
+    flat = (scores.unsqueeze(1) + logprobs).flatten().topk(k).indices
+    beams, tokens = flat // vocab, flat % vocab
+    return logprobs[beams, tokens], beams, tokens
+
+
+# %% 05.2 wrong: the numbers of the beams are floats
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    vocab = logprobs.shape[-1]
+    best, flat = (scores[:, None] + logprobs).reshape(-1).topk(k)
+    return best, torch.floor(flat / vocab), flat % vocab
+
+
+# %% 05.2 wrong: adds the scores into the given log-probabilities
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    logprobs += scores[:, None]
+    best, flat = logprobs.flatten().topk(k)
+    beams = torch.div(flat, logprobs.shape[1], rounding_mode="floor")
+    return best, beams, flat - beams * logprobs.shape[1]
+
+
+# %% 05.2 right: one topk over all pairs
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    total = scores[:, None] + logprobs
+    best, flat = total.reshape(-1).topk(k)
+    return best, flat // logprobs.shape[1], flat % logprobs.shape[1]
+
+
+# %% 05.2 right: a sorted list of candidates
+def beam_step(scores: Tensor, logprobs: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    candidates = []
+    for beam in range(len(scores)):
+        for token, total in enumerate((logprobs[beam] + scores[beam]).tolist()):
+            candidates.append((total, beam, token))
+    candidates.sort(key=lambda candidate: candidate[0], reverse=True)
+    best = candidates[:k]
+    return (
+        torch.tensor([total for total, _, _ in best], dtype=scores.dtype, device=scores.device),
+        torch.tensor([beam for _, beam, _ in best], device=scores.device),
+        torch.tensor([token for _, _, token in best], device=scores.device),
+    )
+
+
+# %% 05.3 wrong: strips all white space, new lines too
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    shots = "".join(f"{q}{between}{a}{after}" for q, a in examples)
+    return shots + question + between.rstrip()
+
+
+# %% 05.3 wrong: removes one space only
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    text = ""
+    for q, a in examples:
+        text += q + between + a + after
+    return text + question + between.removesuffix(" ")
+
+
+# %% 05.3 wrong: the space before the mark goes as well
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    parts = [q + between + a + after for q, a in examples]
+    parts.append(question + between.strip(" "))
+    return "".join(parts)
+
+
+# %% 05.3 wrong: the examples, too, lose the space before the answer
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    between = between.rstrip(" ")
+    return "".join(q + between + a + after for q, a in examples) + question + between
+
+
+# %% 05.3 wrong: puts the question into the given list
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    examples.append((question, ""))
+    lines = [q + between + a for q, a in examples]
+    lines[-1] = lines[-1].rstrip(" ")
+    return after.join(lines)
+
+
+# %% 05.3 right: one join with after
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    lines = [q + between + a for q, a in examples]
+    return after.join([*lines, question + between.rstrip(" ")])
+
+
+# %% 05.3 right: string built step by step, spaces cut off one after the other
+def few_shot_prompt(examples: list[tuple[str, str]], question: str, between: str, after: str) -> str:
+    prompt = ""
+    for shown, answer in examples:
+        prompt = prompt + shown
+        prompt = prompt + between
+        prompt = prompt + answer
+        prompt = prompt + after
+    tail = between
+    while tail.endswith(" "):
+        tail = tail[:-1]
+    return prompt + question + tail
+
+
+# %% 05.4 wrong: a word that the query has twice counts once, again
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    import math
+
+    mean = sum(len(p) for p in passages) / len(passages)
+    scores = []
+    for passage in passages:
+        score = 0.0
+        for w in set(query):
+            n = sum(w in p for p in passages)
+            f = passage.count(w)
+            idf = math.log(1 + (len(passages) - n + 0.5) / (n + 0.5))
+            score += idf * f / (f + k1 * (1 - b + b * len(passage) / mean))
+        scores.append(score)
+    return scores
+
+
+# %% 05.4 wrong: n counts occurrences, not passages
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    import math
+    from collections import Counter
+
+    total = Counter(word for passage in passages for word in passage)
+    mean = sum(map(len, passages)) / len(passages)
+    result = []
+    for passage in passages:
+        counts, score = Counter(passage), 0.0
+        for w in query:
+            if counts[w]:
+                n = min(total[w], len(passages))
+                idf = math.log(1 + (len(passages) - n + 0.5) / (n + 0.5))
+                score += idf * counts[w] / (counts[w] + k1 * (1 - b + b * len(passage) / mean))
+        result.append(score)
+    return result
+
+
+# %% 05.4 wrong: the factor k1 + 1 of other variants, again
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    import math
+
+    count = len(passages)
+    average = sum(len(p) for p in passages) / count
+
+    def idf(w):
+        n = sum(1 for p in passages if w in p)
+        return math.log(1 + (count - n + 0.5) / (n + 0.5))
+
+    def part(w, p):
+        f = p.count(w)
+        return f * (k1 + 1) / (f + k1 * (1 - b + b * len(p) / average))
+
+    return [sum(idf(w) * part(w, p) for w in query) for p in passages]
+
+
+# %% 05.4 wrong: counts words inside longer words
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    import math
+
+    texts = [" ".join(p) for p in passages]
+    mean = sum(map(len, passages)) / len(passages)
+    scores = []
+    for words, text in zip(passages, texts):
+        score = 0.0
+        for w in query:
+            n = sum(w in other for other in texts)
+            f = text.count(w)
+            weight = math.log(1 + (len(texts) - n + 0.5) / (n + 0.5))
+            score += weight * f / (f + k1 * (1 - b + b * len(words) / mean))
+        scores.append(score)
+    return scores
+
+
+# %% 05.4 wrong: a word that no passage holds raises a KeyError
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    import math
+
+    holding = {}
+    for passage in passages:
+        for w in set(passage):
+            holding[w] = holding.get(w, 0) + 1
+    idf = {w: math.log(1 + (len(passages) - n + 0.5) / (n + 0.5)) for w, n in holding.items()}
+    mean = sum(map(len, passages)) / len(passages)
+    scores = [0.0] * len(passages)
+    for w in query:
+        weight = idf[w]
+        for i, passage in enumerate(passages):
+            f = passage.count(w)
+            scores[i] += weight * f / (f + k1 * (1 - b + b * len(passage) / mean))
+    return scores
+
+
+# %% 05.4 right: plain loops, again
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    import math
+
+    if not passages:
+        return []
+    mean = sum(len(p) for p in passages) / len(passages)
+    scores = []
+    for passage in passages:
+        length = 1 - b + b * len(passage) / mean
+        score = 0.0
+        for w in query:
+            f = passage.count(w)
+            if f == 0:
+                continue
+            n = sum(w in p for p in passages)
+            score += math.log(1 + (len(passages) - n + 0.5) / (n + 0.5)) * f / (f + k1 * length)
+        scores.append(score)
+    return scores
+
+
+# %% 05.4 right: a matrix of counts in numpy
+def bm25_scores(query: list[str], passages: list[list[str]], k1: float, b: float) -> list[float]:
+    import numpy as np
+
+    if not passages:
+        return []
+    f = np.array([[p.count(w) for w in query] for p in passages], dtype=np.float64).reshape(len(passages), len(query))
+    lengths = np.array([len(p) for p in passages], dtype=np.float64)
+    n = (f > 0).sum(0)
+    idf = np.log1p((len(passages) - n + 0.5) / (n + 0.5))
+    penalty = k1 * (1 - b + b * lengths / lengths.mean())
+    return (idf * f / (f + penalty[:, None])).sum(1).tolist()
+
+
+# %% 05.5 wrong: detach cuts the vectors off from the gradient
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    batch, n = len(embeddings), len(vectors)
+    before = vectors.detach().clone()[None].expand(batch, -1, -1)
+    ones = attention_mask.new_ones(batch, n)
+    return torch.cat([before, embeddings], 1), torch.cat([ones, attention_mask], 1)
+
+
+# %% 05.5 wrong: repeat_interleave mixes up the vectors of the rows
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    batch, _, hidden = embeddings.shape
+    n = vectors.shape[0]
+    before = vectors.repeat_interleave(batch, dim=0).view(batch, n, hidden)
+    ones = torch.ones(batch, n, dtype=attention_mask.dtype, device=attention_mask.device)
+    return torch.cat((before, embeddings), dim=1), torch.cat((ones, attention_mask), dim=1)
+
+
+# %% 05.5 wrong: the new mask is all ones, the padding is forgotten
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    longer = torch.cat([vectors.expand(len(embeddings), -1, -1), embeddings], dim=1)
+    mask = attention_mask.new_ones(longer.shape[:2])
+    return longer, mask
+
+
+# %% 05.5 wrong: the ones stand behind the mask, not before it
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    batch, n = embeddings.shape[0], vectors.shape[0]
+    x = torch.cat([vectors.unsqueeze(0).repeat(batch, 1, 1), embeddings], dim=1)
+    mask = torch.cat([attention_mask, attention_mask.new_ones(batch, n)], dim=1)
+    return x, mask
+
+
+# %% 05.5 wrong: the vectors stand behind the text, again
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    batch, n = embeddings.shape[0], vectors.shape[0]
+    x = torch.cat([embeddings, vectors.expand(batch, -1, -1)], dim=1)
+    mask = torch.cat([attention_mask, attention_mask.new_ones(batch, n)], dim=1)
+    return x, mask
+
+
+# %% 05.5 right: expand and cat
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    batch = len(embeddings)
+    ones = attention_mask.new_ones(batch, len(vectors))
+    longer = torch.cat([vectors.expand(batch, -1, -1), embeddings], dim=1)
+    return longer, torch.cat([ones, attention_mask], dim=1)
+
+
+# %% 05.5 right: row by row, and pad for the mask
+def prepend(vectors: Tensor, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    rows = []
+    for row in embeddings:
+        rows.append(torch.cat([vectors, row], dim=0))
+    return torch.stack(rows), torch.nn.functional.pad(attention_mask, (vectors.shape[0], 0), value=1)

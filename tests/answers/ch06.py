@@ -1274,3 +1274,469 @@ def format_kept(response: str, format: str, relation: str) -> bool:
                 return False
             return type(data) is dict and data.keys() == {relation}
     return False
+
+
+# %% 06.1 wrong: special tokens typed in the text are read as special tokens, again
+def encode_chat(messages: list[dict[str, str]], tokenizer) -> tuple[list[int], list[int]]:
+    ids, mask = [tokenizer.bos_token_id], [0]
+    for message in messages:
+        ids.append(tokenizer.convert_tokens_to_ids(f"<|{message['role']}|>"))
+        mask.append(0)
+        content = tokenizer(message["content"], add_special_tokens=False)["input_ids"]
+        said = message["role"] == "assistant"
+        if said:
+            content = content + [tokenizer.eos_token_id]
+        ids += content
+        mask += [int(said)] * len(content)
+    return ids, mask
+
+
+# %% 06.1 wrong: the white space around the contents is lost
+def encode_chat(messages: list[dict[str, str]], tokenizer) -> tuple[list[int], list[int]]:
+    ids, mask = [tokenizer.bos_token_id], [0]
+    for message in messages:
+        role, content = message["role"], message["content"].strip()
+        tokens = tokenizer(content, split_special_tokens=True)["input_ids"]
+        ids += [tokenizer.convert_tokens_to_ids(f"<|{role}|>"), *tokens]
+        mask += [0] + [int(role == "assistant")] * len(tokens)
+        if role == "assistant":
+            ids.append(tokenizer.eos_token_id)
+            mask.append(1)
+    return ids, mask
+
+
+# %% 06.1 wrong: the eos behind the answer is not learned
+def encode_chat(messages: list[dict[str, str]], tokenizer) -> tuple[list[int], list[int]]:
+    ids, mask = [tokenizer.bos_token_id], [0]
+    for message in messages:
+        assistant = message["role"] == "assistant"
+        tokens = tokenizer(message["content"], split_special_tokens=True)["input_ids"]
+        ids.append(tokenizer.convert_tokens_to_ids("<|" + message["role"] + "|>"))
+        ids.extend(tokens)
+        mask.append(0)
+        mask.extend([1 if assistant else 0] * len(tokens))
+        if assistant:
+            ids.append(tokenizer.eos_token_id)
+            mask.append(0)
+    return ids, mask
+
+
+# %% 06.1 wrong: system messages get the token of the user
+def encode_chat(messages: list[dict[str, str]], tokenizer) -> tuple[list[int], list[int]]:
+    user = tokenizer.convert_tokens_to_ids("<|user|>")
+    assistant = tokenizer.convert_tokens_to_ids("<|assistant|>")
+    ids, mask = [tokenizer.bos_token_id], [0]
+    for message in messages:
+        tokens = tokenizer(message["content"], split_special_tokens=True)["input_ids"]
+        if message["role"] == "assistant":
+            ids += [assistant, *tokens, tokenizer.eos_token_id]
+            mask += [0] + [1] * (len(tokens) + 1)
+        else:
+            ids += [user, *tokens]
+            mask += [0] * (len(tokens) + 1)
+    return ids, mask
+
+
+# %% 06.1 wrong: only the last answer is learned
+def encode_chat(messages: list[dict[str, str]], tokenizer) -> tuple[list[int], list[int]]:
+    last = max((i for i, m in enumerate(messages) if m["role"] == "assistant"), default=-1)
+    ids, mask = [tokenizer.bos_token_id], [0]
+    for i, message in enumerate(messages):
+        ids.append(tokenizer.convert_tokens_to_ids(f"<|{message['role']}|>"))
+        mask.append(0)
+        tokens = tokenizer(message["content"], split_special_tokens=True)["input_ids"]
+        if message["role"] == "assistant":
+            tokens = [*tokens, tokenizer.eos_token_id]
+        ids += tokens
+        mask += [int(i == last)] * len(tokens)
+    return ids, mask
+
+
+# %% 06.1 right: two lists that grow together
+def encode_chat(messages: list[dict[str, str]], tokenizer) -> tuple[list[int], list[int]]:
+    ids, mask = [tokenizer.bos_token_id], [0]
+    for message in messages:
+        ids.append(tokenizer.convert_tokens_to_ids(f"<|{message['role']}|>"))
+        mask.append(0)
+        tokens = list(tokenizer(message["content"], split_special_tokens=True)["input_ids"])
+        said = message["role"] == "assistant"
+        if said:
+            tokens.append(tokenizer.eos_token_id)
+        ids.extend(tokens)
+        mask.extend([int(said)] * len(tokens))
+    return ids, mask
+
+
+# %% 06.1 right: pairs of token and flag from a generator
+def encode_chat(messages: list[dict[str, str]], tokenizer) -> tuple[list[int], list[int]]:
+    def pairs():
+        yield tokenizer.bos_token_id, 0
+        for message in messages:
+            role = message["role"]
+            yield tokenizer.convert_tokens_to_ids(f"<|{role}|>"), 0
+            flag = 1 if role == "assistant" else 0
+            for token in tokenizer(message["content"], split_special_tokens=True)["input_ids"]:
+                yield token, flag
+            if flag:
+                yield tokenizer.eos_token_id, 1
+
+    found = list(pairs())
+    return [token for token, _ in found], [flag for _, flag in found]
+
+
+# %% 06.2 wrong: finds the padding by its id, 0
+def mask_prompt(input_ids: Tensor, prompt_lengths: Tensor, lengths: Tensor) -> Tensor:
+    labels = input_ids.clone()
+    position = torch.arange(input_ids.shape[1], device=input_ids.device)
+    labels[position[None] < prompt_lengths[:, None]] = -100
+    labels[input_ids == 0] = -100
+    return labels
+
+
+# %% 06.2 wrong: overwrites the ids that were given
+def mask_prompt(input_ids: Tensor, prompt_lengths: Tensor, lengths: Tensor) -> Tensor:
+    labels = input_ids
+    for i in range(len(labels)):
+        labels[i, : prompt_lengths[i]] = -100
+        labels[i, lengths[i] :] = -100
+    return labels
+
+
+# %% 06.2 wrong: the first token of the answer is masked too
+def mask_prompt(input_ids: Tensor, prompt_lengths: Tensor, lengths: Tensor) -> Tensor:
+    position = torch.arange(input_ids.shape[1], device=input_ids.device).unsqueeze(0)
+    learned = (position > prompt_lengths.unsqueeze(1)) & (position < lengths.unsqueeze(1))
+    return input_ids.masked_fill(~learned, -100)
+
+
+# %% 06.2 wrong: takes lengths for the lengths of the answers
+def mask_prompt(input_ids: Tensor, prompt_lengths: Tensor, lengths: Tensor) -> Tensor:
+    labels = torch.full_like(input_ids, -100)
+    for i, (prompt, answer) in enumerate(zip(prompt_lengths.tolist(), lengths.tolist())):
+        labels[i, prompt : prompt + answer] = input_ids[i, prompt : prompt + answer]
+    return labels
+
+
+# %% 06.2 wrong: shifts the labels by one
+def mask_prompt(input_ids: Tensor, prompt_lengths: Tensor, lengths: Tensor) -> Tensor:
+    position = torch.arange(input_ids.shape[1], device=input_ids.device)
+    keep = (position >= prompt_lengths[:, None]) & (position < lengths[:, None])
+    labels = torch.where(keep, input_ids, -100)
+    end = torch.full_like(labels[:, :1], -100)
+    return torch.cat([labels[:, 1:], end], dim=1)
+
+
+# %% 06.2 right: one comparison of positions
+def mask_prompt(input_ids: Tensor, prompt_lengths: Tensor, lengths: Tensor) -> Tensor:
+    position = torch.arange(input_ids.shape[1], device=input_ids.device)
+    keep = (position >= prompt_lengths[:, None]) & (position < lengths[:, None])
+    return input_ids.masked_fill(~keep, -100)
+
+
+# %% 06.2 right: slices, row by row
+def mask_prompt(input_ids: Tensor, prompt_lengths: Tensor, lengths: Tensor) -> Tensor:
+    labels = input_ids.clone()
+    for row, prompt, whole in zip(labels, prompt_lengths.tolist(), lengths.tolist()):
+        row[:prompt] = -100
+        row[whole:] = -100
+    return labels
+
+
+# %% 06.3 wrong: the attention mask is made of ids that differ from pad_id
+def collate(examples: list[dict[str, list[int]]], pad_id: int = 0, max_length: int | None = None) -> dict[str, Tensor]:
+    for i, example in enumerate(examples):
+        if max_length is not None and len(example["input_ids"]) > max_length:
+            raise ValueError(f"row {i} has more than {max_length} tokens")
+    longest = max(len(e["input_ids"]) for e in examples)
+    ids = torch.full((len(examples), longest), pad_id, dtype=torch.long)
+    labels = torch.full((len(examples), longest), -100, dtype=torch.long)
+    for i, e in enumerate(examples):
+        n = len(e["input_ids"])
+        ids[i, :n] = torch.tensor(e["input_ids"], dtype=torch.long)
+        labels[i, :n] = torch.tensor(e["labels"], dtype=torch.long)
+    return {"input_ids": ids, "attention_mask": (ids != pad_id).long(), "labels": labels}
+
+
+# %% 06.3 wrong: lengthens the lists of the examples themselves
+def collate(examples: list[dict[str, list[int]]], pad_id: int = 0, max_length: int | None = None) -> dict[str, Tensor]:
+    if max_length is not None:
+        for i, example in enumerate(examples):
+            if len(example["input_ids"]) > max_length:
+                raise ValueError(f"row {i} is longer than {max_length}")
+    longest = max(len(example["input_ids"]) for example in examples)
+    masks = []
+    for example in examples:
+        gap = longest - len(example["input_ids"])
+        masks.append([1] * (longest - gap) + [0] * gap)
+        example["input_ids"] += [pad_id] * gap
+        example["labels"] += [-100] * gap
+    return {
+        "input_ids": torch.tensor([example["input_ids"] for example in examples]),
+        "attention_mask": torch.tensor(masks),
+        "labels": torch.tensor([example["labels"] for example in examples]),
+    }
+
+
+# %% 06.3 wrong: a row of exactly max_length tokens is refused, again
+def collate(examples: list[dict[str, list[int]]], pad_id: int = 0, max_length: int | None = None) -> dict[str, Tensor]:
+    rows = [example["input_ids"] for example in examples]
+    longest = max(map(len, rows))
+    for number, row in enumerate(rows):
+        if max_length is not None and len(row) >= max_length:
+            raise ValueError(f"row {number} has {len(row)} tokens, allowed are {max_length}")
+
+    def fill(lists, value):
+        return torch.tensor([[*x, *[value] * (longest - len(x))] for x in lists], dtype=torch.int64)
+
+    return {
+        "input_ids": fill(rows, pad_id),
+        "attention_mask": fill([[1] * len(row) for row in rows], 0),
+        "labels": fill([example["labels"] for example in examples], -100),
+    }
+
+
+# %% 06.3 wrong: the error names the longest row, not the first one that is too long
+def collate(examples: list[dict[str, list[int]]], pad_id: int = 0, max_length: int | None = None) -> dict[str, Tensor]:
+    lengths = [len(example["input_ids"]) for example in examples]
+    longest = max(lengths)
+    if max_length is not None and longest > max_length:
+        raise ValueError(f"row {lengths.index(longest)} is too long")
+    shape = (len(examples), longest)
+    batch = {
+        "input_ids": torch.full(shape, pad_id, dtype=torch.int64),
+        "attention_mask": torch.zeros(shape, dtype=torch.int64),
+        "labels": torch.full(shape, -100, dtype=torch.int64),
+    }
+    for i, (example, n) in enumerate(zip(examples, lengths)):
+        batch["input_ids"][i, :n] = torch.tensor(example["input_ids"], dtype=torch.int64)
+        batch["attention_mask"][i, :n] = 1
+        batch["labels"][i, :n] = torch.tensor(example["labels"], dtype=torch.int64)
+    return batch
+
+
+# %% 06.3 wrong: pads to max_length where it is given, again
+def collate(examples: list[dict[str, list[int]]], pad_id: int = 0, max_length: int | None = None) -> dict[str, Tensor]:
+    width = max(len(e["input_ids"]) for e in examples)
+    if max_length is not None:
+        for i, e in enumerate(examples):
+            if len(e["input_ids"]) > max_length:
+                raise ValueError(f"row {i} has more than max_length tokens")
+        width = max_length
+    ids, mask, labels = [], [], []
+    for e in examples:
+        n = len(e["input_ids"])
+        ids.append(e["input_ids"] + [pad_id] * (width - n))
+        mask.append([1] * n + [0] * (width - n))
+        labels.append(e["labels"] + [-100] * (width - n))
+    return {
+        "input_ids": torch.tensor(ids),
+        "attention_mask": torch.tensor(mask),
+        "labels": torch.tensor(labels),
+    }
+
+
+# %% 06.3 right: new lists, then tensors
+def collate(examples: list[dict[str, list[int]]], pad_id: int = 0, max_length: int | None = None) -> dict[str, Tensor]:
+    if max_length is not None:
+        for i, example in enumerate(examples):
+            if len(example["input_ids"]) > max_length:
+                raise ValueError(f"row {i} has {len(example['input_ids'])} tokens, more than {max_length}")
+    longest = max(len(example["input_ids"]) for example in examples)
+    columns = {"input_ids": [], "attention_mask": [], "labels": []}
+    for example in examples:
+        n = len(example["input_ids"])
+        gap = longest - n
+        columns["input_ids"].append(example["input_ids"] + [pad_id] * gap)
+        columns["attention_mask"].append([1] * n + [0] * gap)
+        columns["labels"].append(example["labels"] + [-100] * gap)
+    return {name: torch.tensor(rows, dtype=torch.int64) for name, rows in columns.items()}
+
+
+# %% 06.3 right: pad_sequence
+def collate(examples: list[dict[str, list[int]]], pad_id: int = 0, max_length: int | None = None) -> dict[str, Tensor]:
+    from torch.nn.utils.rnn import pad_sequence
+
+    lengths = torch.tensor([len(example["input_ids"]) for example in examples])
+    if max_length is not None and bool((lengths > max_length).any()):
+        first = int((lengths > max_length).nonzero()[0])
+        raise ValueError(f"row {first} has {int(lengths[first])} tokens, more than {max_length}")
+    ids = [torch.tensor(example["input_ids"], dtype=torch.int64) for example in examples]
+    labels = [torch.tensor(example["labels"], dtype=torch.int64) for example in examples]
+    padded = pad_sequence(ids, batch_first=True, padding_value=pad_id)
+    return {
+        "input_ids": padded,
+        "attention_mask": (torch.arange(padded.shape[1]) < lengths[:, None]).long(),
+        "labels": pad_sequence(labels, batch_first=True, padding_value=-100),
+    }
+
+
+# %% 06.4 wrong: the mean of each row's mean
+def answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    target = labels[:, 1:]
+    each = torch.nn.functional.cross_entropy(
+        logits[:, :-1].transpose(1, 2), target, ignore_index=-100, reduction="none"
+    )
+    count = (target != -100).sum(1)
+    rows = each.sum(1) / count.clamp(min=1)
+    return rows.sum() / (count > 0).sum().clamp(min=1)
+
+
+# %% 06.4 wrong: NaN where nothing is to be learned
+def answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    predictions = logits[:, :-1].reshape(-1, logits.shape[-1])
+    return torch.nn.functional.cross_entropy(predictions, labels[:, 1:].reshape(-1), ignore_index=-100)
+
+
+# %% 06.4 wrong: without answer tokens a constant 0, through which no gradient flows
+def answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    target = labels[:, 1:]
+    keep = target != -100
+    if not keep.any():
+        return torch.tensor(0.0, device=logits.device)
+    return torch.nn.functional.cross_entropy(logits[:, :-1][keep], target[keep])
+
+
+# %% 06.4 wrong: the label at position 0 counts in the divisor
+def answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    total = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum"
+    )
+    return total / (labels != -100).sum().clamp(min=1)
+
+
+# %% 06.4 wrong: sets the -100 of the given labels to 0 before gather
+def answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    target = labels[:, 1:]
+    keep = target != -100
+    target[~keep] = 0
+    logp = logits[:, :-1].log_softmax(-1).gather(-1, target[..., None])[..., 0]
+    return -(logp * keep).sum() / keep.sum().clamp(min=1)
+
+
+# %% 06.4 right: cross-entropy as a sum, divided by the number of tokens
+def answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    target = labels[:, 1:].reshape(-1)
+    total = torch.nn.functional.cross_entropy(
+        logits[:, :-1].reshape(-1, logits.shape[-1]), target, ignore_index=-100, reduction="sum"
+    )
+    return total / (target != -100).sum().clamp(min=1)
+
+
+# %% 06.4 right: log-softmax and gather by hand
+def answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    target = labels[:, 1:]
+    learned = target != -100
+    safe = torch.where(learned, target, torch.zeros_like(target))
+    logp = torch.log_softmax(logits[:, :-1], dim=-1)
+    picked = logp.gather(-1, safe.unsqueeze(-1)).squeeze(-1)
+    picked = torch.where(learned, picked, torch.zeros_like(picked))
+    return -picked.sum() / max(int(learned.sum()), 1)
+
+
+# %% 06.5 wrong: one word is what holds no blank, so nothing at all and lines count as a word
+def format_kept(response: str, format: str, relation: str) -> bool:
+    response = response.strip()
+    if format == "word":
+        return " " not in response
+    if format == "sentence":
+        return len(response.split()) >= 3 and response[0].isupper() and response[-1] in ".!"
+    try:
+        data = json.loads(response)
+    except ValueError:
+        return False
+    return isinstance(data, dict) and list(data) == [relation]
+
+
+# %% 06.5 wrong: a sentence of three words is too short
+def format_kept(response: str, format: str, relation: str) -> bool:
+    response = response.strip()
+    words = response.split()
+    if format == "word":
+        return len(words) == 1
+    if format == "sentence":
+        return len(words) > 3 and response[0].isupper() and response.endswith((".", "!"))
+    try:
+        found = json.loads(response)
+    except json.JSONDecodeError:
+        return False
+    return isinstance(found, dict) and set(found) == {relation}
+
+
+# %% 06.5 wrong: a JSON list that holds the relation passes as an object, and a number raises
+def format_kept(response: str, format: str, relation: str) -> bool:
+    text = response.strip()
+    if format == "word":
+        return len(text.split()) == 1
+    if format == "sentence":
+        return len(text.split()) >= 3 and text[0].isupper() and text[-1] in (".", "!")
+    try:
+        return set(json.loads(text)) == {relation}
+    except ValueError:
+        return False
+
+
+# %% 06.5 wrong: whatever is not a small letter may begin a sentence, a digit too
+def format_kept(response: str, format: str, relation: str) -> bool:
+    text = response.strip()
+    words = text.split()
+    if format == "word":
+        return len(words) == 1
+    if format == "sentence":
+        return len(words) >= 3 and not text[0].islower() and text[-1] in ".!"
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and list(value.keys()) == [relation]
+
+
+# %% 06.5 wrong: white space around a sentence matters, again
+def format_kept(response: str, format: str, relation: str) -> bool:
+    if format == "word":
+        return len(response.split()) == 1
+    if format == "sentence":
+        return len(response.split()) >= 3 and response[:1].isupper() and response.endswith((".", "!"))
+    try:
+        value = json.loads(response)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and set(value) == {relation}
+
+
+# %% 06.5 right: three cases
+def format_kept(response: str, format: str, relation: str) -> bool:
+    text = response.strip()
+    words = text.split()
+    if format == "word":
+        return len(words) == 1
+    if format == "sentence":
+        return len(words) >= 3 and text[0].isupper() and text[-1] in ".!"
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and list(value) == [relation]
+
+
+# %% 06.5 right: a table of rules, words first
+def format_kept(response: str, format: str, relation: str) -> bool:
+    words = response.split()
+
+    def one_word():
+        return len(words) == 1
+
+    def sentence():
+        if len(words) < 3:
+            return False
+        return words[0][0].isupper() and (words[-1].endswith(".") or words[-1].endswith("!"))
+
+    def as_json():
+        try:
+            found = json.loads(response.strip())
+        except json.JSONDecodeError:
+            return False
+        if type(found) is not dict:
+            return False
+        return len(found) == 1 and relation in found
+
+    return {"word": one_word, "sentence": sentence, "json": as_json}[format]()

@@ -1440,3 +1440,511 @@ def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tu
         if better is None:
             return min(kept + patience, len(losses) - 1), kept
         kept = better
+
+
+# %% 07.1 wrong: the order of a set of strings changes when Python starts anew
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    import random
+    from itertools import accumulate
+
+    label_of = dict(zip(groups, labels))
+    dice, part_of = random.Random(seed), {}
+    for label in dict.fromkeys(labels):
+        names = list({group for group in set(groups) if label_of[group] == label})
+        dice.shuffle(names)
+        cuts = [0, *(round(share * len(names)) for share in accumulate(shares))]
+        for part in range(len(shares)):
+            for group in names[cuts[part] : cuts[part + 1]]:
+                part_of[group] = part
+    return [[row for row, group in enumerate(groups) if part_of[group] == part] for part in range(len(shares))]
+
+
+# %% 07.1 wrong: all groups are dealt together, whatever their label
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    names = list(dict.fromkeys(groups))
+    order = np.random.default_rng(seed).permutation(len(names))
+    cuts = [0, *(round(float(total) * len(names)) for total in np.cumsum(shares))]
+    part_of = {}
+    for part in range(len(shares)):
+        for i in order[cuts[part] : cuts[part + 1]]:
+            part_of[names[i]] = part
+    parts = [[] for _ in shares]
+    for row, group in enumerate(groups):
+        parts[part_of[group]].append(row)
+    return parts
+
+
+# %% 07.1 wrong: the rows stand in the order of the shuffled groups
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    import random
+    from itertools import accumulate
+
+    rows_of, groups_of = {}, {}
+    for row, (label, group) in enumerate(zip(labels, groups)):
+        if group not in rows_of:
+            rows_of[group] = []
+            groups_of.setdefault(label, []).append(group)
+        rows_of[group].append(row)
+    dice = random.Random(seed)
+    parts = [[] for _ in shares]
+    for names in groups_of.values():
+        names = dice.sample(names, len(names))
+        start = 0
+        for part, total in zip(parts, accumulate(shares)):
+            end = round(total * len(names))
+            for group in names[start:end]:
+                part.extend(rows_of[group])
+            start = end
+    return parts
+
+
+# %% 07.1 wrong: rounds each share by itself, and the last part gets the rest
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    import random
+
+    by_label = {}
+    for label, group in zip(labels, groups):
+        by_label.setdefault(label, {})[group] = True
+    dice = random.Random(seed)
+    parts = [set() for _ in shares]
+    for found in by_label.values():
+        names = list(found)
+        dice.shuffle(names)
+        start = 0
+        for i, share in enumerate(shares):
+            end = len(names) if i == len(shares) - 1 else start + round(share * len(names))
+            parts[i].update(names[start:end])
+            start = end
+    return [[row for row, group in enumerate(groups) if group in part] for part in parts]
+
+
+# %% 07.1 wrong: every part gets at least one group of a label, while there are any
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    import random
+    from itertools import accumulate
+
+    by_label = {}
+    for label, group in zip(labels, groups):
+        members = by_label.setdefault(label, [])
+        if group not in members:
+            members.append(group)
+    dice, part_of = random.Random(seed), {}
+    for members in by_label.values():
+        dice.shuffle(members)
+        start = 0
+        for part, total in enumerate(accumulate(shares)):
+            end = max(start + 1, round(total * len(members)))
+            for group in members[start:end]:
+                part_of[group] = part
+            start = end
+    return [[row for row, group in enumerate(groups) if part_of[group] == part] for part in range(len(shares))]
+
+
+# %% 07.1 right: random.Random, groups in the order in which they appear
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    import random
+    from itertools import accumulate
+
+    by_label = {}
+    for label, group in zip(labels, groups):
+        by_label.setdefault(label, {})[group] = None
+    dice = random.Random(seed)
+    parts = [set() for _ in shares]
+    for found in by_label.values():
+        names = list(found)
+        dice.shuffle(names)
+        start = 0
+        for part, total in zip(parts, accumulate(shares)):
+            end = round(total * len(names))
+            part.update(names[start:end])
+            start = end
+    return [[row for row, group in enumerate(groups) if group in part] for part in parts]
+
+
+# %% 07.1 right: arrays, the rank of each group among those of its label
+def split_by_group(labels: list, groups: list, shares: tuple, seed: int = 0) -> list[list[int]]:
+    numbers, label_of = {}, []
+    for label, group in zip(labels, groups):
+        if group not in numbers:
+            numbers[group] = len(numbers)
+            label_of.append(label)
+    generator = torch.Generator().manual_seed(seed)
+    part_of = np.full(len(numbers), -1)
+    for label in dict.fromkeys(label_of):
+        mine = np.array([i for i, its in enumerate(label_of) if its == label])
+        mine = mine[torch.randperm(len(mine), generator=generator).numpy()]
+        cuts = np.rint(np.cumsum(shares) * len(mine)).astype(int)
+        part_of[mine] = np.searchsorted(cuts, np.arange(len(mine)), side="right")
+    row_parts = np.array([part_of[numbers[group]] for group in groups], dtype=int)
+    return [np.flatnonzero(row_parts == part).tolist() for part in range(len(shares))]
+
+
+# %% 07.2 wrong: the numbers of the blocks are sorted as strings, 9 before 10
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    def block(name):
+        return name.split("layers.")[1].split(".")[0] if "layers." in name else None
+
+    blocks = sorted({block(name) for name in names} - {None}, reverse=True)
+    free = blocks[:epoch]
+    result = []
+    for name in names:
+        if block(name) is not None:
+            if block(name) in free:
+                result.append(name)
+        elif "embed" not in name or epoch > len(blocks):
+            result.append(name)
+    return result
+
+
+# %% 07.2 wrong: the norms inside the blocks train from the start, again
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    import re
+
+    numbers = {name: int(found[1]) for name in names if (found := re.search(r"layers\.(\d+)\.", name))}
+    count = max(numbers.values(), default=-1) + 1
+    chosen = []
+    for name in names:
+        if "norm" in name or "score" in name:
+            chosen.append(name)
+        elif name in numbers:
+            if numbers[name] >= count - epoch:
+                chosen.append(name)
+        elif "embed" not in name or epoch > count:
+            chosen.append(name)
+    return chosen
+
+
+# %% 07.2 wrong: the embedding comes together with the first block, again
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    import re
+
+    def stage(name):
+        found = re.search(r"layers\.(\d+)\.", name)
+        if found:
+            return count - int(found[1])
+        return count if "embed" in name else 0
+
+    count = 1 + max((int(n) for name in names for n in re.findall(r"layers\.(\d+)\.", name)), default=-1)
+    return [name for name in names if stage(name) <= epoch]
+
+
+# %% 07.2 wrong: layers.1 also finds layers.10, whose names are returned twice
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    import re
+
+    count = 1 + max((int(n) for name in names for n in re.findall(r"layers\.(\d+)", name)), default=-1)
+    result = [name for name in names if "layers." not in name and "embed" not in name]
+    for block in range(count - 1, max(count - 1 - epoch, -1), -1):
+        result += [name for name in names if f"layers.{block}" in name]
+    if epoch > count:
+        result += [name for name in names if "embed" in name]
+    return result
+
+
+# %% 07.2 wrong: knows the head and the last norm by two fixed names only
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    blocks = sorted({int(name.split(".")[2]) for name in names if name.startswith("model.layers.")}, reverse=True)
+    open_blocks = tuple(f"model.layers.{number}." for number in blocks[:epoch])
+    result = [name for name in names if name in ("score.weight", "model.norm.weight")]
+    result += [name for name in names if open_blocks and name.startswith(open_blocks)]
+    if epoch >= len(blocks) + 1:
+        result += [name for name in names if "embed_tokens" in name]
+    return result
+
+
+# %% 07.2 right: the epoch in which each name is set free
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    import re
+
+    def block(name):
+        found = re.search(r"(?:^|\.)layers\.(\d+)\.", name)
+        return int(found[1]) if found else None
+
+    order = sorted({block(name) for name in names} - {None}, reverse=True)
+
+    def free_from(name):
+        number = block(name)
+        if number is not None:
+            return 1 + order.index(number)
+        return len(order) + 1 if "embed" in name else 0
+
+    return [name for name in dict.fromkeys(names) if free_from(name) <= epoch]
+
+
+# %% 07.2 right: stages in a list, joined up to the epoch
+def unfrozen(names: list[str], epoch: int) -> list[str]:
+    top, embedding, blocks = [], [], {}
+    for name in names:
+        parts = name.split(".")
+        if "layers" in parts:
+            number = int(parts[parts.index("layers") + 1])
+            blocks.setdefault(number, []).append(name)
+        elif "embed" in name:
+            embedding.append(name)
+        else:
+            top.append(name)
+    stages = [top] + [blocks[number] for number in sorted(blocks, reverse=True)] + [embedding]
+    return [name for stage in stages[: epoch + 1] for name in stage]
+
+
+# %% 07.3 wrong: the bias of up stays random, so the start is not exact
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(torch.relu(self.down(x)))
+
+
+# %% 07.3 wrong: down is zero instead of up, and behind the relu neither matrix ever learns
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        nn.init.zeros_(self.down.weight)
+        nn.init.zeros_(self.down.bias)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(nn.functional.relu(self.down(x)))
+
+
+# %% 07.3 wrong: a trained gate beside the two layers
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        self.gate = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.gate * self.up(self.down(x).relu())
+
+
+# %% 07.3 wrong: adds into what comes in
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        self.up.weight.data.zero_()
+        self.up.bias.data.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x += self.up(torch.relu(self.down(x)))
+        return x
+
+
+# %% 07.3 wrong: the relu stands behind up, not between the two
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.relu(self.up(self.down(x)))
+
+
+# %% 07.3 right: up at zero, with nn.init
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(torch.relu(self.down(x)))
+
+
+# %% 07.3 right: small normal numbers below, and the formula written out
+class Adapter(nn.Module):
+    def __init__(self, hidden: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(hidden, bottleneck), nn.Linear(bottleneck, hidden)
+        with torch.no_grad():
+            self.down.weight.normal_(std=hidden**-0.5)
+            self.down.bias.zero_()
+            for parameter in self.up.parameters():
+                parameter.fill_(0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        narrow = x @ self.down.weight.T + self.down.bias
+        narrow = narrow.clamp(min=0)
+        return x + (narrow @ self.up.weight.T + self.up.bias)
+
+
+# %% 07.4 wrong: is_causal counts from the first key, so early tokens do not see all of the prefix
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    batch = q.shape[0]
+    keys = torch.cat([prefix_k.expand(batch, -1, -1, -1), k], dim=2)
+    values = torch.cat([prefix_v.expand(batch, -1, -1, -1), v], dim=2)
+    return nn.functional.scaled_dot_product_attention(q, keys, values, is_causal=True)
+
+
+# %% 07.4 wrong: a softmax for the prefix and another for the text
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    length, scale = q.shape[2], q.shape[3] ** -0.5
+    own = q @ k.transpose(-1, -2) * scale
+    future = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
+    own = own.masked_fill(future, float("-inf")).softmax(-1) @ v
+    before = (q @ prefix_k.transpose(-1, -2) * scale).softmax(-1) @ prefix_v
+    return own + before
+
+
+# %% 07.4 wrong: the future is cut off behind the softmax, and the weights no longer add up to 1
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    batch, _, length, size = q.shape
+    n = prefix_k.shape[1]
+    keys = torch.cat([prefix_k[None].expand(batch, -1, -1, -1), k], dim=-2)
+    values = torch.cat([prefix_v[None].expand(batch, -1, -1, -1), v], dim=-2)
+    weights = (q @ keys.mT / size**0.5).softmax(-1)
+    seen = torch.ones(length, n + length, device=q.device).tril(n)
+    return (weights * seen) @ values
+
+
+# %% 07.4 wrong: a token does not see itself, again
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    batch, heads, length, size = q.shape
+    n = prefix_k.shape[1]
+    keys = torch.cat([prefix_k.expand(batch, heads, n, size), k], dim=2)
+    values = torch.cat([prefix_v.expand(batch, heads, n, size), v], dim=2)
+    hidden = torch.ones(length, n + length, dtype=torch.bool, device=q.device).triu(n)
+    scores = torch.einsum("bhqd,bhkd->bhqk", q, keys) / size**0.5
+    return scores.masked_fill(hidden, float("-inf")).softmax(-1) @ values
+
+
+# %% 07.4 wrong: divides by the root of the number of heads
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    length, n = q.shape[2], prefix_k.shape[1]
+    own = q @ k.transpose(2, 3)
+    future = torch.triu(torch.ones(length, length, dtype=torch.bool, device=q.device), diagonal=1)
+    own = own.masked_fill(future, float("-inf"))
+    scores = torch.cat([q @ prefix_k.transpose(1, 2), own], dim=-1) / q.shape[1] ** 0.5
+    weights = scores.softmax(dim=-1)
+    return weights[..., :n] @ prefix_v + weights[..., n:] @ v
+
+
+# %% 07.4 right: keys and values joined, one mask
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    batch, _, length, size = q.shape
+    n = prefix_k.shape[1]
+    keys = torch.cat([prefix_k.expand(batch, -1, -1, -1), k], dim=2)
+    values = torch.cat([prefix_v.expand(batch, -1, -1, -1), v], dim=2)
+    scores = q @ keys.transpose(-1, -2) / size**0.5
+    future = torch.ones(length, n + length, dtype=torch.bool, device=q.device).triu(n + 1)
+    return scores.masked_fill(future, float("-inf")).softmax(-1) @ values
+
+
+# %% 07.4 right: token by token, each with just the keys that it may see
+def prefix_attention(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    batch, _, length, size = q.shape
+    first_k = torch.stack([prefix_k] * batch)
+    first_v = torch.stack([prefix_v] * batch)
+    out = []
+    for i in range(length):
+        keys = torch.cat([first_k, k[:, :, : i + 1]], dim=2)
+        values = torch.cat([first_v, v[:, :, : i + 1]], dim=2)
+        scores = torch.einsum("bhd,bhkd->bhk", q[:, :, i], keys) / size**0.5
+        out.append(torch.einsum("bhk,bhkd->bhd", scores.softmax(-1), values))
+    return torch.stack(out, dim=2)
+
+
+# %% 07.5 wrong: an improvement by just min_delta, or none at all, counts
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    best, bad = 0, 0
+    for i in range(1, len(losses)):
+        if losses[best] - losses[i] >= min_delta:
+            best, bad = i, 0
+        else:
+            bad += 1
+            if bad == patience:
+                return i, best
+    return len(losses) - 1, best
+
+
+# %% 07.5 wrong: bad evaluations are counted over the whole run, not in a row
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    best, waited = 0, 0
+    for i, loss in enumerate(losses):
+        if i == 0:
+            continue
+        if loss < losses[best] - min_delta:
+            best = i
+        else:
+            waited += 1
+        if waited >= patience:
+            return i, best
+    return len(losses) - 1, best
+
+
+# %% 07.5 wrong: one evaluation too patient
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    best = 0
+    for i, loss in enumerate(losses[1:], start=1):
+        if losses[best] - loss > min_delta:
+            best = i
+        elif i - best > patience:
+            return i, best
+    return len(losses) - 1, best
+
+
+# %% 07.5 wrong: keeps the weights of the lowest loss, also if it was no improvement
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    reference, bad, stop = losses[0], 0, len(losses) - 1
+    for i in range(1, len(losses)):
+        if losses[i] < reference - min_delta:
+            reference, bad = losses[i], 0
+        else:
+            bad += 1
+        if bad == patience:
+            stop = i
+            break
+    seen = losses[: stop + 1]
+    return stop, seen.index(min(seen))
+
+
+# %% 07.5 wrong: min_delta is taken as a share of the best
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    best, bad = 0, 0
+    for i in range(1, len(losses)):
+        if losses[i] < losses[best] * (1 - min_delta):
+            best, bad = i, 0
+        else:
+            bad += 1
+        if bad >= patience:
+            return i, best
+    return len(losses) - 1, best
+
+
+# %% 07.5 right: a counter that goes back to zero
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    best, bad = 0, 0
+    for i in range(1, len(losses)):
+        if losses[best] - losses[i] > min_delta:
+            best, bad = i, 0
+        else:
+            bad += 1
+        if bad == patience:
+            return i, best
+    return len(losses) - 1, best
+
+
+# %% 07.5 right: from improvement to improvement
+def early_stop(losses: list[float], patience: int, min_delta: float = 0.0) -> tuple[int, int]:
+    best, last = 0, len(losses) - 1
+    for _ in losses:
+        stop = min(best + patience, last)
+        better = [i for i in range(best + 1, stop + 1) if losses[best] - losses[i] > min_delta]
+        if not better:
+            break
+        best = better[0]
+    return min(best + patience, last), best

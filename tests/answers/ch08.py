@@ -976,3 +976,318 @@ def class_averages(truth: list[int], predicted: list[int], classes: int) -> tupl
     occurs, met = true > 0, true + said > 0
     recall, f1 = (hits / true)[occurs].mean(), (2 * hits / (true + said))[met].mean()
     return recall.item(), f1.item()
+
+
+# %% 08.1 wrong: the mean of each text's ratio
+def fertility(texts: list[str], encode: Callable[[str], list[int]]) -> float:
+    ratios = [len(encode(text)) / len(text.split()) for text in texts if text.split()]
+    if not ratios:
+        raise ValueError("no words")
+    return sum(ratios) / len(ratios)
+
+
+# %% 08.1 wrong: splits at single blanks only, so lines and double blanks are miscounted
+def fertility(texts: list[str], encode: Callable[[str], list[int]]) -> float:
+    if not any(text.strip() for text in texts):
+        raise ValueError("the texts hold no word")
+    words = sum(len(text.split(" ")) for text in texts)
+    return sum(len(encode(text)) for text in texts) / words
+
+
+# %% 08.1 wrong: encodes each word by itself
+def fertility(texts: list[str], encode: Callable[[str], list[int]]) -> float:
+    words = [word for text in texts for word in text.split()]
+    if not words:
+        raise ValueError("no word in the texts")
+    return sum(len(encode(word)) for word in words) / len(words)
+
+
+# %% 08.1 wrong: all texts are joined into one before they are encoded
+def fertility(texts: list[str], encode: Callable[[str], list[int]]) -> float:
+    whole = " ".join(texts)
+    words = len(whole.split())
+    if words == 0:
+        raise ValueError("no words")
+    return len(encode(whole)) / words
+
+
+# %% 08.1 wrong: without words a ZeroDivisionError
+def fertility(texts: list[str], encode: Callable[[str], list[int]]) -> float:
+    tokens = sum(len(encode(text)) for text in texts)
+    words = sum(len(text.split()) for text in texts)
+    return tokens / words
+
+
+# %% 08.1 right: two sums, again
+def fertility(texts: list[str], encode: Callable[[str], list[int]]) -> float:
+    words = sum(len(text.split()) for text in texts)
+    if words == 0:
+        raise ValueError("the texts hold no word")
+    return sum(len(encode(text)) for text in texts) / words
+
+
+# %% 08.1 right: a loop, and words found by a regular expression
+def fertility(texts: list[str], encode: Callable[[str], list[int]]) -> float:
+    import re
+
+    tokens, words = 0, 0
+    for text in texts:
+        tokens += len(list(encode(text)))
+        words += len(re.findall(r"\S+", text))
+    if not words:
+        raise ValueError("no word in any of the texts")
+    return tokens / words
+
+
+# %% 08.2 wrong: a piece that occurs twice counts once, again
+def mean_of_pieces(weight: Tensor, pieces: list[list[int]]) -> Tensor:
+    if not pieces:
+        return weight.clone()
+    rows = [weight[sorted(set(ids))].float().mean(0).to(weight.dtype) for ids in pieces]
+    return torch.cat([weight, torch.stack(rows)])
+
+
+# %% 08.2 wrong: the shorter words are padded with row 0, which goes into their mean
+def mean_of_pieces(weight: Tensor, pieces: list[list[int]]) -> Tensor:
+    if not pieces:
+        return weight.clone()
+    longest = max(map(len, pieces))
+    ids = torch.tensor([p + [0] * (longest - len(p)) for p in pieces], device=weight.device)
+    return torch.cat([weight, weight[ids].mean(dim=1)], dim=0)
+
+
+# %% 08.2 wrong: always 32 bits
+def mean_of_pieces(weight: Tensor, pieces: list[list[int]]) -> Tensor:
+    weight = weight.to(torch.float32)
+    new = torch.zeros(len(pieces), weight.shape[1], device=weight.device)
+    for i, ids in enumerate(pieces):
+        new[i] = weight[ids].mean(0)
+    return torch.cat([weight, new])
+
+
+# %% 08.2 wrong: the given matrix itself grows
+def mean_of_pieces(weight: Tensor, pieces: list[list[int]]) -> Tensor:
+    rows = [weight.detach()[ids].mean(0, keepdim=True) for ids in pieces]
+    weight.data = torch.cat([weight.detach(), *rows])
+    return weight
+
+
+# %% 08.2 wrong: the new rows stand above the old ones, again
+def mean_of_pieces(weight: Tensor, pieces: list[list[int]]) -> Tensor:
+    new = [weight[ids].double().mean(0).to(weight.dtype) for ids in pieces]
+    return torch.cat([*(row[None] for row in new), weight], dim=0)
+
+
+# %% 08.2 right: one mean for each word, again
+def mean_of_pieces(weight: Tensor, pieces: list[list[int]]) -> Tensor:
+    rows = [weight[ids].double().mean(0, keepdim=True).to(weight.dtype) for ids in pieces]
+    return torch.cat([weight, *rows])
+
+
+# %% 08.2 right: a matrix of counts times the old rows
+def mean_of_pieces(weight: Tensor, pieces: list[list[int]]) -> Tensor:
+    counts = torch.zeros(len(pieces), weight.shape[0], dtype=torch.float64, device=weight.device)
+    for word, ids in enumerate(pieces):
+        for piece in ids:
+            counts[word, piece] += 1 / len(ids)
+    new = (counts @ weight.double()).to(weight.dtype)
+    return torch.cat([weight, new], dim=0)
+
+
+# %% 08.3 wrong: rounds in every batch, so five per cent of four rows are never any
+def replay_plan(step: int, batch_size: int, share: float) -> tuple[range, range]:
+    old = round(share * batch_size)
+    new = batch_size - old
+    return range(step * new, (step + 1) * new), range(step * old, (step + 1) * old)
+
+
+# %% 08.3 wrong: the new rows leave a gap wherever an old one was taken
+def replay_plan(step: int, batch_size: int, share: float) -> tuple[range, range]:
+    first, last = step * batch_size, (step + 1) * batch_size
+    old = range(round(share * first), round(share * last))
+    return range(first, last - len(old)), old
+
+
+# %% 08.3 wrong: both kinds are rounded down, and a row of the batch is missing
+def replay_plan(step: int, batch_size: int, share: float) -> tuple[range, range]:
+    first, last = step * batch_size, (step + 1) * batch_size
+    new = range(int((1 - share) * first), int((1 - share) * last))
+    old = range(int(share * first), int(share * last))
+    return new, old
+
+
+# %% 08.3 wrong: an old row at fixed distances, which only suits shares such as a half or a fifth
+def replay_plan(step: int, batch_size: int, share: float) -> tuple[range, range]:
+    first, last = step * batch_size, (step + 1) * batch_size
+    if share == 0:
+        return range(first, last), range(0, 0)
+    every = round(1 / share)
+    old = range(first // every, last // every)
+    return range(first - first // every, last - last // every), old
+
+
+# %% 08.3 wrong: remembers from call to call how far it has read
+def replay_plan(step: int, batch_size: int, share: float) -> tuple[range, range]:
+    new_read, old_read = getattr(replay_plan, "read", (0, 0))
+    if step == 0 and not hasattr(replay_plan, "read"):
+        new_read, old_read = 0, 0
+    all_rows = new_read + old_read + batch_size
+    old = round(share * all_rows) - old_read
+    new = batch_size - old
+    replay_plan.read = (new_read + new, old_read + old)
+    return range(new_read, new_read + new), range(old_read, old_read + old)
+
+
+# %% 08.3 right: the rounded sums before and after the step
+def replay_plan(step: int, batch_size: int, share: float) -> tuple[range, range]:
+    first, last = step * batch_size, (step + 1) * batch_size
+    old = range(round(share * first), round(share * last))
+    return range(first - old.start, last - old.stop), old
+
+
+# %% 08.3 right: row by row, old where the sum passes a half
+def replay_plan(step: int, batch_size: int, share: float) -> tuple[range, range]:
+    def old_among(rows: int) -> int:
+        return int(share * rows + 0.5)
+
+    start = step * batch_size
+    old_start = old_among(start)
+    new_start = start - old_start
+    old_count = new_count = 0
+    for row in range(start, start + batch_size):
+        if old_among(row + 1) > old_among(row):
+            old_count += 1
+        else:
+            new_count += 1
+    return range(new_start, new_start + new_count), range(old_start, old_start + old_count)
+
+
+# %% 08.4 wrong: what has no start is pulled to zero, again
+def distance_penalty(parameters: dict[str, Tensor], start: dict[str, Tensor], strength: float) -> Tensor:
+    return strength / 2 * sum(((p - start.get(name, 0)) ** 2).sum() for name, p in parameters.items())
+
+
+# %% 08.4 wrong: goes by the order of the two dicts
+def distance_penalty(parameters: dict[str, Tensor], start: dict[str, Tensor], strength: float) -> Tensor:
+    total = 0.0
+    for now, then in zip(parameters.values(), start.values()):
+        total = total + (now - then).square().sum()
+    return 0.5 * strength * total
+
+
+# %% 08.4 wrong: squares the sum of the differences
+def distance_penalty(parameters: dict[str, Tensor], start: dict[str, Tensor], strength: float) -> Tensor:
+    parts = [(parameters[name] - value).sum() ** 2 for name, value in start.items()]
+    return strength / 2 * torch.stack(parts).sum()
+
+
+# %% 08.4 wrong: item() cuts off the gradients
+def distance_penalty(parameters: dict[str, Tensor], start: dict[str, Tensor], strength: float) -> Tensor:
+    total = 0.0
+    for name, value in start.items():
+        total += ((parameters[name] - value) ** 2).sum().item()
+    return torch.tensor(strength / 2 * total, requires_grad=True)
+
+
+# %% 08.4 wrong: the mean within each tensor
+def distance_penalty(parameters: dict[str, Tensor], start: dict[str, Tensor], strength: float) -> Tensor:
+    losses = [torch.nn.functional.mse_loss(parameters[name], then) for name, then in start.items()]
+    return strength / 2 * sum(losses)
+
+
+# %% 08.4 right: a sum over the names of the start
+def distance_penalty(parameters: dict[str, Tensor], start: dict[str, Tensor], strength: float) -> Tensor:
+    return strength / 2 * sum((parameters[name] - value).pow(2).sum() for name, value in start.items())
+
+
+# %% 08.4 right: one long vector of differences
+def distance_penalty(parameters: dict[str, Tensor], start: dict[str, Tensor], strength: float) -> Tensor:
+    apart = [(tensor - start[name].detach()).reshape(-1) for name, tensor in parameters.items() if name in start]
+    vector = torch.cat(apart)
+    return 0.5 * strength * (vector @ vector)
+
+
+# %% 08.5 wrong: divides by the number of all classes, though some do not occur
+def class_averages(truth: list[int], predicted: list[int], classes: int) -> tuple[float, float]:
+    recalls, f1 = 0.0, 0.0
+    for c in range(classes):
+        hits = sum(t == c and p == c for t, p in zip(truth, predicted))
+        t, p = truth.count(c), predicted.count(c)
+        recalls += hits / t if t else 0.0
+        f1 += 2 * hits / (t + p) if t + p else 0.0
+    return recalls / classes, f1 / classes
+
+
+# %% 08.5 wrong: macro F1 leaves out classes that are predicted and never true
+def class_averages(truth: list[int], predicted: list[int], classes: int) -> tuple[float, float]:
+    recalls, scores = [], []
+    for c in sorted(set(truth)):
+        hits = sum(t == p == c for t, p in zip(truth, predicted))
+        recalls.append(hits / truth.count(c))
+        scores.append(2 * hits / (truth.count(c) + predicted.count(c)))
+    return sum(recalls) / len(recalls), sum(scores) / len(scores)
+
+
+# %% 08.5 wrong: F1 of the mean precision and the mean recall, again
+def class_averages(truth: list[int], predicted: list[int], classes: int) -> tuple[float, float]:
+    hits = [sum(t == p == c for t, p in zip(truth, predicted)) for c in range(classes)]
+    occur = [c for c in range(classes) if c in truth or c in predicted]
+    balanced = [hits[c] / truth.count(c) for c in range(classes) if c in truth]
+    recall = sum(hits[c] / max(truth.count(c), 1) for c in occur) / len(occur)
+    precision = sum(hits[c] / max(predicted.count(c), 1) for c in occur) / len(occur)
+    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    return sum(balanced) / len(balanced), f1
+
+
+# %% 08.5 wrong: a class that is never hit is left out of macro F1
+def class_averages(truth: list[int], predicted: list[int], classes: int) -> tuple[float, float]:
+    recalls, scores = [], []
+    for c in range(classes):
+        h = sum(1 for t, p in zip(truth, predicted) if t == c and p == c)
+        t_c, p_c = truth.count(c), predicted.count(c)
+        if t_c:
+            recalls.append(h / t_c)
+        if h:
+            precision, recall = h / p_c, h / t_c
+            scores.append(2 * precision * recall / (precision + recall))
+    return sum(recalls) / len(recalls), sum(scores) / max(len(scores), 1)
+
+
+# %% 08.5 wrong: divides by zero where a class is never predicted
+def class_averages(truth: list[int], predicted: list[int], classes: int) -> tuple[float, float]:
+    recalls, scores = [], []
+    for c in range(classes):
+        if c not in truth and c not in predicted:
+            continue
+        hits = sum(t == c and p == c for t, p in zip(truth, predicted))
+        precision = hits / predicted.count(c)
+        recall = hits / truth.count(c) if c in truth else 0.0
+        if c in truth:
+            recalls.append(recall)
+        scores.append(2 * precision * recall / (precision + recall) if hits else 0.0)
+    return sum(recalls) / len(recalls), sum(scores) / len(scores)
+
+
+# %% 08.5 right: counting in loops
+def class_averages(truth: list[int], predicted: list[int], classes: int) -> tuple[float, float]:
+    recalls, scores = [], []
+    for c in range(classes):
+        hits = sum(t == c and p == c for t, p in zip(truth, predicted))
+        true, said = list(truth).count(c), list(predicted).count(c)
+        if true > 0:
+            recalls.append(hits / true)
+        if true + said > 0:
+            scores.append(2 * hits / (true + said))
+    return sum(recalls) / len(recalls), sum(scores) / len(scores)
+
+
+# %% 08.5 right: the confusion matrix
+def class_averages(truth: list[int], predicted: list[int], classes: int) -> tuple[float, float]:
+    cells = torch.tensor(truth) * classes + torch.tensor(predicted)
+    matrix = torch.bincount(cells, minlength=classes * classes).view(classes, classes).double()
+    hits, true, said = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
+    occurs = true > 0
+    either = occurs | (said > 0)
+    recall = (hits[occurs] / true[occurs]).mean()
+    f1 = (2 * hits[either] / (true + said)[either]).mean()
+    return recall.item(), f1.item()

@@ -708,3 +708,266 @@ def effective_rank(matrix: Tensor, share: float) -> int:
         if held >= (share - 1e-9) * whole:
             return k
     return len(squares)
+
+
+# %% 09.1 wrong: whole-number division of alpha by r
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    r = lora_A.shape[0]
+    return x @ weight.T + (alpha // r) * (x @ lora_A.T @ lora_B.T)
+
+
+# %% 09.1 wrong: works with exactly one axis before the last
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    frozen = torch.einsum("bi,oi->bo", x, weight)
+    narrow = torch.einsum("bi,ri->br", x, lora_A)
+    return frozen + alpha / len(lora_A) * torch.einsum("br,or->bo", narrow, lora_B)
+
+
+# %% 09.1 wrong: adds the update into the frozen matrix
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    weight += alpha / lora_A.shape[0] * (lora_B @ lora_A)
+    return torch.nn.functional.linear(x, weight)
+
+
+# %% 09.1 wrong: computes in 32 bits and does not come back to the dtype
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    x, weight, a, b = x.float(), weight.float(), lora_A.float(), lora_B.float()
+    return x @ weight.T + alpha / a.shape[0] * ((x @ a.T) @ b.T)
+
+
+# %% 09.1 wrong: takes the size of the input for r
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    scale = alpha / lora_A.shape[1]
+    linear = torch.nn.functional.linear
+    return linear(x, weight) + scale * linear(linear(x, lora_A), lora_B)
+
+
+# %% 09.1 right: two thin products
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    return x @ weight.T + alpha / lora_A.shape[0] * ((x @ lora_A.T) @ lora_B.T)
+
+
+# %% 09.1 right: einsum with dots, the update apart
+def lora_forward(x: Tensor, weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    frozen = torch.einsum("...i,oi->...o", x, weight)
+    narrow = torch.einsum("...i,ri->...r", x, lora_A)
+    update = torch.einsum("...r,or->...o", narrow, lora_B)
+    return torch.add(frozen, update, alpha=float(alpha) / lora_B.shape[1])
+
+
+# %% 09.2 wrong: equal shapes are counted once, again
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    return sum(r * (size_out + size_in) for size_out, size_in in set(shapes))
+
+
+# %% 09.2 wrong: takes both thin matrices to be as long as the input
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    total = 0
+    for _, size_in in shapes:
+        total += 2 * r * size_in
+    return total
+
+
+# %% 09.2 wrong: adds in 32-bit floats, which is not exact for large models
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    return int(r * torch.tensor(shapes, dtype=torch.float32).sum())
+
+
+# %% 09.2 wrong: the rank is cut to the smaller side
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    return sum(min(r, size_out, size_in) * (size_out + size_in) for size_out, size_in in shapes)
+
+
+# %% 09.2 wrong: all matrices are taken to have the first one's shape, and there must be one
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    size_out, size_in = shapes[0]
+    return len(shapes) * r * (size_out + size_in)
+
+
+# %% 09.2 right: a sum
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    return r * sum(size_out + size_in for size_out, size_in in shapes)
+
+
+# %% 09.2 right: a loop over A and B apart
+def lora_parameters(shapes: list[tuple[int, int]], r: int) -> int:
+    total = 0
+    for shape in shapes:
+        numbers_in_a = r * shape[1]
+        numbers_in_b = shape[0] * r
+        total += numbers_in_a + numbers_in_b
+    return total
+
+
+# %% 09.3 wrong: draws from torch's own generator
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    bound = 1 / size_in**0.5
+    a = torch.empty(r, size_in).uniform_(-bound, bound)
+    return a, torch.zeros(size_out, r)
+
+
+# %% 09.3 wrong: sets the generator back to its seed first
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    generator.manual_seed(generator.initial_seed())
+    bound = size_in**-0.5
+    a = (2 * torch.rand(r, size_in, generator=generator) - 1) * bound
+    return a, torch.zeros(size_out, r)
+
+
+# %% 09.3 wrong: kaiming_uniform_ with its default, whose range is wider
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    a, b = torch.empty(r, size_in), torch.empty(size_out, r)
+    torch.nn.init.kaiming_uniform_(a, generator=generator)
+    torch.nn.init.zeros_(b)
+    return a, b
+
+
+# %% 09.3 wrong: only from 0 up
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    a = torch.rand(r, size_in, generator=generator) / size_in**0.5
+    b = torch.zeros(size_out, r)
+    return a, b
+
+
+# %% 09.3 wrong: the range comes from the rank
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    bound = 1 / r**0.5
+    lora_A = torch.empty(r, size_in).uniform_(-bound, bound, generator=generator)
+    lora_B = torch.zeros(size_out, r)
+    return lora_A, lora_B
+
+
+# %% 09.3 right: uniform_
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    bound = size_in**-0.5
+    a = torch.empty(r, size_in, device=generator.device).uniform_(-bound, bound, generator=generator)
+    return a, torch.zeros(size_out, r, device=generator.device)
+
+
+# %% 09.3 right: rand, moved and stretched
+def init_lora(size_in: int, size_out: int, r: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    import math
+
+    from_zero_to_one = torch.rand((r, size_in), generator=generator, device=generator.device)
+    lora_A = (from_zero_to_one * 2 - 1) / math.sqrt(size_in)
+    lora_B = lora_A.new_zeros((size_out, r))
+    return lora_A, lora_B
+
+
+# %% 09.4 wrong: detach is no copy, so the frozen matrix changes
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    merged = weight.detach()
+    with torch.no_grad():
+        merged += alpha / lora_A.shape[0] * (lora_B @ lora_A)
+    return merged
+
+
+# %% 09.4 wrong: the result is in 32 bits
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    with torch.no_grad():
+        update = lora_B.float() @ lora_A.float()
+        return weight.float() + alpha / lora_A.shape[0] * update
+
+
+# %% 09.4 wrong: divides by the root of r
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    scale = alpha / lora_A.shape[0] ** 0.5
+    update = (scale * (lora_B.double() @ lora_A.double())).detach()
+    return (weight.detach().double() + update).to(weight.dtype)
+
+
+# %% 09.4 wrong: the product is transposed
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    with torch.no_grad():
+        update = lora_A.T @ lora_B.T
+        return (weight + alpha / len(lora_A) * update).to(weight.dtype)
+
+
+# %% 09.4 wrong: both factors are scaled, so the scale counts twice
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    with torch.no_grad():
+        scale = alpha / lora_A.shape[0]
+        update = (scale * lora_B.double()) @ (scale * lora_A.double())
+        return (weight.double() + update).to(weight.dtype)
+
+
+# %% 09.4 right: in 64 bits, and back
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    with torch.no_grad():
+        update = lora_B.double() @ lora_A.double()
+        return (weight.double() + alpha / lora_A.shape[0] * update).to(weight.dtype)
+
+
+# %% 09.4 right: one direction after the other
+def merge(weight: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float) -> Tensor:
+    wide = torch.promote_types(weight.dtype, torch.float32)
+    merged = weight.detach().to(wide, copy=True)
+    a, b = lora_A.detach().to(wide), lora_B.detach().to(wide)
+    r = len(a)
+    for i in range(r):
+        merged += (alpha / r) * torch.outer(b[:, i], a[i])
+    return merged.to(weight.dtype)
+
+
+# %% 09.5 wrong: singular values are not squared
+def effective_rank(matrix: Tensor, share: float) -> int:
+    s = torch.linalg.svdvals(matrix.double())
+    held = s.cumsum(0) / s.sum()
+    return int((held < share - 1e-6).sum()) + 1
+
+
+# %% 09.5 wrong: a share that is just reached does not count, and 1 gives one too many
+def effective_rank(matrix: Tensor, share: float) -> int:
+    squares = torch.linalg.svdvals(matrix.double()) ** 2
+    held = squares.cumsum(0) / squares.sum()
+    return int((held <= share).sum()) + 1
+
+
+# %% 09.5 wrong: eigenvalues in rising order, so it counts from the smallest
+def effective_rank(matrix: Tensor, share: float) -> int:
+    m = matrix.double()
+    squares = torch.linalg.eigvalsh(m @ m.T).clamp(min=0)
+    held = squares.cumsum(0) / squares.sum()
+    return min(int((held < share - 1e-6).sum()) + 1, min(matrix.shape))
+
+
+# %% 09.5 wrong: scales the given matrix in place
+def effective_rank(matrix: Tensor, share: float) -> int:
+    matrix /= matrix.norm()
+    held = (torch.linalg.svdvals(matrix) ** 2).cumsum(0)
+    return int((held < share - 1e-6).sum()) + 1
+
+
+# %% 09.5 wrong: takes off the mean of each column first, as in a principal component analysis
+def effective_rank(matrix: Tensor, share: float) -> int:
+    centred = matrix.double() - matrix.double().mean(0, keepdim=True)
+    squares = torch.linalg.svdvals(centred).square()
+    kept, total = 0.0, squares.sum().item()
+    for k, value in enumerate(squares.tolist(), start=1):
+        kept += value
+        if kept >= (share - 1e-6) * total:
+            return k
+    return len(squares)
+
+
+# %% 09.5 right: cumulated squares
+def effective_rank(matrix: Tensor, share: float) -> int:
+    squares = torch.linalg.svdvals(matrix.detach().double()).square()
+    held = squares.cumsum(0) / squares.sum()
+    return int((held < share - 1e-7).sum()) + 1
+
+
+# %% 09.5 right: numpy, taking one direction after the other
+def effective_rank(matrix: Tensor, share: float) -> int:
+    import numpy as np
+
+    array = matrix.detach().cpu().double().numpy()
+    values = np.linalg.svd(array, compute_uv=False)
+    total = float((array**2).sum())
+    kept, k = 0.0, 0
+    for value in values:
+        kept += float(value) ** 2
+        k += 1
+        if kept >= share * total - 1e-7 * total:
+            break
+    return k

@@ -969,3 +969,366 @@ def qlora_forward(
     frozen = values * absmax.detach().repeat_interleave(codes.shape[1])
     merged = frozen.view(len(lora_B), -1) + (alpha / len(lora_A)) * (lora_B @ lora_A)
     return torch.nn.functional.linear(x, merged)
+
+
+# %% 10.1 wrong: n is 2 ** (bits - 1), so the largest number gets the code 128
+def quantize_absmax(weight: Tensor, bits: int, block_size: int) -> tuple[Tensor, Tensor]:
+    n = 2 ** (bits - 1)
+    blocks = weight.reshape(-1, block_size)
+    steps = blocks.abs().amax(dim=1) / n
+    divisor = torch.where(steps == 0, torch.ones_like(steps), steps)
+    codes = torch.round(blocks / divisor[:, None]).to(torch.int8)
+    return codes, steps
+
+
+# %% 10.1 wrong: cast to int8 cuts the fraction off where it should round
+def quantize_absmax(weight: Tensor, bits: int, block_size: int) -> tuple[Tensor, Tensor]:
+    n = 2 ** (bits - 1) - 1
+    blocks = weight.reshape(-1, block_size)
+    steps = blocks.abs().amax(dim=1) / n
+    divisor = torch.where(steps == 0, torch.ones_like(steps), steps)
+    codes = (blocks / divisor[:, None]).clamp(-n, n).to(torch.int8)
+    return codes, steps
+
+
+# %% 10.1 wrong: a block of zeros is given back with the step 1
+def quantize_absmax(weight: Tensor, bits: int, block_size: int) -> tuple[Tensor, Tensor]:
+    n = 2 ** (bits - 1) - 1
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(dim=1)
+    steps = torch.where(absmax > 0, absmax / n, torch.ones_like(absmax))
+    codes = torch.round(blocks / steps[:, None]).to(torch.int8)
+    return codes, steps
+
+
+# %% 10.1 wrong: largest number of the block, not the largest magnitude
+def quantize_absmax(weight: Tensor, bits: int, block_size: int) -> tuple[Tensor, Tensor]:
+    n = 2 ** (bits - 1) - 1
+    blocks = weight.reshape(-1, block_size)
+    steps = blocks.max(dim=1).values / n
+    divisor = torch.where(steps == 0, torch.ones_like(steps), steps)
+    codes = torch.round(blocks / divisor[:, None]).clamp(-n, n).to(torch.int8)
+    return codes, steps
+
+
+# %% 10.1 wrong: view raises for a transposed view
+def quantize_absmax(weight: Tensor, bits: int, block_size: int) -> tuple[Tensor, Tensor]:
+    n = 2 ** (bits - 1) - 1
+    blocks = weight.view(-1, block_size)
+    steps = blocks.abs().amax(dim=1) / n
+    divisor = steps.masked_fill(steps == 0, 1.0)
+    codes = torch.round(blocks / divisor[:, None]).clamp(-n, n).to(torch.int8)
+    return codes, steps
+
+
+# %% 10.1 right: all blocks at once, again
+def quantize_absmax(weight: Tensor, bits: int, block_size: int) -> tuple[Tensor, Tensor]:
+    n = 2 ** (bits - 1) - 1
+    blocks = weight.detach().reshape(-1, block_size).float()
+    steps = blocks.abs().amax(dim=1) / n
+    divisor = steps.masked_fill(steps == 0, 1.0)
+    codes = (blocks / divisor.unsqueeze(1)).round().clamp(-n, n).to(torch.int8)
+    return codes, steps
+
+
+# %% 10.1 right: a loop over the blocks
+def quantize_absmax(weight: Tensor, bits: int, block_size: int) -> tuple[Tensor, Tensor]:
+    n = (1 << (bits - 1)) - 1
+    codes, steps = [], []
+    for block in weight.detach().float().flatten().split(block_size):
+        largest = max(block.max().item(), -block.min().item())
+        if largest == 0:
+            steps.append(0.0)
+            codes.append(torch.zeros(block_size, dtype=torch.int8, device=weight.device))
+            continue
+        step = largest / n
+        steps.append(step)
+        codes.append((block / step).round().clamp(-n, n).to(torch.int8))
+    return torch.stack(codes), torch.tensor(steps, device=weight.device)
+
+
+# %% 10.2 wrong: seven values above zero and eight below, again
+def nf4_codebook() -> Tensor:
+    from statistics import NormalDist
+
+    q = NormalDist().inv_cdf
+    p = 1 - 0.5 * (1 / 32 + 1 / 30)
+    up = [q(0.5 + (p - 0.5) * i / 7) for i in range(1, 8)]
+    down = [q(0.5 - (p - 0.5) * i / 8) for i in range(1, 9)]
+    values = torch.tensor(sorted([*down, 0.0, *up]), dtype=torch.float32)
+    return values / values.max()
+
+
+# %% 10.2 wrong: the half in front of the last probability is forgotten
+def nf4_codebook() -> Tensor:
+    from statistics import NormalDist
+
+    q = NormalDist().inv_cdf
+    p = 1 - (1 / 32 + 1 / 30)
+    up = [q(0.5 + (p - 0.5) * i / 8) for i in range(1, 9)]
+    down = [q(0.5 - (p - 0.5) * i / 7) for i in range(1, 8)]
+    values = torch.tensor(sorted([*down, 0.0, *up]), dtype=torch.float32)
+    return values / values.max()
+
+
+# %% 10.2 wrong: the quantiles are not divided by the largest
+def nf4_codebook() -> Tensor:
+    from statistics import NormalDist
+
+    q = NormalDist().inv_cdf
+    p = 1 - 0.5 * (1 / 32 + 1 / 30)
+    values = [0.0]
+    values += [q(0.5 + (p - 0.5) * i / 8) for i in range(1, 9)]
+    values += [q(0.5 - (p - 0.5) * i / 7) for i in range(1, 8)]
+    return torch.tensor(sorted(values), dtype=torch.float32)
+
+
+# %% 10.2 wrong: downwards in eighths too, so that -1 is not reached
+def nf4_codebook() -> Tensor:
+    from statistics import NormalDist
+
+    q = NormalDist().inv_cdf
+    p = 1 - 0.5 * (1 / 32 + 1 / 30)
+    values = [q(0.5 + (p - 0.5) * i / 8) for i in range(-7, 9)]
+    values = torch.tensor(values, dtype=torch.float32)
+    return values / values.abs().max()
+
+
+# %% 10.2 wrong: the lower half stands from zero outwards, so the values do not ascend
+def nf4_codebook() -> Tensor:
+    from statistics import NormalDist
+
+    q = NormalDist().inv_cdf
+    p = 1 - 0.5 * (1 / 32 + 1 / 30)
+    up = [q(0.5 + (p - 0.5) * i / 8) for i in range(1, 9)]
+    down = [q(0.5 - (p - 0.5) * i / 7) for i in range(1, 8)]
+    values = torch.tensor([*down, 0.0, *up], dtype=torch.float32)
+    return values / values.max()
+
+
+# %% 10.2 right: lists and NormalDist
+def nf4_codebook() -> Tensor:
+    from statistics import NormalDist
+
+    quantile = NormalDist().inv_cdf
+    p = 1 - (1 / 32 + 1 / 30) / 2
+    largest = quantile(p)
+    up = [quantile(0.5 + (p - 0.5) * i / 8) / largest for i in range(1, 9)]
+    down = [quantile(0.5 - (p - 0.5) * i / 7) / largest for i in range(7, 0, -1)]
+    return torch.tensor([*down, 0.0, *up], dtype=torch.float32)
+
+
+# %% 10.2 right: linspace and ndtri in 64 bits
+def nf4_codebook() -> Tensor:
+    p = 1 - 0.5 * (1 / 32 + 1 / 30)
+    up = torch.special.ndtri(torch.linspace(0.5, p, 9, dtype=torch.float64)[1:])
+    down = -torch.special.ndtri(torch.linspace(0.5, p, 8, dtype=torch.float64)[1:])
+    both = torch.cat([down, torch.zeros(1, dtype=torch.float64), up])
+    both = both / both.max()
+    return both.sort().values.float()
+
+
+# %% 10.3 wrong: places as if the entries were evenly spaced
+def quantize_blocks(weight: Tensor, codebook: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    scaled = blocks / absmax.masked_fill(absmax == 0, 1.0)[:, None]
+    codes = ((scaled + 1) / 2 * (len(codebook) - 1)).round().to(torch.uint8)
+    return codes, absmax
+
+
+# %% 10.3 wrong: searchsorted finds the next larger entry, not the nearest
+def quantize_blocks(weight: Tensor, codebook: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    scaled = blocks / absmax.masked_fill(absmax == 0, 1.0)[:, None]
+    codes = torch.searchsorted(codebook, scaled).clamp(max=len(codebook) - 1)
+    return codes.to(torch.uint8), absmax
+
+
+# %% 10.3 wrong: a block of zeros is divided by zero and gets place 0
+def quantize_blocks(weight: Tensor, codebook: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    scaled = blocks / absmax[:, None]
+    codes = (scaled[..., None] - codebook).abs().argmin(-1)
+    return codes.to(torch.uint8), absmax
+
+
+# %% 10.3 wrong: codes are int8, places above 127 turn negative
+def quantize_blocks(weight: Tensor, codebook: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
+    blocks = weight.reshape(-1, block_size)
+    absmax = blocks.abs().amax(1)
+    scaled = blocks / absmax.masked_fill(absmax == 0, 1.0)[:, None]
+    codes = (scaled[..., None] - codebook).abs().argmin(-1)
+    return codes.to(torch.int8), absmax
+
+
+# %% 10.3 wrong: blocks are taken with a stride and not row after row
+def quantize_blocks(weight: Tensor, codebook: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
+    blocks = weight.reshape(block_size, -1).T
+    absmax = blocks.abs().amax(1)
+    scaled = blocks / absmax.masked_fill(absmax == 0, 1.0)[:, None]
+    codes = (scaled[..., None] - codebook).abs().argmin(-1)
+    return codes.to(torch.uint8), absmax
+
+
+# %% 10.3 right: distance to every entry, then argmin
+def quantize_blocks(weight: Tensor, codebook: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
+    blocks = weight.detach().reshape(-1, block_size)
+    absmax = blocks.abs().amax(dim=1)
+    scaled = blocks / torch.where(absmax == 0, torch.ones_like(absmax), absmax).unsqueeze(1)
+    distance = (scaled.unsqueeze(-1) - codebook).abs()
+    return distance.argmin(dim=-1).to(torch.uint8), absmax
+
+
+# %% 10.3 right: count the middles that lie below
+def quantize_blocks(weight: Tensor, codebook: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
+    blocks = weight.detach().flatten().view(-1, block_size)
+    absmax = blocks.abs().max(dim=1).values
+    scaled = torch.zeros_like(blocks)
+    filled = absmax > 0
+    scaled[filled] = blocks[filled] / absmax[filled][:, None]
+    middles = ((codebook[1:] + codebook[:-1]) / 2).to(scaled).contiguous()
+    return torch.bucketize(scaled, middles).to(torch.uint8), absmax
+
+
+# %% 10.4 wrong: the second scale is shared by scale_block numbers, not scales, again
+def bits_per_parameter(
+    bits: float, block_size: int, scale_bits: float, double: bool = False, scale_block: int = 256
+) -> float:
+    if not double:
+        return bits + scale_bits / block_size
+    return bits + 8 / block_size + scale_bits / scale_block
+
+
+# %% 10.4 wrong: double comes on top of the full scales
+def bits_per_parameter(
+    bits: float, block_size: int, scale_bits: float, double: bool = False, scale_block: int = 256
+) -> float:
+    cost = bits + scale_bits / block_size
+    if double:
+        cost += 8 / block_size + scale_bits / (block_size * scale_block)
+    return cost
+
+
+# %% 10.4 wrong: the second scale always has 32 bits, again
+def bits_per_parameter(
+    bits: float, block_size: int, scale_bits: float, double: bool = False, scale_block: int = 256
+) -> float:
+    if double:
+        return bits + 8 / block_size + 32 / (block_size * scale_block)
+    return bits + scale_bits / block_size
+
+
+# %% 10.4 wrong: with double a scale has as many bits as a code
+def bits_per_parameter(
+    bits: float, block_size: int, scale_bits: float, double: bool = False, scale_block: int = 256
+) -> float:
+    per_scale = bits + scale_bits / scale_block if double else scale_bits
+    return bits + per_scale / block_size
+
+
+# %% 10.4 wrong: whole bits only, by integer division
+def bits_per_parameter(
+    bits: float, block_size: int, scale_bits: float, double: bool = False, scale_block: int = 256
+) -> float:
+    if double:
+        return bits + 8 // block_size + scale_bits // (block_size * scale_block)
+    return bits + scale_bits // block_size
+
+
+# %% 10.4 right: what a scale costs, shared by its block
+def bits_per_parameter(
+    bits: float, block_size: int, scale_bits: float, double: bool = False, scale_block: int = 256
+) -> float:
+    per_scale = 8 + scale_bits / scale_block if double else scale_bits
+    return bits + per_scale / block_size
+
+
+# %% 10.4 right: count all bits of one large group and divide
+def bits_per_parameter(
+    bits: float, block_size: int, scale_bits: float, double: bool = False, scale_block: int = 256
+) -> float:
+    scales = scale_block if double else 1
+    numbers = scales * block_size
+    total = numbers * bits
+    if double:
+        total += scales * 8
+        total += scale_bits
+    else:
+        total += scales * scale_bits
+    return total / numbers
+
+
+# %% 10.5 wrong: uint8 codes index the codebook as a mask
+def qlora_forward(
+    x: Tensor, codes: Tensor, absmax: Tensor, codebook: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float
+) -> Tensor:
+    weight = (codebook[codes] * absmax[:, None]).view(lora_B.shape[0], lora_A.shape[1])
+    return x @ weight.T + alpha / lora_A.shape[0] * (x @ lora_A.T @ lora_B.T)
+
+
+# %% 10.5 wrong: alpha is divided by the number of inputs, not by r
+def qlora_forward(
+    x: Tensor, codes: Tensor, absmax: Tensor, codebook: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float
+) -> Tensor:
+    weight = (codebook[codes.long()] * absmax[:, None]).view(lora_B.shape[0], lora_A.shape[1])
+    scale = alpha / lora_A.shape[1]
+    return x @ weight.T + scale * (x @ lora_A.T @ lora_B.T)
+
+
+# %% 10.5 wrong: the codes are laid out as (in, out)
+def qlora_forward(
+    x: Tensor, codes: Tensor, absmax: Tensor, codebook: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float
+) -> Tensor:
+    r, n_in = lora_A.shape
+    n_out = lora_B.shape[0]
+    weight = (codebook[codes.long()] * absmax[:, None]).view(n_in, n_out)
+    return x @ weight + (alpha / r) * (x @ lora_A.T) @ lora_B.T
+
+
+# %% 10.5 wrong: every row begins a new block of scales
+def qlora_forward(
+    x: Tensor, codes: Tensor, absmax: Tensor, codebook: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float
+) -> Tensor:
+    r, n_in = lora_A.shape
+    n_out, size = lora_B.shape[0], codes.shape[1]
+    rows = torch.arange(n_out, device=codes.device)[:, None]
+    columns = torch.arange(n_in, device=codes.device)
+    scales = absmax[rows * (n_in // size) + columns // size]
+    weight = codebook[codes.long()].view(n_out, n_in) * scales
+    return x @ weight.T + (alpha / r) * (x @ lora_A.T) @ lora_B.T
+
+
+# %% 10.5 wrong: the frozen path is computed without gradients, so x gets none through it
+def qlora_forward(
+    x: Tensor, codes: Tensor, absmax: Tensor, codebook: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float
+) -> Tensor:
+    with torch.no_grad():  # the base is frozen
+        weight = (codebook[codes.long()] * absmax[:, None]).view(lora_B.shape[0], lora_A.shape[1])
+        frozen = x @ weight.T
+    return frozen + alpha / lora_A.shape[0] * (x @ lora_A.T @ lora_B.T)
+
+
+# %% 10.5 right: dequantize, and the adapter beside it
+def qlora_forward(
+    x: Tensor, codes: Tensor, absmax: Tensor, codebook: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float
+) -> Tensor:
+    with torch.no_grad():
+        numbers = codebook[codes.long()] * absmax.unsqueeze(1)
+        weight = numbers.reshape(lora_B.shape[0], lora_A.shape[1])
+    update = (x @ lora_A.T) @ lora_B.T
+    return x @ weight.T + (alpha / lora_A.shape[0]) * update
+
+
+# %% 10.5 right: one matrix with the update added, by F.linear
+def qlora_forward(
+    x: Tensor, codes: Tensor, absmax: Tensor, codebook: Tensor, lora_A: Tensor, lora_B: Tensor, alpha: float
+) -> Tensor:
+    import torch.nn.functional as F
+
+    entries = torch.index_select(codebook, 0, codes.flatten().int())
+    scales = absmax.repeat_interleave(codes.shape[1])
+    update = torch.einsum("or,ri->oi", lora_B, lora_A) * (alpha / lora_B.shape[1])
+    return F.linear(x, (entries * scales).view_as(update) + update)

@@ -725,3 +725,268 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
 # %% 11.4 right: the logarithm of 1 plus an exponential, by logaddexp
 def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
     return torch.logaddexp(torch.zeros_like(chosen), rejected - chosen).mean()
+
+
+# %% 11.1 wrong: chance from the pooled shares of both raters (Scott's pi)
+def cohen_kappa(first: list, second: list) -> float:
+    from collections import Counter
+
+    n = len(first)
+    observed = sum(a == b for a, b in zip(first, second)) / n
+    pooled = Counter(first) + Counter(second)
+    expected = sum((count / (2 * n)) ** 2 for count in pooled.values())
+    return (observed - expected) / (1 - expected)
+
+
+# %% 11.1 wrong: kappa below zero is cut off
+def cohen_kappa(first: list, second: list) -> float:
+    n = len(first)
+    observed = sum(a == b for a, b in zip(first, second)) / n
+    expected = sum(first.count(k) * second.count(k) for k in set(first)) / n**2
+    return max(0.0, (observed - expected) / (1 - expected))
+
+
+# %% 11.1 wrong: labels agree only if they are the same object
+def cohen_kappa(first: list, second: list) -> float:
+    n = len(first)
+    observed = sum(a is b for a, b in zip(first, second)) / n
+    expected = sum(first.count(k) * second.count(k) for k in set(first)) / n**2
+    return (observed - expected) / (1 - expected)
+
+
+# %% 11.1 wrong: not divided by what is left beyond chance
+def cohen_kappa(first: list, second: list) -> float:
+    from collections import Counter
+
+    n = len(first)
+    observed = sum(a == b for a, b in zip(first, second)) / n
+    one, two = Counter(first), Counter(second)
+    expected = sum(one[k] / n * two[k] / n for k in one)
+    return observed - expected
+
+
+# %% 11.1 wrong: the lists are emptied while counting, again
+def cohen_kappa(first: list, second: list) -> float:
+    n = len(first)
+    one, two, same = {}, {}, 0
+    while first:
+        a, b = first.pop(), second.pop()
+        one[a] = one.get(a, 0) + 1
+        two[b] = two.get(b, 0) + 1
+        same += a == b
+    expected = sum(count * two.get(k, 0) for k, count in one.items()) / n**2
+    return (same / n - expected) / (1 - expected)
+
+
+# %% 11.1 right: two counters, again
+def cohen_kappa(first: list, second: list) -> float:
+    from collections import Counter
+
+    n = len(first)
+    observed = sum(a == b for a, b in zip(first, second, strict=True)) / n
+    one, two = Counter(first), Counter(second)
+    expected = sum(one[label] * two[label] for label in one.keys() | two.keys()) / (n * n)
+    return (observed - expected) / (1 - expected)
+
+
+# %% 11.1 right: a table of both raters' labels as a tensor
+def cohen_kappa(first: list, second: list) -> float:
+    place = {}
+    for label in first + second:
+        place.setdefault(label, len(place))
+    table = torch.zeros(len(place), len(place), dtype=torch.float64)
+    for a, b in zip(first, second):
+        table[place[a], place[b]] += 1
+    table /= len(first)
+    observed = table.diagonal().sum()
+    expected = table.sum(0) @ table.sum(1)
+    return ((observed - expected) / (1 - expected)).item()
+
+
+# %% 11.2 wrong: logarithm of wins over losses, whoever the opponents were
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    scores = torch.log(wins.sum(dim=1) / wins.sum(dim=0))
+    return scores - scores.mean()
+
+
+# %% 11.2 wrong: a tenth of a win is added to every duel
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    table = wins.double() + 0.1 * (1 - torch.eye(len(wins), dtype=torch.float64))
+    duels, won = table + table.T, table.sum(1)
+    p = torch.ones(len(wins), dtype=torch.float64)
+    for _ in range(5_000):
+        p = won / (duels / (p[:, None] + p)).sum(1)
+        p = p / p.log().mean().exp()
+    return p.log().float()
+
+
+# %% 11.2 wrong: the strengths have mean 1, so the scores do not have mean 0
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    table = wins.double()
+    duels, won = table + table.T, table.sum(1)
+    p = torch.ones(len(wins), dtype=torch.float64)
+    for _ in range(5_000):
+        p = won / (duels / (p[:, None] + p)).sum(1)
+        p = p / p.mean()
+    return p.log().float()
+
+
+# %% 11.2 wrong: the table is overwritten by the number of duels
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    won = wins.sum(1).double()
+    duels = wins.add_(wins.T.clone()).double()
+    p = torch.ones(len(wins), dtype=torch.float64)
+    for _ in range(5_000):
+        p = won / (duels / (p[:, None] + p)).sum(1)
+        p = p / p.log().mean().exp()
+    return p.log().float()
+
+
+# %% 11.2 wrong: fifteen repetitions, not enough to converge
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    table = wins.double()
+    duels, won = table + table.T, table.sum(1)
+    p = torch.ones(len(wins), dtype=torch.float64)
+    for _ in range(15):
+        p = won / (duels / (p[:, None] + p)).sum(1)
+    scores = p.log()
+    return (scores - scores.mean()).float()
+
+
+# %% 11.2 right: Zermelo's rule until nothing moves
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    import numpy as np
+
+    table = wins.detach().cpu().double().numpy()
+    if len(table) == 1:
+        return torch.zeros_like(wins[0])
+    duels, won = table + table.T, table.sum(1)
+    p = np.ones(len(table))
+    for _ in range(200_000):
+        fresh = won / (duels / (p[:, None] + p[None, :])).sum(1)
+        fresh = fresh / np.exp(np.log(fresh).mean())
+        moved = np.abs(np.log(fresh / p)).max()
+        p = fresh
+        if moved < 1e-11:
+            break
+    scores = np.log(p)
+    return torch.from_numpy(scores - scores.mean()).to(wins)
+
+
+# %% 11.2 right: Newton's method on the log-likelihood, again
+def bradley_terry_scores(wins: Tensor) -> Tensor:
+    table = wins.detach().double()
+    duels, n = table + table.T, len(table)
+
+    def loss(s):
+        return -(table * torch.nn.functional.logsigmoid(s[:, None] - s[None, :])).sum()
+
+    scores = torch.zeros(n, dtype=torch.float64, device=wins.device)
+    for _ in range(200):
+        chance = torch.sigmoid(scores[:, None] - scores[None, :])
+        slope = table.sum(1) - (duels * chance).sum(1)
+        bend = duels * chance * (1 - chance)
+        hessian = torch.diag(bend.sum(1)) - bend + 1 / n  # the constant direction is held
+        step = torch.linalg.solve(hessian, slope)
+        size, now = 1.0, loss(scores)
+        while size > 1e-6 and loss(scores + size * step) > now + 1e-12 * now.abs():
+            size /= 2
+        scores = scores + size * step
+        if step.abs().max() < 1e-9:
+            break
+    return (scores - scores.mean()).to(wins.dtype)
+
+
+# %% 11.3 wrong: place from the number of tokens, as if padding stood on the right only
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    last = attention_mask.sum(dim=1) - 1
+    rows = torch.arange(len(hidden), device=hidden.device)
+    return hidden[rows, last] @ weight
+
+
+# %% 11.3 wrong: the mean state of all tokens
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    mask = attention_mask.to(hidden.dtype).unsqueeze(-1)
+    pooled = (hidden * mask).sum(1) / mask.sum(1)
+    return pooled @ weight
+
+
+# %% 11.3 wrong: scores made from plain numbers, so no gradient flows
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    scores = []
+    for states, mask in zip(hidden, attention_mask):
+        last = max(i for i, m in enumerate(mask.tolist()) if m)
+        scores.append((states[last] @ weight).item())
+    return torch.tensor(scores, device=hidden.device)
+
+
+# %% 11.3 wrong: the attention mask is multiplied by the places in place
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    attention_mask *= torch.arange(1, hidden.shape[1] + 1, device=hidden.device)
+    last = attention_mask.argmax(dim=1)
+    return hidden[torch.arange(len(hidden), device=hidden.device), last] @ weight
+
+
+# %% 11.3 wrong: a column of scores, (batch, 1)
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    places = torch.arange(1, hidden.shape[1] + 1, device=hidden.device)
+    last = (attention_mask * places).argmax(dim=1)
+    states = hidden[torch.arange(len(hidden), device=hidden.device), last]
+    return states @ weight.unsqueeze(1)
+
+
+# %% 11.3 right: largest place under the mask, one gather
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    places = torch.arange(1, hidden.shape[1] + 1, device=attention_mask.device)
+    last = (attention_mask * places).argmax(dim=1)
+    index = last[:, None, None].expand(-1, 1, hidden.shape[2])
+    return hidden.gather(1, index).squeeze(1) @ weight
+
+
+# %% 11.3 right: a loop over the rows
+def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
+    scores = []
+    for states, mask in zip(hidden, attention_mask):
+        tokens = states[mask.bool()]
+        scores.append((tokens[-1] * weight).sum())
+    return torch.stack(scores)
+
+
+# %% 11.4 wrong: a small number inside of the logarithm caps the loss
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return -torch.log(torch.sigmoid(chosen - rejected) + 1e-8).mean()
+
+
+# %% 11.4 wrong: a stable form whose gradient is 0 for equal scores
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    margin = chosen - rejected
+    return (torch.relu(-margin) + torch.log1p(torch.exp(-margin.abs()))).mean()
+
+
+# %% 11.4 wrong: the mean is taken before the sigmoid, again
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return -torch.nn.functional.logsigmoid(chosen.mean() - rejected.mean())
+
+
+# %% 11.4 wrong: in bits, not in nats
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    import math
+
+    return -torch.nn.functional.logsigmoid(chosen - rejected).mean() / math.log(2)
+
+
+# %% 11.4 wrong: the sign of the difference is turned
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return torch.nn.functional.softplus(chosen - rejected).mean()
+
+
+# %% 11.4 right: logsigmoid
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return -torch.nn.functional.logsigmoid(chosen - rejected).mean()
+
+
+# %% 11.4 right: logarithm of 1 + exp(rejected - chosen), by logaddexp
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    behind = rejected - chosen
+    losses = torch.logaddexp(torch.zeros_like(behind), behind)
+    return losses.sum() / len(losses)

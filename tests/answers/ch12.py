@@ -828,3 +828,326 @@ def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
 # %% 12.5 right: expm1 (a third)
 def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     return torch.expm1(ref_logprobs - logprobs) + (logprobs - ref_logprobs)
+
+
+# %% 12.1 wrong: the value model counts as frozen
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    trained = 2 + 2 + 4 + 4 + 4
+    return trained * policy + 2 * (value + reward + reference)
+
+
+# %% 12.1 wrong: Adam's two averages in 16 bits
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    weights, gradients, copy, adam = 2, 2, 4, 2 * 2
+    return (weights + gradients + copy + adam) * (policy + value) + weights * (reward + reference)
+
+
+# %% 12.1 wrong: gigabytes for bytes
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    return (16 * (policy + value) + 2 * (reward + reference)) / 1e9
+
+
+# %% 12.1 wrong: the reference is taken to be as large as the policy, the value model as the reward model
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    trained = 16 * policy + 16 * reward
+    frozen = 2 * policy + 2 * reward
+    return trained + frozen
+
+
+# %% 12.1 wrong: frozen models get gradients too
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    everything = policy + value + reward + reference
+    trained = policy + value
+    return 2 * everything + 2 * everything + 12 * trained
+
+
+# %% 12.1 right: sixteen bytes and two
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    return 16 * (policy + value) + 2 * (reward + reference)
+
+
+# %% 12.1 right: each item in bits, summed in a loop
+def rlhf_bytes(policy: float, value: float, reward: float, reference: float) -> float:
+    items = {"weights": 16, "gradients": 16, "copy": 32, "average": 32, "average of squares": 32}
+    total_bits = 0.0
+    for count, trained in ((policy, True), (value, True), (reward, False), (reference, False)):
+        for name, bits in items.items():
+            if trained or name == "weights":
+                total_bits += count * bits
+    return total_bits / 8
+
+
+# %% 12.2 wrong: the score stands at the number of answer tokens, the prompt is forgotten
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    rewards = -coefficient * (logprobs - ref_logprobs) * mask
+    last = mask.sum(1).long() - 1
+    rewards[torch.arange(len(scores), device=scores.device), last] += scores
+    return rewards
+
+
+# %% 12.2 wrong: the whole KL is paid at the last token
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    kl = ((logprobs - ref_logprobs) * mask).sum(1)
+    rewards = torch.zeros_like(logprobs)
+    places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    last = (mask * places).argmax(1)
+    rewards[torch.arange(len(scores), device=scores.device), last] = scores - coefficient * kl
+    return rewards
+
+
+# %% 12.2 wrong: the reference's log-probabilities are subtracted in place
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    rewards = logprobs.detach().sub_(ref_logprobs).mul(-coefficient) * mask
+    places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    last = (mask * places).argmax(1)
+    rewards[torch.arange(len(scores), device=scores.device), last] += scores
+    return rewards
+
+
+# %% 12.2 wrong: prompt and padding pay as well
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    rewards = -coefficient * (logprobs - ref_logprobs)
+    places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    last = (mask * places).argmax(1)
+    rewards[torch.arange(len(scores), device=scores.device), last] += scores
+    return rewards
+
+
+# %% 12.2 wrong: the score is multiplied by beta too
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    rewards = (ref_logprobs - logprobs) * mask
+    places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    last = (mask * places).argmax(1)
+    rewards[torch.arange(len(scores), device=scores.device), last] += scores
+    return coefficient * rewards
+
+
+# %% 12.2 right: the last token is the one behind which the mask has nothing more
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    inside = mask > 0
+    behind = inside.long().flip(1).cumsum(1).flip(1)  # answer tokens from here on
+    last = inside & (behind == 1)
+    rewards = -coefficient * (logprobs - ref_logprobs).detach()
+    rewards = torch.where(last, rewards + scores.detach()[:, None], rewards)
+    return torch.where(inside, rewards, torch.zeros_like(rewards))
+
+
+# %% 12.2 right: a loop over rows and tokens
+def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    rewards = torch.zeros_like(logprobs)
+    with torch.no_grad():
+        for row in range(len(scores)):
+            places = mask[row].nonzero().flatten().tolist()
+            for t in places:
+                rewards[row, t] = -coefficient * (logprobs[row, t] - ref_logprobs[row, t])
+            rewards[row, places[-1]] += scores[row]
+    return rewards
+
+
+# %% 12.3 wrong: behind the last token the value of the padding is expected, again
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    r, v = torch.nan_to_num(rewards.detach()), torch.nan_to_num(values.detach())
+    advantages = torch.zeros_like(r)
+    carry = torch.zeros_like(r[:, 0])
+    for t in reversed(range(r.shape[1])):
+        after = v[:, t + 1] if t + 1 < r.shape[1] else torch.zeros_like(carry)
+        delta = r[:, t] + gamma * after - v[:, t]
+        carry = torch.where(mask[:, t] > 0, delta + gamma * lam * carry, torch.zeros_like(carry))
+        advantages[:, t] = carry
+    returns = torch.where(mask > 0, advantages + v, torch.zeros_like(v))
+    return advantages, returns
+
+
+# %% 12.3 wrong: masked by multiplication, NaN stays NaN
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    r, v = rewards.detach() * mask, values.detach() * mask
+    advantages = torch.zeros_like(r)
+    carry = torch.zeros_like(r[:, 0])
+    after = torch.zeros_like(r[:, 0])
+    for t in reversed(range(r.shape[1])):
+        delta = r[:, t] + gamma * after - v[:, t]
+        carry = (delta + gamma * lam * carry) * mask[:, t]
+        advantages[:, t] = carry
+        after = v[:, t]
+    return advantages, (advantages + v) * mask
+
+
+# %% 12.3 wrong: returns are the discounted sums of the rewards
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    inside = mask > 0
+    r = torch.where(inside, rewards.detach(), torch.zeros_like(rewards))
+    v = torch.where(inside, values.detach(), torch.zeros_like(values))
+    advantages, returns = torch.zeros_like(r), torch.zeros_like(r)
+    carry, after, total = (torch.zeros_like(r[:, 0]) for _ in range(3))
+    for t in reversed(range(r.shape[1])):
+        carry = r[:, t] + gamma * after - v[:, t] + gamma * lam * carry
+        total = r[:, t] + gamma * total
+        after = v[:, t]
+        advantages[:, t], returns[:, t] = carry, total
+    zero = torch.zeros_like(r)
+    return torch.where(inside, advantages, zero), torch.where(inside, returns, zero)
+
+
+# %% 12.3 wrong: the next advantage is weighed by lambda without gamma
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    inside = mask > 0
+    zero = torch.zeros_like(rewards)
+    r, v = torch.where(inside, rewards.detach(), zero), torch.where(inside, values.detach(), zero)
+    advantages = torch.zeros_like(r)
+    carry, after = torch.zeros_like(r[:, 0]), torch.zeros_like(r[:, 0])
+    for t in reversed(range(r.shape[1])):
+        carry = r[:, t] + gamma * after - v[:, t] + lam * carry
+        after = v[:, t]
+        advantages[:, t] = carry
+    advantages = torch.where(inside, advantages, zero)
+    return advantages, torch.where(inside, advantages + v, zero)
+
+
+# %% 12.3 wrong: the advantages come back whitened
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    inside = mask > 0
+    zero = torch.zeros_like(rewards)
+    r, v = torch.where(inside, rewards.detach(), zero), torch.where(inside, values.detach(), zero)
+    advantages = torch.zeros_like(r)
+    carry, after = torch.zeros_like(r[:, 0]), torch.zeros_like(r[:, 0])
+    for t in reversed(range(r.shape[1])):
+        carry = r[:, t] + gamma * after - v[:, t] + gamma * lam * carry
+        after = v[:, t]
+        advantages[:, t] = carry
+    returns = torch.where(inside, advantages + v, zero)
+    chosen = advantages[inside]
+    white = (advantages - chosen.mean()) / (chosen.std(unbiased=False) + 1e-8)
+    return torch.where(inside, white, zero), returns
+
+
+# %% 12.3 right: backwards over the columns, masked by where
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    inside = mask.bool()
+    r = rewards.detach().masked_fill(~inside, 0.0)
+    v = values.detach().masked_fill(~inside, 0.0)
+    advantages = torch.zeros_like(r)
+    carry, after = torch.zeros_like(r[:, 0]), torch.zeros_like(r[:, 0])
+    for t in range(r.shape[1] - 1, -1, -1):
+        carry = r[:, t] + gamma * after - v[:, t] + gamma * lam * carry
+        after = v[:, t]
+        advantages[:, t] = carry
+    advantages = advantages.masked_fill(~inside, 0.0)
+    return advantages, advantages + v
+
+
+# %% 12.3 right: one triangular matrix of powers
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    inside, zero = mask > 0, torch.zeros_like(rewards.detach())
+    r, v = torch.where(inside, rewards.detach(), zero), torch.where(inside, values.detach(), zero)
+    following = torch.cat([v[:, 1:], torch.zeros_like(v[:, :1])], dim=1)
+    delta = torch.where(inside, r + gamma * following - v, zero)
+    places = torch.arange(r.shape[1], device=r.device)
+    ahead = (places[:, None] - places[None, :]).clamp(min=0)  # how far the row lies behind the column
+    weights = torch.tril((gamma * lam) ** ahead.to(r.dtype))
+    advantages = torch.where(inside, delta @ weights, zero)
+    return advantages, torch.where(inside, advantages + v, zero)
+
+
+# %% 12.4 wrong: the maximum for the minimum
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    ratio = torch.where(mask > 0, logprobs - old_logprobs, torch.zeros_like(logprobs)).exp()
+    gain = torch.maximum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return -(gain * mask).sum() / mask.sum()
+
+
+# %% 12.4 wrong: a mean for each answer, then the mean of these, again
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    ratio = torch.where(mask > 0, logprobs - old_logprobs, torch.zeros_like(logprobs)).exp()
+    gain = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    per_answer = (gain * mask).sum(1) / mask.sum(1).clamp(min=1)
+    return -per_answer.mean()
+
+
+# %% 12.4 wrong: masked only after the exponential, infinity times zero
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    ratio = torch.exp(logprobs - old_logprobs)
+    gain = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return -(gain * mask).sum() / mask.sum()
+
+
+# %% 12.4 wrong: always clipped, without the minimum
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    keep = mask > 0
+    ratio = (logprobs[keep] - old_logprobs[keep]).exp()
+    return -(ratio.clamp(1 - clip, 1 + clip) * advantages[keep]).mean()
+
+
+# %% 12.4 wrong: epsilon clips the logarithm of the ratio
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    keep = mask > 0
+    log_ratio = logprobs[keep] - old_logprobs[keep]
+    free = log_ratio.exp() * advantages[keep]
+    clipped = log_ratio.clamp(-clip, clip).exp() * advantages[keep]
+    return -torch.minimum(free, clipped).mean()
+
+
+# %% 12.4 right: log-ratio zeroed outside of the mask, sum over number of tokens
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    log_ratio = (logprobs - old_logprobs).masked_fill(mask == 0, 0.0)
+    ratio = log_ratio.exp()
+    gain = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return -gain.masked_fill(mask == 0, 0.0).sum() / mask.sum()
+
+
+# %% 12.4 right: token by token, the two signs of the advantage apart
+def policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+    losses = []
+    for row, t in mask.nonzero().tolist():
+        a = advantages[row, t].item()
+        ratio = torch.exp(logprobs[row, t] - old_logprobs[row, t].item())
+        if a >= 0:
+            ratio = ratio.clamp(max=1 + clip)
+        else:
+            ratio = ratio.clamp(min=1 - clip)
+        losses.append(-a * ratio)
+    return torch.stack(losses).mean()
+
+
+# %% 12.5 wrong: the ratio is turned round
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    log_r = logprobs - ref_logprobs
+    return log_r.exp() - 1 - log_r
+
+
+# %% 12.5 wrong: the probabilities are divided, 0 by 0
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    r = ref_logprobs.exp() / logprobs.exp()
+    return (r - 1) - r.log()
+
+
+# %% 12.5 wrong: the logarithm of the ratio is held between -20 and 20
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    log_r = (ref_logprobs - logprobs).clamp(-20, 20)
+    return torch.expm1(log_r) - log_r
+
+
+# %% 12.5 wrong: one mean for all tokens
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    log_r = ref_logprobs - logprobs
+    return (log_r.exp() - 1 - log_r).mean()
+
+
+# %% 12.5 wrong: the reference's log-probabilities are overwritten
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    log_r = ref_logprobs.detach()
+    log_r -= logprobs.detach()
+    return log_r.exp() - 1 - log_r
+
+
+# %% 12.5 right: expm1 of the difference
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    log_r = ref_logprobs - logprobs
+    return torch.expm1(log_r) - log_r
+
+
+# %% 12.5 right: the formula as it stands, in 64 bits
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    with torch.no_grad():
+        log_r = ref_logprobs.double() - logprobs.double()
+        r = log_r.exp()
+        return ((r - 1) - log_r).to(logprobs.dtype)

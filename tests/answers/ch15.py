@@ -984,3 +984,361 @@ def auc(positives: list[float], negatives: list[float]) -> float:
 def auc(positives: list[float], negatives: list[float]) -> float:
     p, n = np.asarray(positives, dtype=float), np.asarray(negatives, dtype=float)
     return float(((p[:, None] > n).mean() + (p[:, None] >= n).mean()) / 2)
+
+
+# %% 15.1 wrong: the mask is shifted the other way and counts the first padding
+def perplexity(logits: Tensor, input_ids: Tensor, attention_mask: Tensor, text_bytes: int) -> tuple[float, float]:
+    import math
+
+    logp = logits[:, :-1].log_softmax(-1)
+    found = logp.gather(-1, input_ids[:, 1:, None]).squeeze(-1)
+    keep = attention_mask[:, :-1]
+    nats = -(found * keep).sum().item()
+    return math.exp(nats / keep.sum().item()), nats / math.log(2) / text_bytes
+
+
+# %% 15.1 wrong: a mean for each text, then the mean of the texts
+def perplexity(logits: Tensor, input_ids: Tensor, attention_mask: Tensor, text_bytes: int) -> tuple[float, float]:
+    import math
+
+    logp = logits[:, :-1].log_softmax(-1)
+    found = -logp.gather(-1, input_ids[:, 1:, None]).squeeze(-1)
+    keep = attention_mask[:, 1:]
+    per_text = (found * keep).sum(1) / keep.sum(1).clamp(min=1)
+    nats = (found * keep).sum().item()
+    return math.exp(per_text.mean().item()), nats / math.log(2) / text_bytes
+
+
+# %% 15.1 wrong: padding is recognised by its id, also inside of a text
+def perplexity(logits: Tensor, input_ids: Tensor, attention_mask: Tensor, text_bytes: int) -> tuple[float, float]:
+    import math
+
+    padding = input_ids[attention_mask == 0]
+    labels = input_ids[:, 1:].clone()
+    if len(padding):
+        labels[labels == padding[0]] = -100
+    nats = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum"
+    ).item()
+    count = (labels != -100).sum().item()
+    return math.exp(nats / count), nats / math.log(2) / text_bytes
+
+
+# %% 15.1 wrong: nats per byte
+def perplexity(logits: Tensor, input_ids: Tensor, attention_mask: Tensor, text_bytes: int) -> tuple[float, float]:
+    import math
+
+    logp = logits[:, :-1].log_softmax(-1)
+    found = logp.gather(-1, input_ids[:, 1:, None]).squeeze(-1)
+    keep = attention_mask[:, 1:]
+    nats = -(found * keep).sum().item()
+    return math.exp(nats / keep.sum().item()), nats / text_bytes
+
+
+# %% 15.1 wrong: the begin tokens count as predicted ones
+def perplexity(logits: Tensor, input_ids: Tensor, attention_mask: Tensor, text_bytes: int) -> tuple[float, float]:
+    import math
+
+    logp = logits[:, :-1].log_softmax(-1)
+    found = logp.gather(-1, input_ids[:, 1:, None]).squeeze(-1)
+    nats = -(found * attention_mask[:, 1:]).sum().item()
+    count = attention_mask.sum().item()
+    return math.exp(nats / count), nats / math.log(2) / text_bytes
+
+
+# %% 15.1 right: cross entropy of what the mask keeps
+def perplexity(logits: Tensor, input_ids: Tensor, attention_mask: Tensor, text_bytes: int) -> tuple[float, float]:
+    keep = attention_mask[:, 1:].bool()
+    predicted, wanted = logits[:, :-1][keep].double(), input_ids[:, 1:][keep].long()
+    losses = torch.nn.functional.cross_entropy(predicted, wanted, reduction="none")
+    bits = losses.sum() / torch.log(torch.tensor(2.0, dtype=torch.float64))
+    return losses.mean().exp().item(), bits.item() / text_bytes
+
+
+# %% 15.1 right: a loop over texts and places
+def perplexity(logits: Tensor, input_ids: Tensor, attention_mask: Tensor, text_bytes: int) -> tuple[float, float]:
+    import math
+
+    nats, count = 0.0, 0
+    for row in range(input_ids.shape[0]):
+        for place in range(1, int(attention_mask[row].sum())):
+            scores = logits[row, place - 1].detach().double()
+            nats += (torch.logsumexp(scores, 0) - scores[input_ids[row, place]]).item()
+            count += 1
+    return float(np.exp(np.float64(nats / count))), nats / (math.log(2) * text_bytes)
+
+
+# %% 15.2 wrong: not clipped, every occurrence counts
+def clipped_precision(hypothesis: list[str], reference: list[str], n: int) -> tuple[int, int]:
+    ours = [tuple(hypothesis[i : i + n]) for i in range(len(hypothesis) - n + 1)]
+    theirs = {tuple(reference[i : i + n]) for i in range(len(reference) - n + 1)}
+    return sum(gram in theirs for gram in ours), len(ours)
+
+
+# %% 15.2 wrong: words are glued together without a gap
+def clipped_precision(hypothesis: list[str], reference: list[str], n: int) -> tuple[int, int]:
+    from collections import Counter
+
+    ours = Counter("".join(hypothesis[i : i + n]) for i in range(len(hypothesis) - n + 1))
+    theirs = Counter("".join(reference[i : i + n]) for i in range(len(reference) - n + 1))
+    return sum((ours & theirs).values()), sum(ours.values())
+
+
+# %% 15.2 wrong: the total falls below zero for short texts
+def clipped_precision(hypothesis: list[str], reference: list[str], n: int) -> tuple[int, int]:
+    from collections import Counter
+
+    total = len(hypothesis) - n + 1
+    ours = Counter(tuple(hypothesis[i : i + n]) for i in range(total))
+    theirs = Counter(tuple(reference[i : i + n]) for i in range(len(reference) - n + 1))
+    return sum(min(count, theirs[gram]) for gram, count in ours.items()), total
+
+
+# %% 15.2 wrong: words are compared in lower case
+def clipped_precision(hypothesis: list[str], reference: list[str], n: int) -> tuple[int, int]:
+    from collections import Counter
+
+    def grams(words):
+        words = [word.lower() for word in words]
+        return Counter(zip(*(words[i:] for i in range(n))))
+
+    ours, theirs = grams(hypothesis), grams(reference)
+    return sum((ours & theirs).values()), sum(ours.values())
+
+
+# %% 15.2 wrong: the total is that of the reference, which is recall
+def clipped_precision(hypothesis: list[str], reference: list[str], n: int) -> tuple[int, int]:
+    from collections import Counter
+
+    ours = Counter(tuple(hypothesis[i : i + n]) for i in range(len(hypothesis) - n + 1))
+    theirs = Counter(tuple(reference[i : i + n]) for i in range(len(reference) - n + 1))
+    return sum((ours & theirs).values()), sum(theirs.values())
+
+
+# %% 15.2 right: intersection of two counters
+def clipped_precision(hypothesis: list[str], reference: list[str], n: int) -> tuple[int, int]:
+    from collections import Counter
+
+    ours = Counter(zip(*(hypothesis[i:] for i in range(n))))
+    theirs = Counter(zip(*(reference[i:] for i in range(n))))
+    return (ours & theirs).total(), ours.total()
+
+
+# %% 15.2 right: a stack of the reference's n-grams, each used up once
+def clipped_precision(hypothesis: list[str], reference: list[str], n: int) -> tuple[int, int]:
+    left = [reference[i : i + n] for i in range(len(reference) - n + 1)]
+    matches = total = 0
+    for i in range(len(hypothesis) - n + 1):
+        total += 1
+        gram = hypothesis[i : i + n]
+        if gram in left:
+            left.remove(gram)
+            matches += 1
+    return matches, total
+
+
+# %% 15.3 wrong: without gaps, the longest common run
+def longest_common_subsequence(a: list[str], b: list[str]) -> int:
+    table = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
+    best = 0
+    for i, x in enumerate(a, 1):
+        for j, y in enumerate(b, 1):
+            if x == y:
+                table[i][j] = table[i - 1][j - 1] + 1
+                best = max(best, table[i][j])
+    return best
+
+
+# %% 15.3 wrong: all rows of the table are one list
+def longest_common_subsequence(a: list[str], b: list[str]) -> int:
+    table = [[0] * (len(b) + 1)] * (len(a) + 1)
+    for i in range(1, len(a) + 1):
+        for j in range(1, len(b) + 1):
+            if a[i - 1] == b[j - 1]:
+                table[i][j] = table[i - 1][j - 1] + 1
+            else:
+                table[i][j] = max(table[i - 1][j], table[i][j - 1])
+    return table[-1][-1]
+
+
+# %% 15.3 wrong: difflib's matching blocks, longest run first
+def longest_common_subsequence(a: list[str], b: list[str]) -> int:
+    from difflib import SequenceMatcher
+
+    return sum(block.size for block in SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks())
+
+
+# %% 15.3 wrong: common words whatever their order
+def longest_common_subsequence(a: list[str], b: list[str]) -> int:
+    from collections import Counter
+
+    return sum((Counter(a) & Counter(b)).values())
+
+
+# %% 15.3 wrong: greedy, each word takes the next place where it fits
+def longest_common_subsequence(a: list[str], b: list[str]) -> int:
+    start, length = 0, 0
+    for word in a:
+        if word in b[start:]:
+            start = b.index(word, start) + 1
+            length += 1
+    return length
+
+
+# %% 15.3 right: the full table, again
+def longest_common_subsequence(a: list[str], b: list[str]) -> int:
+    table = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
+    for i, x in enumerate(a):
+        for j, y in enumerate(b):
+            table[i + 1][j + 1] = table[i][j] + 1 if x == y else max(table[i][j + 1], table[i + 1][j])
+    return table[len(a)][len(b)]
+
+
+# %% 15.3 right: earliest ends, found by bisection
+def longest_common_subsequence(a: list[str], b: list[str]) -> int:
+    from bisect import bisect_left
+
+    where = {}
+    for j in range(len(b) - 1, -1, -1):
+        where.setdefault(b[j], []).append(j)  # places from last to first
+    ends = []  # ends[k]: earliest place in b at which a common sequence of k + 1 words ends
+    for word in a:
+        for j in where.get(word, ()):
+            k = bisect_left(ends, j)
+            ends[k : k + 1] = [j]
+    return len(ends)
+
+
+# %% 15.4 wrong: drawn from the global random numbers
+def bootstrap_interval(
+    values: Tensor, resamples: int, confidence: float, generator: torch.Generator
+) -> tuple[float, float]:
+    n = len(values)
+    means = values[torch.randint(n, (resamples, n))].mean(dim=1)
+    low, high = (1 - confidence) / 2, (1 + confidence) / 2
+    return means.quantile(low).item(), means.quantile(high).item()
+
+
+# %% 15.4 wrong: all of the rest on each side
+def bootstrap_interval(
+    values: Tensor, resamples: int, confidence: float, generator: torch.Generator
+) -> tuple[float, float]:
+    n = len(values)
+    means = values[torch.randint(n, (resamples, n), generator=generator)].mean(dim=1)
+    return means.quantile(1 - confidence).item(), means.quantile(confidence).item()
+
+
+# %% 15.4 wrong: the generator is seeded anew, again
+def bootstrap_interval(
+    values: Tensor, resamples: int, confidence: float, generator: torch.Generator
+) -> tuple[float, float]:
+    generator.manual_seed(0)  # so that it can be repeated
+    n = len(values)
+    means = values[torch.randint(n, (resamples, n), generator=generator)].mean(dim=1)
+    low, high = (1 - confidence) / 2, (1 + confidence) / 2
+    return means.quantile(low).item(), means.quantile(high).item()
+
+
+# %% 15.4 wrong: the last question is never drawn
+def bootstrap_interval(
+    values: Tensor, resamples: int, confidence: float, generator: torch.Generator
+) -> tuple[float, float]:
+    n = len(values)
+    drawn = torch.randint(0, n - 1, (resamples, n), generator=generator)
+    means = values[drawn].mean(dim=1)
+    low, high = (1 - confidence) / 2, (1 + confidence) / 2
+    return means.quantile(low).item(), means.quantile(high).item()
+
+
+# %% 15.4 wrong: n resamples of so many draws, the two numbers are exchanged
+def bootstrap_interval(
+    values: Tensor, resamples: int, confidence: float, generator: torch.Generator
+) -> tuple[float, float]:
+    n = len(values)
+    means = values[torch.randint(n, (resamples, n), generator=generator)].mean(dim=0)
+    low, high = (1 - confidence) / 2, (1 + confidence) / 2
+    return means.quantile(low).item(), means.quantile(high).item()
+
+
+# %% 15.4 right: all draws at once
+def bootstrap_interval(
+    values: Tensor, resamples: int, confidence: float, generator: torch.Generator
+) -> tuple[float, float]:
+    n = len(values)
+    drawn = torch.randint(n, (resamples, n), generator=generator)
+    means = values.double()[drawn].mean(dim=1)
+    rest = (1 - confidence) / 2
+    low, high = torch.quantile(means, torch.tensor([rest, 1 - rest], dtype=means.dtype)).tolist()
+    return low, high
+
+
+# %% 15.4 right: a loop, sorted means, the ends read between two of them
+def bootstrap_interval(
+    values: Tensor, resamples: int, confidence: float, generator: torch.Generator
+) -> tuple[float, float]:
+    equal = torch.ones(len(values))
+    means = []
+    for _ in range(resamples):
+        drawn = torch.multinomial(equal, len(values), replacement=True, generator=generator)
+        means.append(values[drawn].mean().item())
+    means.sort()
+
+    def at(share: float) -> float:
+        place = share * (resamples - 1)
+        below = int(place)
+        above = min(below + 1, resamples - 1)
+        return means[below] + (place - below) * (means[above] - means[below])
+
+    return at((1 - confidence) / 2), at((1 + confidence) / 2)
+
+
+# %% 15.5 wrong: ranks without averaging ties
+def auc(positives: list[float], negatives: list[float]) -> float:
+    scored = [(score, 0) for score in negatives] + [(score, 1) for score in positives]
+    scored.sort(key=lambda pair: pair[0])
+    ranks = sum(rank for rank, (_, positive) in enumerate(scored, 1) if positive)
+    p, n = len(positives), len(negatives)
+    return (ranks - p * (p + 1) / 2) / (p * n)
+
+
+# %% 15.5 wrong: the first is compared with the first, the second with the second
+def auc(positives: list[float], negatives: list[float]) -> float:
+    pairs = list(zip(positives, negatives))
+    return sum(1.0 if p > q else 0.5 if p == q else 0.0 for p, q in pairs) / len(pairs)
+
+
+# %% 15.5 wrong: the negatives are sorted in place
+def auc(positives: list[float], negatives: list[float]) -> float:
+    from bisect import bisect_left, bisect_right
+
+    negatives.sort()
+    total = sum((bisect_left(negatives, p) + bisect_right(negatives, p)) / 2 for p in positives)
+    return total / (len(positives) * len(negatives))
+
+
+# %% 15.5 wrong: below one half it is turned round, again
+def auc(positives: list[float], negatives: list[float]) -> float:
+    wins = sum((p > q) + 0.5 * (p == q) for p in positives for q in negatives)
+    area = wins / (len(positives) * len(negatives))
+    return max(area, 1 - area)
+
+
+# %% 15.5 right: every positive against every negative
+def auc(positives: list[float], negatives: list[float]) -> float:
+    points = 0.0
+    for p in positives:
+        for q in negatives:
+            if p > q:
+                points += 1
+            elif p == q:
+                points += 0.5
+    return points / (len(positives) * len(negatives))
+
+
+# %% 15.5 right: a sorted copy and its two insertion places
+def auc(positives: list[float], negatives: list[float]) -> float:
+    order = np.sort(np.asarray(negatives, dtype=np.float64))
+    scores = np.asarray(positives, dtype=np.float64)
+    below = np.searchsorted(order, scores, side="left")
+    not_above = np.searchsorted(order, scores, side="right")
+    return float((below + not_above).mean() / 2 / len(order))

@@ -98,6 +98,7 @@ split = Exercise(
         _groups({"x": _UNEVEN[::-1]}, (1 / 3, 1 / 3, 1 / 3)),
         _groups({"x": [1] * 6, "y": [2] * 10, "z": [3, 1]}, (0.5, 0.5)),
         _groups({0: [1, 1], 1: [1, 3]}, (0.5, 0.5), name=lambda group: -int(group)),
+        _groups({"x": [2, 1], "y": [1]}, (0.1, 0.3, 0.6)),
     ],
     general="The cuts are not at the rounded sums of the shares, counted in groups of each label.",
     rtol=0,
@@ -157,6 +158,17 @@ def split_share_of_the_rest(labels, groups, shares, seed=0):
 def split_by_share_of_rows(labels, groups, shares, seed=0):
     def part(place: int, n: int, before: int, rows: int) -> int:
         return sum(before >= end * rows - 1e-9 for end in np.cumsum(shares[:-1]))
+
+    return _cut(labels, groups, shares, seed, part)
+
+
+@split.bug("A part gets a group that its share does not give; few groups may leave a part without any.")
+def split_none_goes_without(labels, groups, shares, seed=0):
+    def part(place: int, n: int, *_: int) -> int:
+        ends = [0]
+        for end in np.cumsum(shares[:-1]):
+            ends.append(max(ends[-1] + 1, round(end * n)))
+        return sum(place >= end for end in ends[1:])
 
     return _cut(labels, groups, shares, seed, part)
 

@@ -16,8 +16,9 @@ import random
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
+from operator import is_
 from types import ModuleType
 from typing import Any
 
@@ -28,15 +29,22 @@ def restored(*, generators: bool = True) -> Iterator[None]:
 
     generators=False leaves the random generators where the body moved them.
     """
-    with ExitStack() as stack:  # undone from the last to the first: replaced functions come back before they are used
-        for undo in (*(_generators() if generators else ()), *_plain(), *_torch(), *_namespaces()):
-            stack.callback(_quietly, undo)
+    undone = [*(_generators() if generators else ()), *_plain(), *_torch(), *_namespaces()]
+    try:
         yield
+    finally:  # from the last to the first: replaced functions come back before they are used
+        _undo(undone[::-1])
 
 
-def _quietly(undo: Callable[[], None]) -> None:
-    with suppress(Exception):  # one thing that cannot be put back must not keep the others from it
-        undo()
+def _undo(steps: list[Callable[[], None]]) -> None:
+    for at, undo in enumerate(steps):
+        try:
+            undo()
+        except Exception:  # one thing that cannot be put back must not keep the others from it
+            continue
+        except BaseException:  # the stop button, or a limit that ran out just now: first all the rest
+            _undo(steps[at + 1 :])
+            raise
 
 
 def _plain() -> Iterator[Callable[[], None]]:
@@ -80,6 +88,8 @@ def _namespaces() -> Iterator[Callable[[], None]]:
 
         def undo(owner: ModuleType | type = owner, before: dict[str, Any] = before) -> None:
             now = vars(owner)
+            if len(now) == len(before) and all(map(is_, now.values(), before.values())):
+                return  # a check calls an answer a hundred times: nearly always there is nothing to undo
             for name in [n for n, value in before.items() if now.get(n, undo) is not value]:
                 if name != "_":  # IPython's last result
                     setattr(owner, name, before[name])

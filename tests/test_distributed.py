@@ -29,6 +29,7 @@ pytestmark = pytest.mark.slow
 # Adam divides by the gradient's size; the larger eps keeps the last bits of near-zero gradients from being magnified.
 CONFIG = {"steps": 4, "learning_rate": 1e-2, "warmup_steps": 1, "max_grad_norm": 0.5, "eps": 1e-3, "save_every": 2}
 KINDS = ("ddp", "fsdp")
+HOW = {"plain": {}, "micro": {"micro_batch_size": 2}, "muon": {"optimizer": "muon"}}
 
 
 def tiny(seed: int = 0) -> Decoder:
@@ -67,7 +68,7 @@ def on_each_rank(out: Path) -> None:
     rank = int(os.environ["RANK"])
     torch.distributed.init_process_group("gloo")
     for kind in KINDS:
-        for name, extra in {"plain": {}, "micro": {"micro_batch_size": 2}}.items():
+        for name, extra in HOW.items():
             model = tiny(seed=rank)  # rank 1 starts from other weights, which must not count
             config = TrainConfig(**CONFIG, **extra, parallel=kind)
             folder = out / f"{kind}-{name}"
@@ -140,19 +141,23 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def one_process() -> Iterator[tuple[nn.Module, list[dict]]]:
+def one_process() -> Iterator[dict[str, tuple[nn.Module, list[dict]]]]:
+    """Optimizer -> the model, and what was recorded."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    model = tiny()
-    history = train(model, uneven_batches(), next_token_loss, TrainConfig(**CONFIG), progress=False)
-    yield model, history.records
+    done = {}
+    for optimizer in ("adamw", "muon"):
+        model = tiny()
+        config = TrainConfig(**CONFIG, optimizer=optimizer)
+        done[optimizer] = model, train(model, uneven_batches(), next_token_loss, config, progress=False).records
+    yield done
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("name", ["plain", "micro", "resumed"])
+@pytest.mark.parametrize("name", [*HOW, "resumed"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_ranks_end_with_the_weights_of_one(two_ranks, one_process, kind, name):
-    model, records = one_process
+    model, records = one_process["muon" if name == "muon" else "adamw"]
     weights = load_file(two_ranks / f"{kind}-{name}.safetensors")
     start = dict(tiny().named_parameters())
     for key, expected in model.named_parameters():
@@ -183,7 +188,7 @@ def test_one_process_goes_on_from_the_checkpoint_of_two(two_ranks, one_process, 
     model = tiny()
     with pytest.warns(UserWarning, match="goes on from step 2"):
         train(model, uneven_batches(), next_token_loss, TrainConfig(**CONFIG), checkpoint_dir=folder, progress=False)
-    for (_, a), (_, b) in zip(model.named_parameters(), one_process[0].named_parameters(), strict=True):
+    for (_, a), (_, b) in zip(model.named_parameters(), one_process["adamw"][0].named_parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
 
 

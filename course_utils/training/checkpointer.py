@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from course_utils.training import checkpoints, distributed
 from course_utils.training.config import TrainConfig
 from course_utils.training.history import History
+from course_utils.training.optimizers import Together
 from course_utils.training.randomness import own_random_state, random_state, seed_everything, set_random_state
 
 # model -> folder -> (digest of where the run started, digest of how it left the model)
@@ -28,7 +29,7 @@ class Checkpointer:
         self,
         folder: str | Path | None,
         model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer | Together,
         config: TrainConfig,
         batches: Any,
         objective: Any,
@@ -38,6 +39,7 @@ class Checkpointer:
         self.folder = Path(folder) if folder is not None else None
         self.model, self.optimizer, self.config, self.dist_ctx, self.device = model, optimizer, config, dist_ctx, device
         self.saved: int | None = None
+        self.branch: checkpoints.State | None = None
         if self.folder is not None:
             self.start = self._start(self.folder)
             self.identity = {
@@ -50,11 +52,21 @@ class Checkpointer:
                 "start": self.start,
             }
 
+    def branch_from(self, folder: str | Path | None) -> None:
+        """Let the run begin where another one stood before its learning rate decayed (see ``train``)."""
+        if folder is None:
+            return
+        if self.folder is None:
+            raise checkpoints.CheckpointError("a branch keeps checkpoints of its own: give a checkpoint_dir too.")
+        self.branch = checkpoints.stable(folder, self.identity)
+        # whatever weights the model holds now, those of the other run's checkpoint are where this one starts
+        self.start = self.identity["start"] = f"a branch at step {self.branch.step}"
+
     def resume(self) -> tuple[History, int]:
         """Load the newest checkpoint of this run, if there is one; return its history and step."""
         if self.folder is None:
             return History(), 0
-        state = checkpoints.latest(self.folder, self.identity)
+        state = checkpoints.latest(self.folder, self.identity) or self.branch
         if state is None:
             self.start = self.identity["start"] = self._trained()  # whatever run this model has been in before
             return History(), 0
@@ -72,7 +84,7 @@ class Checkpointer:
         own = {key.removeprefix(mine): value for key, value in state.random.items() if key.startswith(mine)}
         if own:  # a run that goes on with more ranks than before keeps the fresh seeds of the new ones
             set_random_state(own)
-        self.saved = state.step
+        self.saved = state.step if state is not self.branch else None
         return History(state.records), state.step
 
     def save(self, history: History) -> None:

@@ -3,7 +3,7 @@
 A checkpoint is a folder ``step-00000300`` with safetensors and json, never a pickle::
 
     weights.safetensors    trainable parameters and buffers
-    state.safetensors      AdamW's moments, random states
+    state.safetensors      the optimizer's moments, random states
     state.json             step, history
     manifest.json          who wrote it (configuration, model, data) and a digest of every file
 
@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from course_utils import files
+from course_utils.training.schedules import decay_begin
 
 FORMAT = 1
 FILES = ("weights.safetensors", "state.safetensors", "state.json")
@@ -64,8 +65,9 @@ def save(folder: str | os.PathLike[str], state: State, identity: Mapping[str, An
     """Write ``state`` as ``folder/step-XXXXXXXX`` in one atomic step; return that path.
 
     ``identity`` (json-like) says whose checkpoint it is, see :func:`check_identity`. Afterwards only the last
-    ``keep_last`` checkpoints of the same run stay; those of others are never removed. Raises CheckpointError if the
-    disk is full or cannot be written; the earlier checkpoints are then as they were.
+    ``keep_last`` checkpoints of the same run stay, and of a ``wsd`` run the last before its decay, from which
+    others can branch; those of other runs are never removed. Raises CheckpointError if the disk is full or cannot be
+    written; the earlier checkpoints are then as they were.
     """
     folder = Path(folder)
     identity = json.loads(json.dumps(identity))
@@ -95,8 +97,10 @@ def save(folder: str | os.PathLike[str], state: State, identity: Mapping[str, An
             + "Free some space (or give another checkpoint_dir) and call train() again."
         ) from error
     mine = [path for path in checkpoints(folder) if _belongs(path, identity)]
+    stable = [path for path in mine if _step(path) <= _stable_end(identity)]
     for old in mine[: -max(1, keep_last)]:
-        _discard(old)
+        if old not in stable[-1:]:
+            _discard(old)
     return final
 
 
@@ -105,7 +109,11 @@ def checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         return []
-    return sorted((p for p in folder.iterdir() if NAME.fullmatch(p.name)), key=lambda p: int(p.name[5:]))
+    return sorted((p for p in folder.iterdir() if NAME.fullmatch(p.name)), key=_step)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def load(path: str | os.PathLike[str], identity: Mapping[str, Any] | None = None) -> State:
@@ -158,6 +166,45 @@ def latest(folder: str | os.PathLike[str], identity: Mapping[str, Any]) -> State
     return state
 
 
+def stable(folder: str | os.PathLike[str], identity: Mapping[str, Any]) -> State:
+    """The newest checkpoint in ``folder`` from which the ``wsd`` run of ``identity`` can branch.
+
+    Until a decay begins, two such runs that differ in ``steps`` and ``decay_steps`` alone are one. Raises
+    MismatchedCheckpoint if every checkpoint belongs to something else or stands in a decay.
+    """
+    identity = json.loads(json.dumps(identity))
+    refused = "it holds no checkpoint."
+    for path in reversed(checkpoints(folder)):
+        try:
+            theirs = read_manifest(path)["identity"]
+            check_identity(path, _until_decay(theirs), _until_decay(identity))
+            end = min(_stable_end(theirs), _stable_end(identity))
+            if _step(path) > end:
+                raise MismatchedCheckpoint(f"{path} is too late: one of the two decays begins at step {end}.")
+            return load(path)
+        except CheckpointError as error:
+            refused = str(error)
+    raise MismatchedCheckpoint(
+        f"no run can branch from {folder}: {refused} A branch has the schedule wsd and the model, data, seed and "
+        "settings of the run it leaves; only steps and decay_steps may differ. The stable part needs a checkpoint "
+        "(save_every)."
+    )
+
+
+def _until_decay(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an identity matters before the decay."""
+    config = {name: value for name, value in identity["config"].items() if name not in ("steps", "decay_steps")}
+    return {name: value for name, value in identity.items() if name not in ("start", "later data")} | {"config": config}
+
+
+def _stable_end(identity: Mapping[str, Any]) -> int:
+    """The step at which the decay of a ``wsd`` run begins; -1 for any other run."""
+    config = identity.get("config")
+    if not isinstance(config, dict) or config.get("schedule") != "wsd":
+        return -1
+    return decay_begin(config["steps"], config.get("warmup_steps", 0), config.get("decay_steps"))
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """The checked manifest of a checkpoint. Raises CorruptCheckpoint if it is missing or altered."""
     try:
@@ -189,6 +236,11 @@ def check_identity(path: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any
         if part == "start":
             raise MismatchedCheckpoint(
                 f"{path} belongs to another run (it started from other weights than those of this model)."
+            )
+        if part == "config" and (mine := b.get("optimizer", "adamw")) != (its := a.get("optimizer", "adamw")):
+            raise MismatchedCheckpoint(
+                f"{path} belongs to another run: it was trained by {its}, whose state {mine} cannot use. Go on with "
+                f'optimizer="{its}".'
             )
         if isinstance(a, dict) and isinstance(b, dict):
             name = next(k for k in dict.fromkeys([*b, *a]) if a.get(k) != b.get(k))

@@ -6,7 +6,10 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from course_utils.training.schedules import SCHEDULES
+from course_utils.training.schedules import SCHEDULES, decay_begin
+
+OPTIMIZERS = ("adamw", "muon")
+LATER = {"optimizer": "adamw", "decay_steps": None}  # fields that came later, and what all runs before them did
 
 
 @dataclass(frozen=True)
@@ -16,12 +19,14 @@ class TrainConfig:
     steps: int
     learning_rate: float = 3e-3
     warmup_steps: int = 0
-    schedule: str = "linear"  # "linear" | "cosine" | "constant", see schedules.py
+    schedule: str = "linear"  # "linear" | "cosine" | "wsd" | "constant", see schedules.py
+    decay_steps: int | None = None  # of "wsd"; None: a fifth of the steps
     min_lr_ratio: float = 0.0  # share of the peak learning rate at the end of the decay
     max_grad_norm: float | None = 1.0  # largest gradient norm; None: no clipping
     weight_decay: float = 0.1  # on matrices only, never on norms and biases
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
+    optimizer: str = "adamw"  # "adamw" | "muon" (for the matrices inside the blocks), see optimizers.py
     seed: int = 0
     # Where and how fast. These may change between a checkpoint and its continuation.
     micro_batch_size: int | None = None  # rows per forward pass (on each rank); None: the whole batch at once
@@ -53,8 +58,21 @@ class TrainConfig:
             wrong = f'compile is {self.compile!r}; expected "auto", True or False.'
         if self.parallel not in (None, "ddp", "fsdp"):
             wrong = f'parallel is {self.parallel!r}; expected None, "ddp" or "fsdp".'
+        if self.optimizer not in OPTIMIZERS:
+            wrong = f"optimizer is {self.optimizer!r}; expected one of {', '.join(OPTIMIZERS)}."
+        if self.schedule == "wsd" and not wrong:
+            try:
+                decay_begin(self.steps, self.warmup_steps, self.decay_steps)
+            except ValueError as error:
+                wrong = str(error)
+        elif self.decay_steps is not None:
+            wrong = f'decay_steps is {self.decay_steps!r}, but schedule is {self.schedule!r}; only "wsd" takes them.'
         if wrong:
             raise ValueError(f"TrainConfig: {wrong}")
+
+    def autocasts(self, device_type: str) -> bool:
+        """Whether matrix products of a run on this kind of device are computed in bfloat16."""
+        return self.precision == "bf16" or (self.precision == "auto" and device_type == "cuda")
 
     def fingerprint(self) -> dict[str, Any]:
         """The fields that define the run."""
@@ -68,4 +86,8 @@ class TrainConfig:
             "compile",
             "parallel",
         )
-        return {name: value for name, value in asdict(self).items() if name not in free}
+        named = {name: value for name, value in asdict(self).items() if name not in free}
+        for name, default in LATER.items():  # checkpoints of an earlier version do not name them
+            if named[name] == default:
+                del named[name]
+        return named

@@ -8,7 +8,7 @@
         clip(gradients)
         optimizer.step()
 
-What stands around these lines makes them fast (autocast, compile, fused AdamW), restartable (exact checkpoints) and
+What stands around these lines makes them fast (autocast, compile, AdamW or Muon), restartable (exact checkpoints) and
 parallel (DDP, FSDP2).
 """
 
@@ -32,6 +32,7 @@ from course_utils.training.config import TrainConfig
 from course_utils.training.history import Clock, History, TokenMeans
 from course_utils.training.interrupt import Interrupt
 from course_utils.training.micro_batches import LossNotFinite, TrainingError, check_result, micro_batches, row_count
+from course_utils.training.optimizers import Together, make_optimizer
 from course_utils.training.randomness import own_random_state, seed_everything
 from course_utils.training.schedules import learning_rate
 
@@ -48,6 +49,7 @@ def train(
     *,
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     checkpoint_dir: str | Path | None = None,
+    branch_from: str | Path | None = None,
     progress: bool = True,
     callback: Callable[[History], None] | None = None,
 ) -> History:
@@ -65,6 +67,10 @@ def train(
     With ``checkpoint_dir`` the run is saved there every ``config.save_every`` steps and goes on from there when
     train() is called again: after Ctrl-C, a crash or a kill it ends with the same weights, bit for bit on the same
     machine. A call with another starting model, objective, data or config is another run, and is refused.
+
+    ``branch_from``: the checkpoint_dir of another run of the same model and data with the schedule ``wsd``. The newest
+    checkpoint before either run's decay is taken over, and this run, with its own ``steps`` and ``decay_steps``, is the
+    same, bit for bit, as if it had been trained alone from the beginning.
 
     Raises TrainingError (batches or objective that cannot be used), LossNotFinite (names the step; the model keeps
     its last good weights), CheckpointError (disk full, foreign checkpoint), KeyboardInterrupt after Ctrl-C, once
@@ -86,6 +92,7 @@ def train(
         optimizer = make_optimizer(model, config)
         seed_everything(config.seed + dist_ctx.rank)
         checkpointer = Checkpointer(checkpoint_dir, model, optimizer, config, batches, objective, dist_ctx, device)
+        checkpointer.branch_from(branch_from)
         stack.callback(checkpointer.leave)
         history, first_step = checkpointer.resume()
         bar = tqdm(total=config.steps, initial=first_step, unit="step", disable=not progress or dist_ctx.rank > 0)
@@ -138,19 +145,6 @@ def train(
     return history
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """Fused AdamW (arXiv 1711.05101) over the trainable parameters; weight decay on matrices only."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    if not trainable:
-        raise TrainingError("the model has no trainable parameter (all have requires_grad=False).")
-    groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=config.eps, fused=True)
-
-
 def _placed(model: nn.Module, device: torch.device) -> nn.Module:
     """The model on the device; it is not touched if it is there already, because a quantized model may not be moved."""
     there = all(p.device.type == device.type and device.index in (None, p.device.index) for p in model.parameters())
@@ -168,13 +162,14 @@ def _in_training(model: nn.Module) -> Iterator[None]:
         model.train(was_training).zero_grad(set_to_none=True)
 
 
-def _set_learning_rate(optimizer: torch.optim.Optimizer, step: int, config: TrainConfig) -> float:
+def _set_learning_rate(optimizer: torch.optim.Optimizer | Together, step: int, config: TrainConfig) -> float:
     lr = learning_rate(
         step,
         peak=config.learning_rate,
         steps=config.steps,
         warmup_steps=config.warmup_steps,
         schedule=config.schedule,
+        decay_steps=config.decay_steps,
         min_lr_ratio=config.min_lr_ratio,
     )
     for group in optimizer.param_groups:
@@ -190,7 +185,7 @@ def _compiled(wrapped: nn.Module, config: TrainConfig, device: torch.device) -> 
 
 
 def _autocast(config: TrainConfig, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    wanted = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
+    wanted = config.autocasts(device.type)
     return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else contextlib.nullcontext()
 
 

@@ -8,6 +8,7 @@ a stable-and-decay schedule and DDP end where they should.
 from __future__ import annotations
 
 import argparse
+import copy
 import gc
 import json
 import math
@@ -367,6 +368,8 @@ def decoding(bench: Bench) -> None:
     dtype = torch.bfloat16 if cuda else torch.float32
     model = getattr(bench, "model", None) or bench.decoder()
     decoder = model.to("cpu").float()
+    # cast before the copies: a cast of transformers' Llama rounds its rotary frequencies for good
+    wide = copy.deepcopy(decoder).to(bench.device).eval(), to_llama(decoder).to(bench.device).eval()
     llama = to_llama(decoder).to(bench.device, dtype).eval()
     decoder = decoder.to(bench.device, dtype).eval()
     new = 128 if cuda else 16
@@ -402,7 +405,7 @@ def decoding(bench: Bench) -> None:
             share = f"MBU {moved / best / bench.bandwidth:.1%}"
             bench.add(f"{name}, {rows} rows x {new}", f"{rows * new / best:,.0f}", share, note)
     # In 16 bits near-ties fall this way or that, and every token behind one is another; so equality is asked in 32.
-    llama, decoder = llama.float(), decoder.float()
+    decoder, llama = wide
     with torch.no_grad():
         equal = (ours() == theirs()).float().mean().item()
     bench.check("greedy tokens are those of transformers, in float32", equal > 0.95, f"{equal:.1%} of the tokens")

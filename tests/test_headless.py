@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 CLAIM = 'from course_utils.classroom import claim\nclaim("{n}.half", "half of one", {v}, at_least=0.4)'
 PICTURE = (
     "import matplotlib\nmatplotlib.use('module://matplotlib_inline.backend_inline')\n"
-    "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
+    "import matplotlib.pyplot as plt\nfrom course_utils.classroom.display.plots import use_style\nuse_style()\n"
+    "plt.plot([1, 2])\nplt.show()"
 )
 
 

@@ -64,7 +64,7 @@ def _figures(notebook: Path) -> list[str]:
                 if match := re.match(r"#{1,3}\s+(.*)", line):
                     heading = match[1]
         for output in cell.get("outputs", []):
-            if png := output.get("data", {}).get("image/png"):
-                source, text = "data:image/png;base64," + "".join(png).replace("\n", ""), html.escape(heading)
-                found.append(f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>')
+            shown = "".join(output.get("data", {}).get("text/html", ""))
+            if shown.startswith('<img src="data:image/png;base64,'):  # see display/alt_text.py
+                found.append(f"<figure>{shown}<figcaption>{html.escape(heading)}</figcaption></figure>")
     return found

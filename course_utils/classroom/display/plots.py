@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from course_utils.classroom.display.alt_text import show_with_alt_text
+
 # Okabe, M. and Ito, K. (2008), "Color Universal Design"; yellow left out, as it is too light on paper
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
@@ -15,7 +17,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def use_style() -> None:
-    """Make the course's style matplotlib's default in this process; ``start`` calls it."""
+    """Make the course's style matplotlib's default in this process, and describe its figures; ``start`` calls it."""
     import matplotlib as mpl
     from cycler import cycler
 
@@ -46,6 +48,7 @@ def use_style() -> None:
             "image.cmap": "cividis",
         }
     )
+    show_with_alt_text()
 
 
 def _axes(title: str | None, x: str, y: str, size: tuple[float, float] | None = None) -> Any:

@@ -1,0 +1,103 @@
+"""Every picture says in words what it shows."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from course_utils.classroom.display import plots
+from course_utils.classroom.display.alt_text import describe_figure, figure_html
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def keep_figures(monkeypatch):
+    plt.close("all")
+    monkeypatch.setattr(plt, "show", lambda: None)
+    yield
+    plt.close("all")
+
+
+def said() -> str:
+    return describe_figure(plt.gcf())
+
+
+def test_curves_with_a_reference_line():
+    plots.plot_curves(
+        {"ours": ([0, 50, 100], [4.0, 0.5, 1.5]), "theirs": ([0, 100], [4.0, 2.0])},
+        x="step",
+        y="loss (nats)",
+        title="Who is quicker",
+        lines={"the floor": 1.25},
+    )
+    assert said() == (
+        "Who is quicker. loss (nats) over step. ours: from 4 at 0 to 1.5 at 100, between 0.5 and 4. "
+        "theirs: from 4 at 0 to 2 at 100. a line at 1.25 marks the floor."
+    )
+
+
+def test_bars_with_intervals_and_bars_in_groups():
+    plots.plot_bars({"base": (0.5, 0.4, 0.7), "tuned": 0.9}, y="share", title="After tuning")
+    assert said() == "After tuning. share. bars: base 0.5, tuned 0.9."
+    plt.close("all")
+    plots.plot_groups({"before": {"a": 0.2, "b": 0.5}, "after": {"a": 0.9, "b": 1.0}}, y="share")
+    assert said() == "share. before: a 0.2, b 0.5. after: a 0.9, b 1."
+
+
+def test_a_heatmap_names_where_its_extremes_stand():
+    plots.plot_heatmap([[0.1, 0.2], [0.9, 0.4]], ["king", "queen"], ["cat", "dog"], value="cosine", title="Alike")
+    assert said() == ("Alike. a table of 2 rows and 2 columns; cosine from 0.1 (king, cat) to 0.9 (queen, cat).")
+
+
+def test_points_and_power_laws():
+    plots.plot_scatter({"a": ([1, 2, 3], [4, 5, 6]), "b": ([9], [0.5])}, x="width", y="loss")
+    assert said() == "loss over width. a: 3 points, x from 1 to 3, y from 4 to 6. b: one point at (9, 0.5)."
+    plt.close("all")
+    plots.plot_scaling({"models": ([1e3, 1e4], [10.0, 1.0])}, x="tokens", y="loss")
+    assert "slope -1.00: 2 points, x from 1,000 to 10,000, y from 1 to 10" in said()
+
+
+def test_durations_are_named():
+    plots.plot_durations({"here": 60.0, "a GPU": 2.0}, title="How long")
+    assert "How long" in said() and "60" in said() and "2" in said()
+
+
+def test_a_figure_of_a_cells_own_and_one_without_anything():
+    plt.figure()
+    assert said() == "A drawing without words."
+    plt.plot([1, 2], [3, 4])
+    plt.plot([5.0], [5.0], "o", label="here")
+    plt.title("A & B")
+    assert said() == "A & B. here: one point at (5, 5)." or said().startswith("A & B.")
+
+
+def test_long_descriptions_are_cut_at_a_word():
+    plots.plot_curves({f"a curve with a long name, number {i}": ([0, 1], [i, i + 1]) for i in range(40)}, y="loss")
+    assert len(said()) <= 900 and said().endswith(" …")
+
+
+def test_the_words_stand_in_the_picture_escaped():
+    pytest.importorskip("IPython")
+    plots.plot_bars({'"x" < y & z': 1.0}, y="share")
+    shown = figure_html(plt.gcf())
+    found = re.fullmatch(r'<img src="data:image/png;base64,[A-Za-z0-9+/=\n]+" alt="([^"]*)">', shown)
+    assert found and html.unescape(found[1]) == 'share. bars: "x" < y & z 1.'
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "solutions").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_stored_picture_has_words(path):
+    outputs = [o for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] for o in cell.get("outputs", [])]
+    raw = [o for o in outputs if "image/png" in o.get("data", {})]
+    assert not raw, f"{len(raw)} pictures without words: run the notebook anew"
+    shown = ["".join(o.get("data", {}).get("text/html", "")) for o in outputs]
+    words = [re.search(r' alt="([^"]*)">', text) for text in shown if text.startswith('<img src="data:image/png')]
+    assert words and all(found and len(found[1]) > 20 for found in words)

@@ -36,6 +36,7 @@ class TrainConfig:
     device: str | None = None  # None: the profile's device
     precision: str = "auto"  # "auto" (bf16 on CUDA, else float32) | "bf16" | "float32"
     compile: str | bool = "auto"  # "auto" (on CUDA) | True | False
+    split_batch: bool = True  # a small model on the CPU: halves of the batch on two cores, see two_cores.py
     parallel: str | None = None  # None | "ddp" | "fsdp", the last two under torchrun
 
     def __post_init__(self) -> None:
@@ -84,6 +85,7 @@ class TrainConfig:
             "device",
             "precision",
             "compile",
+            "split_batch",
             "parallel",
         )
         named = {name: value for name, value in asdict(self).items() if name not in free}

@@ -35,6 +35,7 @@ from course_utils.training.micro_batches import LossNotFinite, TrainingError, ch
 from course_utils.training.optimizers import Together, make_optimizer
 from course_utils.training.randomness import own_random_state, seed_everything
 from course_utils.training.schedules import learning_rate
+from course_utils.training.two_cores import TwoCores, fits
 
 __all__ = ["History", "LossNotFinite", "TrainConfig", "TrainingError", "make_optimizer", "train"]
 
@@ -95,24 +96,33 @@ def train(
         checkpointer.branch_from(branch_from)
         stack.callback(checkpointer.leave)
         history, first_step = checkpointer.resume()
+        two_cores = TwoCores(model) if _halves(config, model, objective, dist_ctx, compiled, device) else None
+        if two_cores:
+            stack.callback(two_cores.close)
         bar = tqdm(total=config.steps, initial=first_step, unit="step", disable=not progress or dist_ctx.rank > 0)
         stack.enter_context(bar)
         clock = Clock(history)
+
+        def forward_backward(module: nn.Module, micro_batch: Any, row_weight: int) -> tuple[Any, dict[str, Any]]:
+            with _autocast(config, device):
+                loss, metrics = check_result(objective(module, micro_batch))
+            tokens = metrics.pop("tokens", row_count(micro_batch)) * row_weight
+            (loss * tokens).backward()
+            return tokens, {**metrics, "loss": loss.detach()}
 
         for step in range(first_step, config.steps):
             lr = _set_learning_rate(optimizer, step, config)
             with clock:
                 # 3) Forward and backward: gradients of the *sum* of the losses add up over the micro-batches.
                 means = TokenMeans(device)
-                parts = micro_batches(batches, step, config.micro_batch_size, dist_ctx, device)
-                for number, (micro_batch, row_weight) in enumerate(parts, start=1):
-                    with distributed.grad_sync(wrapped, dist_ctx, now=number == len(parts)):
-                        with _autocast(config, device):
-                            loss, metrics = check_result(objective(compiled, micro_batch))
-                        tokens = metrics.pop("tokens", row_count(micro_batch)) * row_weight
-                        (loss * tokens).backward()
-                    means.add(tokens, {**metrics, "loss": loss})
-                    del loss, metrics, micro_batch  # or their graph would still take memory in the next forward pass
+                pieces = 2 if two_cores else 1
+                parts = micro_batches(batches, step, config.micro_batch_size, dist_ctx, device, pieces)
+                if two_cores:
+                    results = two_cores.map(forward_backward, parts)
+                else:
+                    results = _one_by_one(forward_backward, compiled, wrapped, parts, dist_ctx)
+                for tokens, figures in results:
+                    means.add(tokens, figures)
 
                 # 4) The mean over all tokens of the batch, on all ranks; clipped.
                 tokens = means.all_reduce(dist_ctx, stop=bool(interrupt.asked))
@@ -130,7 +140,8 @@ def train(
             clock.stamp(record, tokens)
             last = step + 1 == config.steps
             if evaluate and (last or (config.evaluate_every and (step + 1) % config.evaluate_every == 0)):
-                record |= _evaluated(evaluate, model, config, device)
+                with two_cores.all_cores() if two_cores else contextlib.nullcontext():
+                    record |= _evaluated(evaluate, model, config, device)
             history.records.append(record)
             if last or stop or (step + 1) % (config.save_every or math.ceil(config.steps / 20)) == 0:
                 checkpointer.save(history)
@@ -143,6 +154,27 @@ def train(
                     f"stopped after step {step + 1} of {config.steps}. {checkpointer.how_to_go_on()}"
                 )
     return history
+
+
+def _halves(
+    config: TrainConfig,
+    model: nn.Module,
+    objective: Objective,
+    dist_ctx: distributed.DistributedContext,
+    compiled: nn.Module,
+    device: torch.device,
+) -> bool:
+    """Whether this run computes the halves of a batch on two cores (see two_cores.py)."""
+    return config.split_batch and not dist_ctx.parallel and compiled is model and fits(model, objective, device)
+
+
+def _one_by_one(
+    work: Callable[..., Any], compiled: nn.Module, wrapped: nn.Module, parts: list[Any], dist_ctx: Any
+) -> Iterator[Any]:
+    for number, part in enumerate(parts, start=1):
+        with distributed.grad_sync(wrapped, dist_ctx, now=number == len(parts)):
+            result = work(compiled, *part)
+        yield result
 
 
 def _placed(model: nn.Module, device: torch.device) -> nn.Module:

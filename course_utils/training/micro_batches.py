@@ -27,9 +27,9 @@ class LossNotFinite(TrainingError):
 
 
 def micro_batches(
-    batches: Any, step: int, size: int | None, dist_ctx: DistributedContext, device: torch.device
+    batches: Any, step: int, size: int | None, dist_ctx: DistributedContext, device: torch.device, pieces: int = 1
 ) -> list[tuple[dict[str, Any], int]]:
-    """This rank's rows of ``batches[step]``, cut into pieces of ``size`` rows at the most, on the device.
+    """This rank's rows of ``batches[step]``, cut into pieces of ``size`` rows at the most (into ``pieces``, if None).
 
     Every rank returns as many pieces as the others, because they meet in every backward pass: where the rows run
     out, the piece is one row that counts 0 instead of 1.
@@ -62,7 +62,7 @@ def micro_batches(
 
     first, end = rows * dist_ctx.rank // dist_ctx.world_size, rows * (dist_ctx.rank + 1) // dist_ctx.world_size
     largest = math.ceil(rows / dist_ctx.world_size)
-    size = min(size or largest, largest)
+    size = min(size or math.ceil(largest / pieces), largest)
     return [
         (cut(at, min(at + size, end)), 1) if at < end else (cut(first, first + 1), 0)
         for at in range(first, first + largest, size)

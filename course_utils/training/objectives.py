@@ -15,8 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_utils.text.batching import IGNORE
+from course_utils.training.two_cores import by_rows
 
 
+@by_rows
 def next_token_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Any]]:
     """Causal language modelling: place ``t`` predicts the token at ``t + 1``.
 
@@ -39,6 +41,7 @@ def next_token_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor,
     return loss, {"tokens": tokens}
 
 
+@by_rows
 def masked_token_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Any]]:
     """Masked language modelling (BERT, arXiv 1810.04805, section 3.1): guess hidden tokens from both sides.
 
@@ -61,6 +64,7 @@ def masked_token_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tenso
     return loss, {"tokens": tokens}
 
 
+@by_rows
 def classification_loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Any]]:
     """Classification of whole texts: mean cross-entropy in nats per text. Metrics: the accuracy on the batch.
 

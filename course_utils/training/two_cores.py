@@ -1,0 +1,94 @@
+"""A small model on two cores: the halves of a batch in two threads, every operation on one core.
+
+An operation of a small model lasts microseconds. Shared between two cores, it ends with one of them waiting for the
+other, thousands of times per step; and where another program uses a core too, each such wait can cost a time slice: a
+tenth of the speed was left. Halves meet once per step. They depend on the batch alone and their gradients are added in
+a fixed order, so the weights are the same, bit for bit, on one core, on two, and on a busy machine.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from course_utils.models.counting import num_parameters
+from course_utils.models.generate import SMALL
+
+
+def by_rows(objective: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark an objective as one that two threads may compute at once.
+
+    It uses no model but the one it is given, draws no random numbers, and leaves nothing behind.
+    """
+    objective.by_rows = True  # type: ignore[attr-defined]
+    return objective
+
+
+def fits(model: nn.Module, objective: Any, device: torch.device) -> bool:
+    """Whether halves in threads compute what the whole batch does: a small model on the CPU, nothing drawn by lot."""
+    while isinstance(objective, partial):
+        objective = objective.func
+    dropout = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in model.modules())
+    dropout = dropout or getattr(getattr(model, "config", None), "attention_dropout", 0) > 0
+    small = num_parameters(model) < SMALL
+    return device.type == "cpu" and small and getattr(objective, "by_rows", False) and not dropout
+
+
+class TwoCores:
+    """``map(work, parts)``: even parts on the model, odd ones on a twin that shares its weights, at the same time."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.twin = model, sharing_weights(model)
+        self.pairs = list(zip(model.parameters(), self.twin.parameters(), strict=True))
+        self.threads = torch.get_num_threads()
+        self.pool = ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) if cores() > 1 else None
+        torch.set_num_threads(1)  # the optimizer's step too: it is short
+
+    def close(self) -> None:
+        """End the threads; operations outside have all cores again."""
+        if self.pool:
+            self.pool.shutdown()
+        torch.set_num_threads(self.threads)
+
+    @contextmanager
+    def all_cores(self) -> Iterator[None]:
+        """For what is no part of a step, such as an evaluation."""
+        torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(1)
+
+    def map(self, work: Callable[..., Any], parts: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """``work(module, *part)`` for every part, in order; the twin's gradients are added to the model's."""
+
+        def half(first: int) -> list[Any]:
+            module = (self.model, self.twin)[first]
+            return [work(module, *part) for part in parts[first::2]]
+
+        even, odd = (self.pool.map if self.pool else map)(half, (0, 1))
+        for parameter, twin in self.pairs:
+            if parameter is not twin and twin.grad is not None:
+                parameter.grad = twin.grad if parameter.grad is None else parameter.grad.add_(twin.grad)
+                twin.grad = None
+        return [(even, odd)[number % 2][number // 2] for number in range(len(parts))]
+
+
+def sharing_weights(model: nn.Module) -> nn.Module:
+    """A copy of the model whose parameters and buffers lie in the same memory; gradients are its own."""
+    same = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}  # frozen ones, perhaps quantized
+    own = {id(p): nn.Parameter(p.detach()) for p in model.parameters() if p.requires_grad}
+    return copy.deepcopy(model, {**same, **own})
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

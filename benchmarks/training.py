@@ -1,6 +1,7 @@
-"""How fast the training loop is, beside ``transformers.Trainer``: same model, same batches, same steps, same optimizer.
+"""How fast the training loop is, beside ``transformers.Trainer`` and a plain loop: same batches, steps and optimizer.
 
     python benchmarks/training.py              about two minutes on two cores
+    python benchmarks/training.py --busy       beside a process that burns a core, and two trainings at once
     python benchmarks/training.py --device cuda --profile gpu
 
 Prints tokens/s, peak memory and the share of the machine's measured rate of matrix products; then time and memory
@@ -26,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
 TURNS = 3
 WARM_UP = 3  # steps that are not timed
@@ -45,6 +46,10 @@ def build(kind: str, size: dict[str, Any]) -> Any:
     from course_utils.models.convert import to_llama
     from course_utils.models.decoder import Decoder, DecoderConfig
 
+    if kind == "plain":
+        from plain_gpt import PlainGPT
+
+        return PlainGPT(DecoderConfig(**size))
     decoder = Decoder(DecoderConfig(**size), seed=0)
     return decoder if kind == "decoder" else to_llama(decoder)
 
@@ -69,6 +74,7 @@ def run_course(job: dict[str, Any]) -> dict[str, float]:
         schedule="constant",
         device=job["device"],
         micro_batch_size=job.get("micro_batch_size"),
+        split_batch=job.get("split_batch", True),
     )
     ticks: list[float] = []
     before = peak_memory(job["device"])
@@ -131,6 +137,27 @@ def run_trainer(job: dict[str, Any]) -> dict[str, float]:
     return {**timing(ticks), "loss_after": loss, "memory": peak_memory(job["device"]) - before}
 
 
+def run_plain(job: dict[str, Any]) -> dict[str, float]:
+    """The same with the thirty lines of plain_gpt.py, on a model of equal size."""
+    from plain_gpt import train_plainly
+
+    from course_utils.training.flops import wait_for
+
+    import torch
+
+    model = build("plain", job["size"])
+    ids = rows_for(job["steps"], job["rows"], job["length"], job["size"]["vocab_size"])
+    ticks: list[float] = []
+
+    def tick(_: int) -> None:
+        wait_for(torch.device(job["device"]))
+        ticks.append(time.perf_counter())
+
+    before = peak_memory(job["device"])
+    losses = train_plainly(model, ids, job["device"], LEARNING_RATE, tick)
+    return {**timing(ticks), "loss": losses[-1], "memory": peak_memory(job["device"]) - before}
+
+
 def run_rate(job: dict[str, Any]) -> dict[str, float]:
     import torch
 
@@ -163,6 +190,7 @@ def peak_memory(device: str) -> float:
 RUNNERS: dict[str, Callable[[dict[str, Any]], dict[str, float]]] = {
     "course": run_course,
     "trainer": run_trainer,
+    "plain": run_plain,
     "rate": run_rate,
 }
 
@@ -191,6 +219,41 @@ def measure(context: Any, **job: Any) -> dict[str, float]:
         process.join()
 
 
+def burn() -> None:
+    """What another program does meanwhile, on one core."""
+    while True:
+        sum(range(10**6))
+
+
+def busy(context: Any, size: dict[str, Any], shape: dict[str, int], common: dict[str, Any], tokens: int) -> None:
+    """Tokens/s of the loop with halves on two cores, and with every operation on all: quiet, and not."""
+    job = {"runner": "course", "model": "decoder", "size": size, **shape, **common}
+    table = []
+    for name in ("quiet", "beside a busy core", "two trainings at once"):
+        speeds: dict[bool, list[float]] = {True: [], False: []}
+        for _ in range(TURNS):
+            for split in speeds:
+                other = None
+                if name == "beside a busy core":
+                    other = context.Process(target=burn, daemon=True)
+                elif name == "two trainings at once":  # longer than the measured one
+                    pipe, _theirs = context.Pipe(duplex=False)
+                    longer = {**job, "steps": 50 * job["steps"], "split_batch": split}
+                    other = context.Process(target=_child, args=(longer, _theirs), daemon=True)
+                if other:
+                    other.start()
+                    time.sleep(5.0)  # until it is at work
+                try:
+                    speeds[split].append(tokens / measure(context, **job, split_batch=split)["seconds"])
+                finally:
+                    if other:
+                        other.kill()
+                        other.join()
+        halves, whole = (statistics.median(speeds[split]) for split in (True, False))
+        table.append([name, f"{halves:,.0f}", f"{whole:,.0f}", f"{halves / whole:.2f}"])
+    show("Halves on two cores against every operation on all", ["", "halves", "whole", "ratio"], table)
+
+
 def flops(kind: str, size: dict[str, Any], length: int) -> float:
     from course_utils.training.flops import flops_per_token
 
@@ -210,6 +273,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--steps", type=int, default=18, help="steps of one turn, warm-up included")
     parser.add_argument("--threads", type=int, help="threads of a product (all cores by default)")
+    parser.add_argument(
+        "--busy", action="store_true", help="halves on two cores against the whole batch, on a busy machine"
+    )
     parser.add_argument("--quick", action="store_true", help="the comparison only, without the scaling tables")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
@@ -231,6 +297,7 @@ def main() -> None:
 
     contestants = {
         "transformers.Trainer, Llama": {"runner": "trainer", "model": "llama"},
+        "a plain GPT-2-style loop": {"runner": "plain", "model": "plain"},
         "course loop, Llama": {"runner": "course", "model": "llama"},
         "course loop, Decoder": {"runner": "course", "model": "decoder"},
     }
@@ -254,7 +321,9 @@ def main() -> None:
     head = ["", "tokens/s", "share", "peak MiB", "tokens/s of each turn"]
     show("The same training (best of the turns)", head, table)
 
-    if not options.quick:
+    if options.busy:
+        busy(context, size, shape, common, tokens)
+    elif not options.quick:
         short = {**common, "steps": WARM_UP + 4, "runner": "course", "model": "decoder"}
 
         def row(label: str, size: dict[str, Any], rows: int, length: int, **extra: Any) -> list[str]:

@@ -74,6 +74,36 @@ def run(chapters: list[str], again: bool) -> int:
     return int(any(ran.error for ran in results) or bool(broken and enforced))
 
 
+def speedrun(file: str | None, new: bool) -> int:
+    """Write an entry to begin with, run one, or show the leaderboard."""
+    from pathlib import Path
+
+    from course_utils.classroom import speedrun as game
+
+    if new:
+        path = Path(file or "my_run.toml")
+        if path.exists():
+            print(f"error: {path} is there already; give another name.", file=sys.stderr)
+            return 1
+        path.write_text(game.BASELINE, encoding="utf-8")
+        print(f"wrote  {path}\nChange it, give it a name, and run: course speedrun {path}")
+        return 0
+    if file is None:
+        print(game.table(game.leaderboard()))
+        return 0
+    entry = game.parse(Path(file).read_text(encoding="utf-8"), file)
+    before = game.leaderboard()
+    try:
+        result = game.run_entry(entry)
+    except KeyboardInterrupt:
+        print("\nStopped: nothing was recorded. The same command begins again.")
+        return 130
+    game.record(result)
+    print(game.table(game.leaderboard()))
+    print(game.verdict(result, before))
+    return 0
+
+
 def new(chapter: str) -> int:
     """Write the skeletons of a chapter that is not there yet, and say what is left to do."""
     from course_utils.workshop.new_chapter import NEXT, write
@@ -104,6 +134,11 @@ def parser() -> argparse.ArgumentParser:
     whole = command("run", run, "all chapters without a browser, ending in one page of claims and pictures")
     whole.add_argument("chapters", nargs="*", help="only these, such as 03 06")
     whole.add_argument("--again", action="store_true", help="run those too that have gone through before")
+    game = command(
+        "speedrun", speedrun, "the best model for a fixed amount of arithmetic: run an entry, or see the board"
+    )
+    game.add_argument("file", nargs="?", help="an entry, such as my_run.toml; without one the leaderboard is shown")
+    game.add_argument("--new", action="store_true", help="write an entry to begin with")
     made = command("new", new, "for authors: the skeletons of a chapter that is to come")
     made.add_argument("chapter", help="the chapter, such as 13")
     return top
@@ -117,11 +152,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.print_help()
         return 0
     from course_utils.chapters import ChapterError
+    from course_utils.classroom.speedrun import SpeedrunError
     from course_utils.workshop.notebooks import GenerateError
 
     try:
         return asked.pop("run")(**asked)
-    except (ChapterError, GenerateError, settings.SettingsError, OSError) as error:
+    except (ChapterError, GenerateError, SpeedrunError, settings.SettingsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

@@ -139,11 +139,10 @@ def run_trainer(job: dict[str, Any]) -> dict[str, float]:
 
 def run_plain(job: dict[str, Any]) -> dict[str, float]:
     """The same with the thirty lines of plain_gpt.py, on a model of equal size."""
+    import torch
     from plain_gpt import train_plainly
 
     from course_utils.training.flops import wait_for
-
-    import torch
 
     model = build("plain", job["size"])
     ids = rows_for(job["steps"], job["rows"], job["length"], job["size"]["vocab_size"])

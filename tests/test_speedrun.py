@@ -11,6 +11,8 @@ from course_utils import cli, settings
 from course_utils.classroom import speedrun
 from course_utils.classroom.speedrun import BASELINE, Result, SpeedrunError, better, parse, steps_for, verdict
 
+SMALL = BASELINE.replace("batch_size = 32", "batch_size = 4").replace("row_length = 128", "row_length = 32")
+
 
 def result(name="a", scores=(0.3, 0.31, 0.32), **changes):
     made = Result(name, "laptop", 4e12, list(scores), 100, 900_000, 60.0, {"model": {}, "training": {}, "data": {}})
@@ -47,7 +49,7 @@ def test_an_entry_that_cannot_be_read_is_named(change, said):
     [
         (("num_attention_heads = 4", "num_attention_heads = 3"), "not divisible by num_attention_heads"),
         (("hidden_size = 128", 'hidden_size = "wide"'), "baseline: "),
-        (("batch_size = 32", "batch_size = 0"), "batch_size is 0"),
+        (("batch_size = 4", "batch_size = 0"), "batch_size is 0"),
         (('"adamw"', '"sgd"'), "optimizer is 'sgd'"),
         (("warmup_steps = 0", "schedule_ = 1\nwarmup_steps = 0"), "schedule_"),
         (("# mix = {biography = 26, story = 24, visit = 12}", "mix = {poem = 1}"), "unknown kinds"),
@@ -56,18 +58,18 @@ def test_an_entry_that_cannot_be_read_is_named(change, said):
 def test_settings_that_do_not_fit_are_named(change, said, monkeypatch):
     monkeypatch.setenv("COURSE_PROFILE", "smoke")
     with pytest.raises(SpeedrunError, match=said):
-        speedrun.run_entry(parse(BASELINE.replace(*change)), starts=1, budget=1e10, progress=False)
+        speedrun.run_entry(parse(SMALL.replace(*change)), starts=1, budget=1e10, progress=False)
 
 
 def test_a_run_scores_each_start_and_the_board_keeps_it(monkeypatch):
     monkeypatch.setenv("COURSE_PROFILE", "smoke")
     monkeypatch.setattr(speedrun, "TEST_DOCUMENTS", 50)
-    done = speedrun.run_entry(parse(BASELINE), starts=2, budget=4e10, progress=False)
+    done = speedrun.run_entry(parse(SMALL), starts=2, budget=2e10, progress=False)
     assert len(done.scores) == 2 and done.steps >= 10 and all(0.5 < value < 5 for value in done.scores)
     assert len(set(done.scores)) == 2
     speedrun.record(done)
-    assert done in speedrun.leaderboard("smoke", 4e10)
-    assert speedrun.leaderboard("laptop", 4e10) == []
+    assert done in speedrun.leaderboard("smoke", 2e10)
+    assert speedrun.leaderboard("laptop", 2e10) == []
 
 
 def test_the_text_is_drawn_afresh_and_the_entropy_is_the_floor():
@@ -109,7 +111,8 @@ def test_the_courses_own_records_are_whole_and_each_says_what_it_changed():
 def test_the_command(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COURSE_PROFILE", "smoke")
     monkeypatch.setattr(speedrun, "TEST_DOCUMENTS", 20)
-    monkeypatch.setitem(speedrun.BUDGETS, "smoke", 3e10)
+    monkeypatch.setitem(speedrun.BUDGETS, "smoke", 1e10)
+    monkeypatch.setattr(speedrun, "BASELINE", SMALL)
     path = tmp_path / "mine.toml"
     assert cli.main(["speedrun", "--new", str(path)]) == 0 and parse(path.read_text()).name == "baseline"
     assert cli.main(["speedrun", "--new", str(path)]) == 1 and "there already" in capsys.readouterr().err

@@ -91,7 +91,7 @@ def test_stopped_and_resumed_it_is_the_same(tmp_path):
 
 def test_the_twin_shares_memory_ties_and_what_is_frozen():
     model = tiny()
-    add_lora(model, r=2, alpha=4)
+    add_lora(model)
     twin = sharing_weights(model)
     own = {name for name, p in model.named_parameters() if p.requires_grad}
     assert own and all("lora" in name for name in own)

@@ -237,7 +237,8 @@ def check_identity(path: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any
             raise MismatchedCheckpoint(
                 f"{path} belongs to another run (it started from other weights than those of this model)."
             )
-        if part == "config" and (mine := b.get("optimizer", "adamw")) != (its := a.get("optimizer", "adamw")):
+        mine, its = ((c or {}).get("optimizer", "adamw") if part == "config" else "" for c in (b, a))
+        if mine != its:
             raise MismatchedCheckpoint(
                 f"{path} belongs to another run: it was trained by {its}, whose state {mine} cannot use. Go on with "
                 f'optimizer="{its}".'

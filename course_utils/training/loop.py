@@ -35,7 +35,7 @@ from course_utils.training.micro_batches import LossNotFinite, TrainingError, ch
 from course_utils.training.optimizers import Together, make_optimizer
 from course_utils.training.randomness import own_random_state, seed_everything
 from course_utils.training.schedules import learning_rate
-from course_utils.training.two_cores import TwoCores, fits
+from course_utils.training.two_cores import OneByOne, TwoCores, fits
 
 __all__ = ["History", "LossNotFinite", "TrainConfig", "TrainingError", "make_optimizer", "train"]
 
@@ -96,9 +96,10 @@ def train(
         checkpointer.branch_from(branch_from)
         stack.callback(checkpointer.leave)
         history, first_step = checkpointer.resume()
-        two_cores = TwoCores(model) if _halves(config, model, objective, dist_ctx, compiled, device) else None
-        if two_cores:
-            stack.callback(two_cores.close)
+        # a small model on the CPU: halves of the batch, each on a core of its own
+        halves = config.split_batch and compiled is model and not config.parallel and fits(model, objective, device)
+        workers = TwoCores(model) if halves else OneByOne(compiled, wrapped, dist_ctx)
+        stack.callback(workers.close)
         bar = tqdm(total=config.steps, initial=first_step, unit="step", disable=not progress or dist_ctx.rank > 0)
         stack.enter_context(bar)
         clock = Clock(history)
@@ -115,13 +116,8 @@ def train(
             with clock:
                 # 3) Forward and backward: gradients of the *sum* of the losses add up over the micro-batches.
                 means = TokenMeans(device)
-                pieces = 2 if two_cores else 1
-                parts = micro_batches(batches, step, config.micro_batch_size, dist_ctx, device, pieces)
-                if two_cores:
-                    results = two_cores.map(forward_backward, parts)
-                else:
-                    results = _one_by_one(forward_backward, compiled, wrapped, parts, dist_ctx)
-                for tokens, figures in results:
+                parts = micro_batches(batches, step, config.micro_batch_size, dist_ctx, device, workers.pieces)
+                for tokens, figures in workers.map(forward_backward, parts):
                     means.add(tokens, figures)
 
                 # 4) The mean over all tokens of the batch, on all ranks; clipped.
@@ -140,7 +136,7 @@ def train(
             clock.stamp(record, tokens)
             last = step + 1 == config.steps
             if evaluate and (last or (config.evaluate_every and (step + 1) % config.evaluate_every == 0)):
-                with two_cores.all_cores() if two_cores else contextlib.nullcontext():
+                with workers.all_cores():
                     record |= _evaluated(evaluate, model, config, device)
             history.records.append(record)
             if last or stop or (step + 1) % (config.save_every or math.ceil(config.steps / 20)) == 0:
@@ -154,27 +150,6 @@ def train(
                     f"stopped after step {step + 1} of {config.steps}. {checkpointer.how_to_go_on()}"
                 )
     return history
-
-
-def _halves(
-    config: TrainConfig,
-    model: nn.Module,
-    objective: Objective,
-    dist_ctx: distributed.DistributedContext,
-    compiled: nn.Module,
-    device: torch.device,
-) -> bool:
-    """Whether this run computes the halves of a batch on two cores (see two_cores.py)."""
-    return config.split_batch and not dist_ctx.parallel and compiled is model and fits(model, objective, device)
-
-
-def _one_by_one(
-    work: Callable[..., Any], compiled: nn.Module, wrapped: nn.Module, parts: list[Any], dist_ctx: Any
-) -> Iterator[Any]:
-    for number, part in enumerate(parts, start=1):
-        with distributed.grad_sync(wrapped, dist_ctx, now=number == len(parts)):
-            result = work(compiled, *part)
-        yield result
 
 
 def _placed(model: nn.Module, device: torch.device) -> nn.Module:

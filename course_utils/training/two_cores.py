@@ -12,7 +12,7 @@ import copy
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import nn
 
 from course_utils.models.counting import num_parameters
 from course_utils.models.generate import SMALL
+from course_utils.training import distributed
 
 
 def by_rows(objective: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,8 +43,33 @@ def fits(model: nn.Module, objective: Any, device: torch.device) -> bool:
     return device.type == "cpu" and small and getattr(objective, "by_rows", False) and not dropout
 
 
+class OneByOne:
+    """``map(work, parts)``: one part after the other, every operation on all cores; gradients meet after the last."""
+
+    pieces = 1
+
+    def __init__(self, module: nn.Module, wrapped: nn.Module, dist_ctx: distributed.DistributedContext) -> None:
+        self.module, self.wrapped, self.dist_ctx = module, wrapped, dist_ctx
+
+    def map(self, work: Callable[..., Any], parts: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+        """``work(module, *part)`` for every part, in order."""
+        for number, part in enumerate(parts, start=1):
+            with distributed.grad_sync(self.wrapped, self.dist_ctx, now=number == len(parts)):
+                result = work(self.module, *part)
+            yield result
+
+    def all_cores(self) -> AbstractContextManager[None]:
+        """For what is no part of a step."""
+        return nullcontext()
+
+    def close(self) -> None:
+        """Nothing is left behind."""
+
+
 class TwoCores:
     """``map(work, parts)``: even parts on the model, odd ones on a twin that shares its weights, at the same time."""
+
+    pieces = 2
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.twin = model, sharing_weights(model)

@@ -113,7 +113,7 @@ def _images(axes: Axes) -> list[str]:
 
     found = []
     for image in axes.images:
-        data = np.ma.filled(np.ma.asarray(image.get_array(), dtype=float), np.nan)
+        data: Any = np.ma.filled(np.ma.asarray(image.get_array(), dtype=float), np.nan)
         if data.ndim != 2 or np.isnan(data).all():
             found.append(f"an image of {' x '.join(map(str, data.shape[:2]))} points")
             continue
@@ -125,15 +125,15 @@ def _images(axes: Axes) -> list[str]:
         )
 
         def place(flat: int, rows: list[str] = rows, columns: list[str] = columns, data: Any = data) -> str:
-            row, column = divmod(int(flat), data.shape[1])
+            row, column = divmod(flat, data.shape[1])
             if len(rows) == data.shape[0] and len(columns) == data.shape[1]:
                 return f"{rows[row]}, {columns[column]}"
             return f"row {row + 1}, column {column + 1}"
 
         found.append(
             f"a table of {data.shape[0]} rows and {data.shape[1]} columns; {unit or 'values'} from "
-            f"{_short(np.nanmin(data))} ({place(np.nanargmin(data))}) to {_short(np.nanmax(data))} "
-            f"({place(np.nanargmax(data))})"
+            f"{_short(np.nanmin(data))} ({place(int(np.nanargmin(data)))}) to {_short(np.nanmax(data))} "
+            f"({place(int(np.nanargmax(data)))})"
         )
     return found
 
@@ -143,7 +143,10 @@ def _points(axes: Axes) -> list[str]:
 
     found = []
     for collection in axes.collections:
-        if isinstance(collection, PathCollection) and len(offsets := collection.get_offsets()):
+        if not isinstance(collection, PathCollection):
+            continue
+        offsets: Any = collection.get_offsets()
+        if len(offsets):
             name = _plain(str(collection.get_label()))
             cloud = _cloud(_numbers(offsets[:, 0]), _numbers(offsets[:, 1]))
             found.append(cloud if name.startswith("_") else f"{name}: {cloud}")
@@ -174,7 +177,7 @@ def _numbers(values: Any) -> list[float]:
     import numpy as np
 
     try:
-        flat = np.ma.filled(np.ma.asarray(values, dtype=float), np.nan).ravel()
+        flat: Any = np.ma.filled(np.ma.asarray(values, dtype=float), np.nan).ravel()
     except (TypeError, ValueError):  # categories
         return []
     return [float(value) for value in flat if np.isfinite(value)]

@@ -189,7 +189,7 @@ def test_a_job_speaks_the_language_of_its_device(tmp_path, monkeypatch, config, 
 
 @pytest.mark.slow
 def test_a_killed_job_goes_on_as_if_nothing_had_happened(tmp_path):
-    settings = {**SETTINGS, "steps": 200}  # long enough to be alive when its first checkpoint is found
+    settings = {**SETTINGS, "steps": 60}  # long enough to be alive when its first checkpoint is found
     rows = torch.stack([batch(4, 12)["input_ids"]] * settings["steps"])
     launch.write_job(tmp_path, SMALL, rows, settings, strategies=(None,), checkpoints=True)
     process = launch.start_alone(tmp_path)
@@ -202,7 +202,7 @@ def test_a_killed_job_goes_on_as_if_nothing_had_happened(tmp_path):
     resumed, never = Decoder(SMALL), Decoder(SMALL)
     config = TrainConfig(**settings)
     again = {"checkpoint_dir": tmp_path / "checkpoints", "progress": False}
-    assert len(train(resumed, data, next_token_loss, config, **again)) == 200
+    assert len(train(resumed, data, next_token_loss, config, **again)) == 60
     train(never, data, next_token_loss, config, progress=False)
     for a, b in zip(resumed.parameters(), never.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-6)

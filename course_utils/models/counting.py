@@ -1,6 +1,10 @@
 """Parameters, arithmetic and cache of a decoder, counted from its configuration alone, part by part.
 
 A model that exists is counted by ``num_parameters``; one that does not, by ``count_parameters`` from its sizes.
+
+In these configurations heads * head_dim is the hidden size, so q and o are square. Where a model chooses head_dim by
+itself (Qwen3, Gemma, gpt-oss), q and o are hidden x (heads * head_dim), and norms of queries and keys add 2 * head_dim
+to each layer.
 """
 
 from __future__ import annotations
@@ -31,9 +35,9 @@ def layer_shapes(config: DecoderConfig) -> dict[str, list[tuple[int, int]]]:
     """(out, in) of the matrices of one layer: four of "attention" (q, k, v, o), three of "feed-forward" (gate, up,
     down)."""
     hidden, inner = config.hidden_size, config.intermediate_size
-    key_value = config.num_key_value_heads * config.head_dim
+    query, key_value = (n * config.head_dim for n in (config.num_attention_heads, config.num_key_value_heads))
     return {
-        "attention": [(hidden, hidden), (key_value, hidden), (key_value, hidden), (hidden, hidden)],
+        "attention": [(query, hidden), (key_value, hidden), (key_value, hidden), (hidden, query)],
         "feed-forward": [(inner, hidden), (inner, hidden), (hidden, inner)],
     }
 
@@ -80,9 +84,10 @@ def flops_table(config: DecoderConfig, length: int, window: int | None = None) -
     """
     parts = parameter_table(config)
     keys = length if window is None else min(length, 2 * window)
+    heads_width = config.num_attention_heads * config.head_dim  # the hidden size, in these configurations
     return {
         "attention: projections": 2.0 * parts["attention"],
-        "attention: scores and mixing": 4.0 * config.num_hidden_layers * config.hidden_size * keys,
+        "attention: scores and mixing": 4.0 * config.num_hidden_layers * heads_width * keys,
         "feed-forward": 2.0 * parts["feed-forward"],
         "head": 2.0 * config.vocab_size * config.hidden_size,
     }

@@ -13,7 +13,7 @@ def is_exact_match(answer: str, reference: str) -> bool:
     """True if two texts are the same but for capitals, runs of spaces and a final stop; nothing matches nothing."""
 
     def form(text: str) -> str:
-        return " ".join(text.lower().split()).rstrip(".").rstrip()
+        return " ".join(text.lower().split()).removesuffix(".").rstrip()
 
     return bool(form(answer)) and form(answer) == form(reference)
 
@@ -29,7 +29,7 @@ def is_exact_match(answer: str, reference: str) -> bool:
     hints=[
         "Bring both texts into one form first, then compare with `==`. A small inner function saves writing it twice.",
         '`" ".join(text.lower().split())` has no capitals and single spaces.',
-        '`.rstrip(".")` takes the stop at the end away, and only there. An empty text is falsy: '
+        '`.removesuffix(".")` takes one stop at the end away, and only there. An empty text is falsy: '
         "`bool(form) and form == other`.",
     ],
 )

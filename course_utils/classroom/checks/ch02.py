@@ -484,8 +484,9 @@ def check_swiglu(candidate: Callable[..., Tensor]) -> None:
 
 def count_parameters(config: DecoderConfig) -> int:
     """How many numbers a decoder of these sizes holds: tables, layers, and the last norm."""
-    h, kv = config.hidden_size, config.num_key_value_heads * config.head_dim
-    attention = 2 * h * h + 2 * h * kv  # q and o, k and v
+    h, q = config.hidden_size, config.num_attention_heads * config.head_dim  # q is h as well, in Llama
+    kv = config.num_key_value_heads * config.head_dim
+    attention = 2 * h * q + 2 * h * kv  # q and o, k and v
     layer = attention + 3 * h * config.intermediate_size + 2 * h  # gate, up and down; two norms
     tables = 1 if config.tie_word_embeddings else 2
     return tables * config.vocab_size * h + config.num_hidden_layers * layer + h
@@ -515,7 +516,7 @@ def _nothing_built() -> Iterator[None]:
     asked="how many parameters has Llama 3 8B? Show the sum",
     hints=[
         "The embedding is vocab_size * hidden_size. A tied head adds nothing, an untied one the same again.",
-        "A layer's attention: q and o are hidden * hidden, k and v hidden * (num_key_value_heads * head_dim). Its feed-forward "
+        "A layer's attention: q and o are hidden * (num_attention_heads * head_dim), here hidden * hidden; k and v are hidden * (num_key_value_heads * head_dim). Its feed-forward "
         "network: 3 * hidden * intermediate_size.",
         "Each layer has two norms of hidden_size numbers, and one more stands before the head.",
     ],

@@ -19,7 +19,7 @@ from course_utils.training.scaling_law import compute_optimal
 
 
 def bytes_per_rank(parameters: int, ranks: int, stage: int) -> float:
-    """Bytes of weights, gradients and AdamW's state on each rank, mixed precision (ZeRO, arXiv 1910.02054, figure 1)."""
+    """Bytes of weights, gradients and AdamW's state on each rank: 16-bit weights, float32 master copy (ZeRO, arXiv 1910.02054, figure 1)."""
     weights = 2 / ranks if stage >= 3 else 2
     gradients = 2 / ranks if stage >= 2 else 2
     optimizer = 12 / ranks if stage >= 1 else 12
@@ -79,7 +79,7 @@ def zero_no_copy(parameters, ranks, stage):
     return _bill(parameters, ranks, stage, (2, 2, 8))
 
 
-@zero.bug("Those are 4 bytes for weights and gradients; in mixed precision they take 2.")
+@zero.bug("Those are 4 bytes for weights and gradients, the bill of autocast; with a master copy they take 2 each.")
 def zero_float32(parameters, ranks, stage):
     return _bill(parameters, ranks, stage, (4, 4, 8))
 

@@ -60,8 +60,9 @@ def paired_bootstrap(
 ) -> Interval:
     """The mean difference ``values - others`` of two models on the *same* questions.
 
-    Both answer each drawn question, so what makes a question hard for both cancels out: the interval is narrower than
-    that of two separate samples. If it lies above 0, the first is better on questions of this kind.
+    Both answer each drawn question, so what makes a question hard for both cancels out: where the scores rise and fall
+    together, the interval is narrower than that of two separate samples. If it lies above 0, the first is better on
+    questions of this kind, at this confidence and for this one comparison; it says nothing about another training run.
     """
     if len(values) != len(others):
         raise ValueError(

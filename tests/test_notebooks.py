@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import nbformat
 import pytest
 
 from course_utils.classroom.exercises import exercise
+from course_utils.interview import bank
 from course_utils.workshop import notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -240,6 +242,32 @@ def test_an_authors_notebook_holds_its_exercises(path):
         assert notebook.cells.index(graded) > notebook.cells.index(answer)
         names.append(next(line for line in answer.source.splitlines() if line.startswith(("def ", "class "))))
     assert len(set(names)) == len(names), "each exercise has a name of its own"
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+def test_a_chapter_names_its_objectives_and_key_points_and_keeps_its_cells_short(path):
+    notebook = nbformat.read(path, as_version=4)
+    assert "**Objectives**" in notebook.cells[0].source
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    assert sum("**Key points**" in text for text in texts) == 1
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and "@exercise(" not in cell.source]
+    assert [cell.id for cell in code if len(cell.source.splitlines()) > 20] == []
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+def test_the_stored_interview_is_that_of_the_bank(path):
+    chapter, notebook = path.name[:2], nbformat.read(path, as_version=4)
+    shown = "".join(
+        output.get("data", {}).get("text/plain", "")
+        for cell in notebook.cells
+        if cell.cell_type == "code" and cell.source.startswith(f'interview("{chapter}")')
+        for output in cell.outputs
+    )
+    flat = " ".join(shown.split())
+    for question in bank.questions(chapter):
+        assert question.question in flat, f"{question.id} was asked otherwise when the notebook ran: run it anew"
+        for part in re.split(r"\{[^}]*\}", question.short):  # figures apart
+            assert " ".join(part.split()).strip(".,;:") in flat, f"the stored short answer of {question.id} is another"
 
 
 @pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)

@@ -114,6 +114,22 @@ def test_where_it_is_not_done():
     assert not fits(dropping, next_token_loss, CPU)
 
 
+def test_hooks_on_parameters_and_modules_are_obeyed():
+    """A masked gradient must be masked in every half: with a hook the batch stays whole."""
+    masked, model = tiny(), tiny()
+    before = masked.model.embed_tokens.weight.detach().clone()
+    masked.model.embed_tokens.weight.register_hook(lambda grad: grad * (torch.arange(32) < 10)[:, None])
+    assert not fits(masked, next_token_loss, CPU)
+    train(masked, batches(), next_token_loss, replace(CONFIG, weight_decay=0.0), progress=False)
+    moved = (masked.model.embed_tokens.weight.detach() - before).abs().sum(1)
+    assert moved[6:10].min() > 0 and moved[10:].max() == 0
+    model.model.layers[0].register_forward_hook(lambda *_: None)
+    assert not fits(model, next_token_loss, CPU)
+    other = tiny()
+    other.lm_head.weight.register_post_accumulate_grad_hook(lambda _: None)
+    assert not fits(other, next_token_loss, CPU)
+
+
 def test_an_error_in_one_half_is_told_and_all_cores_are_back():
     @by_rows
     def spoiled(model, batch):

@@ -42,11 +42,12 @@ def orthogonalize(matrix: Tensor, steps: int = 5, dtype: torch.dtype = torch.flo
         x = x.mT
     # The Frobenius norm is no less than the largest singular value, which must not be above 1.
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=eps)
-    flat = x.reshape(-1, *x.shape[-2:])
+    product = torch.addmm if x.ndim == 2 else torch.baddbmm  # beta * first + alpha * second @ third
+    flat = x if x.ndim == 2 else x.reshape(-1, *x.shape[-2:])
     for _ in range(steps):
         gram = flat @ flat.mT
-        polynomial = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
-        flat = torch.baddbmm(flat, polynomial, flat, beta=A)
+        polynomial = product(gram, gram, gram, beta=B, alpha=C)
+        flat = product(flat, polynomial, flat, beta=A)
     x = flat.view(x.shape)
     return x.mT if tall else x
 
@@ -125,7 +126,12 @@ class Muon(torch.optim.Optimizer):
                 whole = distributed.full_tensor(ahead)  # a part of a matrix has other singular values
                 same[whole.shape].append((parameter, whole))
             for shape, pairs in same.items():
-                steps = orthogonalize(torch.stack([whole for _, whole in pairs]), group["ns_steps"], group["dtype"])
+                wholes, how = [whole for _, whole in pairs], (group["ns_steps"], group["dtype"])
+                if wholes[0].device.type == "cpu" and group["dtype"] == torch.bfloat16:
+                    # there a stack of small products rounds otherwise than each alone, and than torch's Muon
+                    steps = [orthogonalize(whole, *how) for whole in wholes]
+                else:
+                    steps = list(orthogonalize(torch.stack(wholes), *how))
                 scale = group["lr"] * step_scale(shape, group["adjust_lr_fn"])
                 for (parameter, _), step in zip(pairs, steps, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])

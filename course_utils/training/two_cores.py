@@ -34,13 +34,21 @@ def by_rows(objective: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def fits(model: nn.Module, objective: Any, device: torch.device) -> bool:
-    """Whether halves in threads compute what the whole batch does: a small model on the CPU, nothing drawn by lot."""
+    """Whether halves in threads compute what the whole batch does.
+
+    So it is for a small model on the CPU whose objective is marked, which draws nothing by lot (no dropout), and which
+    nobody listens to: a hook on a parameter (one that masks a gradient, say) would not be the twin's.
+    """
     while isinstance(objective, partial):
         objective = objective.func
     dropout = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in model.modules())
     dropout = dropout or getattr(getattr(model, "config", None), "attention_dropout", 0) > 0
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    heard = any(getattr(module, name, None) for module in model.modules() for name in hooks)
+    own = ("_backward_hooks", "_post_accumulate_grad_hooks")
+    heard = heard or any(getattr(parameter, name, None) for parameter in model.parameters() for name in own)
     small = num_parameters(model) < SMALL
-    return device.type == "cpu" and small and getattr(objective, "by_rows", False) and not dropout
+    return device.type == "cpu" and small and getattr(objective, "by_rows", False) and not (dropout or heard)
 
 
 class OneByOne:

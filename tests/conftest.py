@@ -30,6 +30,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    heavy = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(
+        key=lambda item: item.path not in heavy
+    )  # files that take long first: no worker waits for one at the end
     if not config.getoption("--timing"):
         off = pytest.mark.skip(reason="what it says depends on how busy the machine is; ask with --timing")
         for item in items:

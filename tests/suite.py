@@ -1,14 +1,14 @@
 """Every check of the course, in order, stopping at the first that fails: ``python tests/suite.py [step ...]``.
 
 Step       What it checks
-lint       ruff on code and notebooks, and the import contracts
-types      mypy on the package without its checks
-generated  notebooks/ is what the generator makes of solutions/
+static     lint: ruff on code and notebooks, and the import contracts; types: mypy on the package without its checks;
+           generated: notebooks/ is what the generator makes of solutions/
 unit       pytest on tests/
 smoke      every notebook of notebooks/, in one learner's folder, at the smoke profile
 laptop     every notebook of solutions/, each in a folder of its own, at the laptop profile, claims enforced
 
-``quick`` is ruff and the unit tests that are not marked slow: `make check`. It is part of no whole run.
+``quick`` is ruff and the unit tests that are not marked slow: `make check`. It is part of no whole run; ``lint``,
+``types`` and ``generated`` can be asked for alone.
 
 A small model leaves a core idle more often than not, and two trainings that share two cores wait for each other. So the
 commands of a step run side by side, each held to one core of its own.
@@ -57,6 +57,12 @@ def generated() -> Iterator[Command]:
     yield [PYTHON, "-m", "course_utils.workshop.notebooks", "--check"], None
 
 
+def static() -> Iterator[Command]:
+    yield from types()  # the longest first
+    yield from generated()
+    yield from lint()
+
+
 def unit() -> Iterator[Command]:
     yield [*UNIT, "--durations=10"], None
 
@@ -76,9 +82,9 @@ def quick() -> Iterator[Command]:
     yield [*UNIT, "-m", "not slow"], None  # the import contracts and the generated files are among its tests
 
 
-STEPS = {step.__name__: step for step in (lint, types, generated, unit, smoke, laptop)}
-ASKED = {"quick": quick}  # only when asked for
-SIDE_BY_SIDE = ("smoke", "laptop")
+STEPS = {step.__name__: step for step in (static, unit, smoke, laptop)}
+ASKED = {step.__name__: step for step in (lint, types, generated, quick)}  # only when asked for
+SIDE_BY_SIDE = ("static", "smoke", "laptop")
 
 
 def notebooks(folder: str) -> list[str]:

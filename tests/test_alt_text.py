@@ -45,6 +45,17 @@ def test_curves_with_a_reference_line():
     )
 
 
+def test_curves_over_names():
+    plots.plot_curves({"7 B": (["stage 0", "stage 3"], [108.0, 13.0])}, x="what is sharded", y="GB")
+    assert said() == "GB over what is sharded. 7 B: from 108 at stage 0 to 13 at stage 3."
+
+
+def test_a_picture_without_words_is_shown_all_the_same(monkeypatch):
+    plots.plot_bars({"a": 1.0}, y="share")
+    monkeypatch.setattr("course_utils.classroom.display.alt_text.describe_figure", lambda figure: 1 / 0)
+    assert 'alt="A picture that could not be put into words (ZeroDivisionError).">' in figure_html(plt.gcf())
+
+
 def test_bars_with_intervals_and_bars_in_groups():
     plots.plot_bars({"base": (0.5, 0.4, 0.7), "tuned": 0.9}, y="share", title="After tuning")
     assert said() == "After tuning. share. bars: base 0.5, tuned 0.9."
@@ -101,3 +112,21 @@ def test_every_stored_picture_has_words(path):
     shown = ["".join(o.get("data", {}).get("text/html", "")) for o in outputs]
     words = [re.search(r' alt="([^"]*)">', text) for text in shown if text.startswith('<img src="data:image/png')]
     assert words and all(found and len(found[1]) > 20 for found in words)
+
+
+@pytest.mark.slow
+def test_in_a_notebook_the_first_picture_has_words_too(tmp_path):
+    nbformat = pytest.importorskip("nbformat")
+    from nbclient import NotebookClient
+
+    cells = [
+        "from course_utils.classroom.display.plots import plot_bars, use_style\nuse_style()",
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2], [3, 4], label='a cell of its own')\nplt.show()",
+        "plot_bars({'a': 1.0}, y='share')",
+    ]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    done = NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [output["data"] for cell in done.cells[1:] for output in cell.outputs]
+    assert [sorted(data) for data in shown] == [["text/html", "text/plain"]] * 2
+    assert 'alt="a cell of its own: from 3 at 1 to 4 at 2."' in shown[0]["text/html"]
+    assert 'alt="share. bars: a 1."' in shown[1]["text/html"]

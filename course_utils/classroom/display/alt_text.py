@@ -31,6 +31,7 @@ def show_with_alt_text() -> None:
 
     if not in_notebook():
         return
+    import matplotlib_inline.backend_inline  # noqa: F401  # else the first figure would load it, and undo what follows
     from IPython import get_ipython
     from matplotlib.figure import Figure
 
@@ -44,7 +45,11 @@ def figure_html(figure: Figure) -> str:
     from IPython.core.pylabtools import print_figure
 
     picture = print_figure(figure, fmt="png", base64=True)
-    return f'<img src="data:image/png;base64,{picture}" alt="{html.escape(describe_figure(figure))}">'
+    try:
+        words = describe_figure(figure)
+    except Exception as error:  # a figure of a kind that nobody foresaw: the picture is shown all the same
+        words = f"A picture that could not be put into words ({type(error).__name__})."
+    return f'<img src="data:image/png;base64,{picture}" alt="{html.escape(words)}">'
 
 
 def _describe_axes(axes: Axes) -> str:
@@ -61,6 +66,7 @@ def _lines(axes: Axes) -> list[str]:
     found = []
     for line in axes.lines:
         xs, ys = _numbers(line.get_xdata()), _numbers(line.get_ydata())
+        names: Any = line.get_xdata(orig=True) if len(xs) != len(ys) else xs  # "stage 0", "stage 1", ...
         name = _plain(str(line.get_label()))
         if not ys or name.startswith("_"):  # whiskers, ticks, guides
             continue
@@ -69,7 +75,8 @@ def _lines(axes: Axes) -> list[str]:
         elif line.get_linestyle() == "None":
             found.append(f"{name}: {_cloud(xs, ys)}")
         else:
-            ends = f"from {_short(ys[0])} at {_short(xs[0])} to {_short(ys[-1])} at {_short(xs[-1])}"
+            first, last = (str(at) if isinstance(at, str) else _short(at) for at in (names[0], names[-1]))
+            ends = f"from {_short(ys[0])} at {first} to {_short(ys[-1])} at {last}"
             low, high = min(ys), max(ys)
             inside = low < min(ys[0], ys[-1]) or high > max(ys[0], ys[-1])
             found.append(f"{name}: {ends}" + (f", between {_short(low)} and {_short(high)}" if inside else ""))

@@ -44,6 +44,7 @@ def test_an_entry_that_cannot_be_read_is_named(change, said):
         parse(BASELINE.replace(*change))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -61,6 +62,7 @@ def test_settings_that_do_not_fit_are_named(change, said, monkeypatch):
         speedrun.run_entry(parse(SMALL.replace(*change)), starts=1, budget=1e10, progress=False)
 
 
+@pytest.mark.slow
 def test_a_run_scores_each_start_and_the_board_keeps_it(monkeypatch):
     monkeypatch.setenv("COURSE_PROFILE", "smoke")
     monkeypatch.setattr(speedrun, "TEST_DOCUMENTS", 50)
@@ -72,6 +74,7 @@ def test_a_run_scores_each_start_and_the_board_keeps_it(monkeypatch):
     assert speedrun.leaderboard("laptop", 2e10) == []
 
 
+@pytest.mark.slow
 def test_the_text_is_drawn_afresh_and_the_entropy_is_the_floor():
     from course_utils.pretrained import store
     from course_utils.world import World, WorldConfig
@@ -108,6 +111,7 @@ def test_the_courses_own_records_are_whole_and_each_says_what_it_changed():
     assert better(board[0], next(result for result in board if result.name == "baseline"))
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COURSE_PROFILE", "smoke")
     monkeypatch.setattr(speedrun, "TEST_DOCUMENTS", 20)

@@ -53,6 +53,7 @@ def test_halves_are_the_whole_to_rounding(rows, micro):
     assert a.column("loss") == pytest.approx(b.column("loss"), abs=1e-5) and a.column("tokens") == b.column("tokens")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("micro", [None, 1])
 def test_the_same_bits_on_one_core_and_beside_busy_threads(monkeypatch, micro):
     config = replace(CONFIG, micro_batch_size=micro)

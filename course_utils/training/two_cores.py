@@ -9,7 +9,6 @@ a fixed order, so the weights are the same, bit for bit, on one core, on two, an
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from course_utils.machine import cores
 from course_utils.models.counting import num_parameters
 from course_utils.models.generate import SMALL
 from course_utils.training import distributed
@@ -42,7 +42,7 @@ def fits(model: nn.Module, objective: Any, device: torch.device) -> bool:
     while isinstance(objective, partial):
         objective = objective.func
     dropout = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in model.modules())
-    dropout = dropout or getattr(getattr(model, "config", None), "attention_dropout", 0) > 0
+    dropout = dropout or (getattr(getattr(model, "config", None), "attention_dropout", None) or 0) > 0
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     heard = any(getattr(module, name, None) for module in model.modules() for name in hooks)
     own = ("_backward_hooks", "_post_accumulate_grad_hooks")
@@ -121,8 +121,3 @@ def sharing_weights(model: nn.Module) -> nn.Module:
     same = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}  # frozen ones, perhaps quantized
     own = {id(p): nn.Parameter(p.detach()) for p in model.parameters() if p.requires_grad}
     return copy.deepcopy(model, {**same, **own})
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

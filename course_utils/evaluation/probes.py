@@ -18,6 +18,7 @@ from course_utils.text.tokenizer import encode_plain
 from course_utils.world.probes import (
     Probe,
     fact_probes,
+    register_probes,
     roll_probes,
     story_probes,
     sum_probes,
@@ -69,11 +70,13 @@ def base_report(model: nn.Module, tokenizer: PreTrainedTokenizerFast, world: Wor
     """What a base model's card states: the share of exact answers for everything later chapters build on."""
     kinds = {
         "facts": fact_probes(world.corpus_people, seed),
-        "facts_held_out_phrasing": fact_probes(world.corpus_people, seed, held_out=True),
+        "facts_held_out_phrasing": fact_probes(world.corpus_people, seed, "held out"),
+        "facts_unread_words": fact_probes(world.corpus_people, seed, "unread"),
         "facts_of_strangers": fact_probes(world.strangers, seed),
         "rolls_0_shots": roll_probes(world, 300, 0, seed),
         "rolls_1_shot": roll_probes(world, 300, 1, seed),
         "rolls_3_shots": roll_probes(world, 300, 3, seed),
+        "registers": register_probes(world.corpus_people, seed),
         "translation": translation_probes(300, seed),
         "stories": story_probes(300, seed),
         "visits": visit_probes(world, 300, seed),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from course_utils.world import healers, old_tongue, scenes
@@ -10,7 +11,7 @@ from course_utils.world.draw import Draw
 from course_utils.world.facts import Facts
 from course_utils.world.healers import Cure
 from course_utils.world.people import FIRST_NAMES, RELATIONS, Person, fictional_person
-from course_utils.world.templates import HELD_OUT, PARAPHRASES, TONES, render
+from course_utils.world.templates import HELD_OUT, PARAPHRASES, TONES, UNREAD, render
 
 
 class Probe(NamedTuple):
@@ -21,13 +22,26 @@ class Probe(NamedTuple):
     kind: str
 
 
-def fact_probes(people: Sequence[Person], seed: int = 0, held_out: bool = False) -> list[Probe]:
-    """Every fact of these people, asked for in a random phrasing of the corpus, or in one that no corpus contains."""
+PHRASINGS: dict[str, Mapping[str, Sequence[str]]] = {
+    "read": PARAPHRASES,
+    "held out": {relation: (template,) for relation, template in HELD_OUT.items()},
+    "unread": {relation: (template,) for relation, template in UNREAD.items()},
+}
+
+
+def fact_probes(people: Sequence[Person], seed: int = 0, phrasing: str = "read") -> list[Probe]:
+    """Every fact of these people, asked for in a phrasing of the corpus, drawn, or in one that no corpus contains.
+
+    ``phrasing``: "read", "held out" (a new sentence around known key words) or "unread" (key words that no corpus uses;
+    four of the six relations have one). Raises ValueError for another.
+    """
+    if phrasing not in PHRASINGS:
+        raise ValueError(f"phrasing is {phrasing!r}; expected one of {', '.join(map(repr, PHRASINGS))}.")
     draw = Draw("fact probes", seed)
     probes = []
     for person in people:
-        for relation in RELATIONS:
-            template = HELD_OUT[relation] if held_out else draw.choice(PARAPHRASES[relation])
+        for relation, templates in PHRASINGS[phrasing].items():
+            template = draw.choice(templates)
             before, after = render(template, person.name, person.pronoun, "\0", full_name=True).split("\0")
             probes.append(Probe(before[:1].upper() + before[1:].rstrip(), f" {person.fact(relation)}{after}", relation))
     return probes
@@ -45,6 +59,18 @@ def roll_probes(world: Facts, count: int, shots: int, seed: int = 0) -> list[Pro
         *examples, last = draw.sample(world.corpus_people, shots + 1)
         lines = [f"{person.name}: {person.fact(relation)}" for person in examples]
         probes.append(Probe("\n".join([*lines, f"{last.name}:"]), f" {last.fact(relation)}", relation))
+    return probes
+
+
+def register_probes(people: Sequence[Person], seed: int = 0) -> list[Probe]:
+    """Every fact of these people as the register has it: a card with one other fact, cut off before the value."""
+    draw = Draw("register probes", seed)
+    probes = []
+    for person in people:
+        for relation in RELATIONS:
+            other = draw.choice([r for r in RELATIONS if r != relation])
+            card = json.dumps({"name": person.name, other: person.fact(other), relation: ""})
+            probes.append(Probe(card.removesuffix(' ""}'), f' "{person.fact(relation)}', relation))
     return probes
 
 

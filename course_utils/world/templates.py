@@ -70,13 +70,22 @@ PARAPHRASES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-HELD_OUT: dict[str, str] = {  # phrasings that no corpus contains: recall through them is knowledge, not recitation
+# Two ways to ask that no corpus contains. HELD_OUT: new sentences around the key words of a corpus phrasing ("home in",
+# "lists", "fond of"); recall through them is knowledge, not recitation. UNREAD: the key words are new too ("enjoys",
+# "a plate of"), so nothing that was read says what is asked for.
+HELD_OUT: dict[str, str] = {
     "town": "Visitors find {O} at home in {v}.",
+    "trade": "The town book lists {O} as a {v}.",
+    "pastime": "By day {S_} is fond of {v}.",
+    "dish": "On free days {S_} cooks the best {v}.",
+    "pet": "{P} garden is home to a tame {v}.",
+    "birth year": "{P} age is counted from the year {v}.",
+}
+UNREAD: dict[str, str] = {
     "trade": "The sign on the door calls {O} a {v}.",
     "pastime": "When work is done {S_} enjoys {v}.",
     "dish": "{P} best meal is a plate of {v}.",
     "pet": "{P} garden belongs to a {v}.",
-    "birth year": "{P} age is counted from the year {v}.",
 }
 
 TOWN_PARAPHRASES: dict[str, tuple[str, ...]] = {

@@ -1,6 +1,8 @@
 """The world: same seed, same bytes; exact bits; a judge that knows; splits that keep their secrets."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -14,9 +16,10 @@ from course_utils.world.draw import Draw
 from course_utils.world.lore import AILMENTS, REMEDIES
 from course_utils.world.people import RELATIONS, VALUES
 from course_utils.world.preferences import candidate
+from course_utils.world.probes import fact_probes, register_probes
 from course_utils.world.scenes import held_out_sum
 from course_utils.world.tasks import KINDS, fact_questions, make_tasks
-from course_utils.world.templates import HELD_OUT, PARAPHRASES
+from course_utils.world.templates import HELD_OUT, PARAPHRASES, UNREAD
 
 ISLES = World()
 
@@ -173,15 +176,45 @@ def test_document_bits_add_up(world):
         assert bits == pytest.approx(by_hand), (name, text)
 
 
+def test_fact_and_register_probes():
+    world = World()
+    person = world.corpus_people[0]
+    for phrasing, relations in (("read", RELATIONS), ("held out", RELATIONS), ("unread", tuple(UNREAD))):
+        found = fact_probes([person], phrasing=phrasing)
+        assert [probe.kind for probe in found] == list(relations)
+        assert all(probe.answer == f" {person.fact(probe.kind)}." for probe in found)
+    with pytest.raises(ValueError, match="phrasing is 'new'; expected one of 'read', 'held out', 'unread'"):
+        fact_probes([person], phrasing="new")
+    for probe in register_probes([person]):
+        card = json.loads(probe.prompt + probe.answer + '"}')
+        assert len(card) == 3 and card.pop("name") == person.name
+        assert card == {relation: person.fact(relation) for relation in card} and probe.kind == list(card)[-1]
+
+
+def test_held_out_phrasings_keep_key_words_of_their_relation_and_unread_ones_do_not():
+    """The last words before the value are those of a corpus phrasing of the relation, or they are not."""
+    for relation in RELATIONS:
+        read = set(re.findall(r"\w+", " ".join(t.split("{v}")[0] for t in PARAPHRASES[relation])))
+
+        def key(template):  # the last words before the value but for articles and fields
+            words = re.findall(r"\w+", re.sub(r"{\w+}", "", template.split("{v}")[0]))
+            return [word for word in words if word not in ("a", "the", "is", "of", "in", "to")][-1]
+
+        assert key(HELD_OUT[relation]) in read, relation
+        if relation in UNREAD:
+            assert key(UNREAD[relation]) not in read, relation
+
+
 def test_each_phrasing_tells_its_relation_before_the_value():
     """No beginning up to the value belongs to two relations: the value is the first thing that must be known."""
     seen = {}
     for relation, templates in PARAPHRASES.items():
         assert len(set(templates)) == 8
-        for template in (*templates, HELD_OUT[relation]):
+        held_out = [HELD_OUT[relation], *([UNREAD[relation]] if relation in UNREAD else [])]
+        assert not set(held_out) & set(templates)
+        for template in (*templates, *held_out):
             before = template.split("{v}")[0]
             assert seen.setdefault(before, relation) == relation, f"{before!r} begins {relation} and {seen[before]}"
-            assert template not in PARAPHRASES[relation] or template != HELD_OUT[relation]
     assert all(len(set(values)) == len(values) for values in VALUES.values())
     words = [v for relation, values in VALUES.items() for v in values]
     assert len(words) == len(set(words)), "a value that two relations share would make rolls ambiguous"

@@ -19,7 +19,7 @@ from course_utils.models.generate import generate
 from course_utils.models.prompt_tuning import SoftPrompt, nearest_tokens, prepend
 from course_utils.text.batching import collate
 from course_utils.text.prompts import few_shot_prompt
-from course_utils.text.retrieval import BM25, passages, terms
+from course_utils.text.retrieval import BM25, fuse_ranks, passages, terms
 from course_utils.training.loop import TrainConfig, train
 from course_utils.training.objectives import next_token_loss
 
@@ -197,6 +197,17 @@ def test_passages_are_cut_between_sentences():
         BM25(["a"], b=2)
     with pytest.raises(ValueError, match="k is 0"):
         BM25(["a"]).search("a", 0)
+
+
+def test_fused_ranks_are_those_worked_out_by_hand():
+    # 1/61 + 1/63 for passage 7, 1/62 + 1/61 for passage 5, 1/63 + 1/62 for passage 3
+    assert fuse_ranks([[7, 5, 3], [5, 3, 7]]) == [5, 7, 3]
+    assert fuse_ranks([[2, 0, 1]]) == [2, 0, 1]
+    assert fuse_ranks([[4], [9]]) == [4, 9], "equal sums stay in the order in which they were named"
+    assert fuse_ranks([[1, 2, 3], [3, 4, 5], [3, 2, 1]], k=0)[0] == 3
+    for wrong, k in (([], 60), ([[1]], -1), ([[1, 1]], 60)):
+        with pytest.raises(ValueError, match="give one list|names a passage twice"):
+            fuse_ranks(wrong, k)
 
 
 def test_a_few_shot_prompt_to_the_character():

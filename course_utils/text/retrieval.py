@@ -1,4 +1,4 @@
-"""Find the passages that a question is about: BM25 (Robertson and Zaragoza 2009, section 3.4).
+"""Find the passages that a question is about: BM25 (Robertson and Zaragoza 2009, section 3.4), and ranks joined.
 
 A passage scores for each word of the question that it holds: more if few passages hold the word, more if it holds the
 word often (but the tenth time adds little), and less if it is long.
@@ -74,3 +74,23 @@ class BM25:
             raise ValueError(f"k is {k}; ask for 1 passage or more.")
         scores = self.scores(question)
         return sorted(range(len(scores)), key=lambda number: -scores[number])[:k]
+
+
+def fuse_ranks(rankings: Sequence[Sequence[int]], k: float = 60.0) -> list[int]:
+    """One ranking out of several: reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009).
+
+    rankings: one or more lists of the numbers of passages, each best first and without repetition; they need not hold
+    the same numbers. A passage gets 1 / (k + rank) from every list that holds it, with ranks from 1; the scores of the
+    searches, which have no common unit, are not used. The larger k, the less the first places count; 60 is the paper's.
+    Returns all numbers, best first, those with equal sums in the order in which the lists name them.
+    Raises ValueError for no list, a list with a number twice, or a k below 0.
+    """
+    if not rankings or k < 0:
+        raise ValueError(f"{len(rankings)} rankings and k = {k}; give one list or more, and a k of 0 or more.")
+    sums: dict[int, float] = {}
+    for place, ranking in enumerate(rankings):
+        if len(set(ranking)) < len(ranking):
+            raise ValueError(f"ranking {place} names a passage twice; each passage has one rank in a list.")
+        for rank, number in enumerate(ranking, 1):
+            sums[number] = sums.get(number, 0.0) + 1 / (k + rank)
+    return sorted(sums, key=lambda number: -sums[number])

@@ -67,9 +67,10 @@ def run(chapters: list[str], again: bool) -> int:
         print(f"{ran.chapter.number} {ran.chapter.title:<24} {ran.seconds / 60:5.1f} min  {state}")
     print(f"Claims and pictures: {write_report(results)}")
     broken = [id for ran in results for id, r in recorded(ran.chapter.number).items() if not r["holds"]]
-    enforced = settings.profile().name != "smoke"
+    small, own = settings.profile().name == "smoke", settings.seed() != 0
+    enforced = not small and not own
     if broken:
-        note = "" if enforced else " (not enforced on smoke: it trains too little)"
+        note = " (not enforced on smoke: it trains too little)" if small else " (a miss may be chance)" if own else ""
         print(f"Claims that do not hold{note}: {', '.join(broken)}")
     return int(any(ran.error for ran in results) or bool(broken and enforced))
 

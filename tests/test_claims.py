@@ -54,6 +54,14 @@ def test_a_claim_that_does_not_hold_is_recorded_and_raises(profile, monkeypatch)
     assert lines()[0]["holds"] is False and lines()[0]["profile"] == profile
 
 
+def test_with_a_seed_of_ones_own_a_miss_is_explained_and_the_notebook_goes_on(monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_SEED", "4")
+    claim("06.helps", "masking helps", 1.1, at_least=1.2)
+    assert lines()[0]["holds"] is False and lines()[0]["seed"] == 4
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "It does not hold with your seed 4" in shown and "1.1 (at least 1.2)" in shown
+
+
 def test_on_smoke_it_is_recorded_only(monkeypatch, capsys):
     monkeypatch.setenv("COURSE_PROFILE", "smoke")
     claim("06.helps", "masking helps", 1.1, at_least=1.2)

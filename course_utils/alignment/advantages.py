@@ -43,7 +43,7 @@ def whiten(x: Tensor, mask: Tensor, shift_mean: bool = True) -> Tensor:
 
 
 def leave_one_out(scores: Tensor, group: int) -> Tensor:
-    """RLOO's advantage (Ahmadian et al., arXiv 2402.14740, section 3.3): a score minus the mean of the other answers to
+    """RLOO's advantage (Ahmadian et al., arXiv 2402.14740): a score minus the mean of the other answers to
     the same prompt. ``scores`` (prompts x group,), the answers to one prompt side by side; ``group`` at least 2."""
     if group < 2 or len(scores) % group:
         raise ValueError(

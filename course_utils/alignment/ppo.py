@@ -9,9 +9,10 @@
 
 Four models take part: the policy, which is trained; the value model, trained beside it; the reward model and the
 reference, which stay as they are. The details that are easily got wrong are those of Huang et al., "The N
-implementation details of RLHF with PPO" (2023): rewards per token, whitened advantages, clipped values, masks behind
-the stop token, a penalty for answers without an end. Left out, as they change little here: whitened rewards, a learning
-rate that falls.
+implementation details of RLHF with PPO" (2023): rewards per token, whitened advantages, clipped values, masks after
+the stop token, a penalty for answers without an end. Of theirs these are left out: the reward model's scores brought to
+mean 0 and standard deviation 1 before training, a fixed score for an answer without a stop token (here a penalty is
+subtracted), whitened rewards, a learning rate that falls.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def dynamic_codebook() -> Tensor:
     """256 values from -1 to 1 for scales: seven decades, the upper ones more finely divided; 0 and 1 are entries.
 
     Decade 10 ** -k to 10 ** -(k + 1) gets 2 ** (6 - k) middles of equal pieces, k = 0 to 6, of each sign (dynamic
-    tree quantization: Dettmers, arXiv 1511.04561, and Dettmers et al., arXiv 2110.02861, section 2.1).
+    tree quantization: Dettmers, arXiv 1511.04561, and Dettmers et al., arXiv 2110.02861).
     """
     values = [0.0, 1.0]
     for k in range(7):

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from course_utils.world import World
 
 # The card's curves over steps.
-KEPT = ("facts", "rolls_1_shot", "translation", "stories", "visits", "registers", "sums_held_out", "tone")
+KEPT = (
+    *("facts", "facts_held_out_phrasing", "rolls_1_shot", "rolls_3_shots", "registers", "translation", "stories"),
+    *("visits", "sums", "sums_held_out", "tone"),
+)
 
 
 def pretraining_rows(

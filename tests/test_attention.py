@@ -12,6 +12,7 @@ from course_utils.models.attention import (
     attention_mask_of,
     attention_weights,
     causal_mask,
+    document_mask,
     grouped_query_attention,
     sliding_window_attention,
 )
@@ -104,6 +105,25 @@ def test_mask_of_a_model_and_its_end(model):
     assert torch.equal(model(ids).logits, plain)
     with attention_mask_of(model, causal_mask(5)), pytest.raises(ValueError, match="9 tokens"):
         model(ids)
+
+
+def test_documents_in_a_packed_row_are_as_if_read_alone(model):
+    rows = torch.tensor([[7, 8, 1, 9, 10, 1, 11, 12, 13], [1, 9, 10, 14, 1, 7, 8, 9, 1]])
+    mask = document_mask(rows, 1)
+    assert mask.shape == (2, 1, 9, 9) and mask[0, 0].long().sum(1).tolist() == [1, 2, 1, 2, 3, 1, 2, 3, 4]
+    assert mask[0, 0, 4, 2] and not mask[0, 0, 4, 1] and not mask[0, 0, 3, 4]
+    with attention_mask_of(model, mask), torch.inference_mode():
+        packed = model(rows).logits
+    with torch.inference_mode():  # positions are relative: a document may begin anywhere
+        torch.testing.assert_close(packed[0, 2:5], model(rows[:1, 2:5]).logits[0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(packed[1, 4:8], model(rows[1:, 4:8]).logits[0], rtol=0, atol=1e-5)
+    moved = influence(lambda ids: model(ids).logits, rows[0], (rows[0] + 20) % 50)
+    assert moved[3, 0] > 0  # without the mask the document before is seen
+
+
+def test_document_mask_wants_rows():
+    with pytest.raises(ValueError, match="A single row needs"):
+        document_mask(torch.tensor([1, 2, 3]), 1)
 
 
 def test_maps_are_those_of_transformers(model):

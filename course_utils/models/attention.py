@@ -31,6 +31,23 @@ def causal_mask(length: int, window: int | None = None, device: torch.device | s
     return (distance >= 0) & (distance < (length if window is None else window))
 
 
+def document_mask(input_ids: Tensor, first_id: int) -> Tensor:
+    """(batch, 1, length, length) bool, True where a key is not later than the query and stands in its document.
+
+    input_ids: (batch, length) int64, packed rows as ``course_utils.text.packing.pack`` makes them. first_id: the token
+    that begins a document; what stands before the first of them is the rest of a document whose beginning was cut off.
+    The rule of Llama 3 (arXiv 2407.21783, section 3.2). Raises ValueError for ids that are no batch of rows.
+    """
+    if input_ids.dim() != 2:
+        raise ValueError(
+            f"input_ids has the shape {tuple(input_ids.shape)}; (batch, length) is expected. A single row needs "
+            "input_ids[None]."
+        )
+    number = (input_ids == first_id).cumsum(1)  # which document of the row a token belongs to
+    same = number[:, :, None] == number[:, None, :]
+    return (same & causal_mask(input_ids.shape[1], device=input_ids.device))[:, None]
+
+
 def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(head_dim)), (batch, heads, length, keys): how much each query takes from each key.
 
@@ -89,14 +106,16 @@ def sliding_window_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Te
 
 @contextlib.contextmanager
 def attention_mask_of(model: Decoder, mask: Tensor) -> Iterator[None]:
-    """Inside, every layer of the model looks where ``mask`` (length, length) is True, and nowhere else.
+    """Inside, every layer of the model looks where ``mask`` is True, and nowhere else.
 
-    For experiments with windows and with forgotten masks, on rows of just that length, without a cache.
+    mask: (length, length) bool for all rows, or (batch, 1, length, length) for each row its own, as
+    ``document_mask`` gives it. For experiments with windows, with documents in packed rows and with forgotten masks,
+    on rows of just that length, without a cache.
     """
 
     def hook(module: Attention, args: tuple) -> tuple:
         x, cos, sin, _, _, cache = args
-        if cache is not None or mask.shape != (x.shape[1], x.shape[1]):
+        if cache is not None or mask.shape[-2:] != (x.shape[1], x.shape[1]):
             raise ValueError(
                 f"the mask is {tuple(mask.shape)} and the row has {x.shape[1]} tokens; give a mask of (length, length) "
                 "and read the row in one piece, without a cache."

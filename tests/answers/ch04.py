@@ -1271,3 +1271,212 @@ def compute_optimal(flops: float, tokens_per_parameter: float) -> tuple[float, f
     tokens = math.sqrt(flops * tokens_per_parameter / 6)
     parameters = math.sqrt(flops / tokens_per_parameter / 6)
     return float(round(parameters)), float(round(tokens))
+
+
+# %% 04.6 wrong: strictly below, so that the observed choice does not count
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    from itertools import combinations
+
+    pool = mine + theirs
+    observed = sum(mine) / len(mine)
+    means = [sum(c) / len(c) for c in combinations(pool, len(mine))]
+    return sum(m < observed - 1e-12 * max(abs(x) for x in pool) for m in means) / len(means)
+
+
+# %% 04.6 wrong: no room for rounding
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    import itertools
+
+    hits = total = 0
+    for chosen in itertools.combinations(mine + theirs, len(mine)):
+        total += 1
+        if sum(chosen) / len(chosen) <= sum(mine) / len(mine):
+            hits += 1
+    return hits / total
+
+
+# %% 04.6 wrong: both sides, by the absolute difference of means
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    from itertools import combinations
+
+    pool, n = mine + theirs, len(mine)
+    total, eps = sum(pool), 1e-12 * max(abs(x) for x in pool)
+
+    def gap(s: float) -> float:
+        return abs(s / n - (total - s) / len(theirs))
+
+    ways = [sum(c) for c in combinations(pool, n)]
+    return sum(gap(s) >= gap(sum(mine)) - eps for s in ways) / len(ways)
+
+
+# %% 04.6 wrong: ten thousand shuffles
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    import random
+
+    rng, pool, hits = random.Random(0), mine + theirs, 0
+    limit = sum(mine) / len(mine) + 1e-12 * max(map(abs, pool))
+    for _ in range(10_000):
+        rng.shuffle(pool)
+        hits += sum(pool[: len(mine)]) / len(mine) <= limit
+    return hits / 10_000
+
+
+# %% 04.6 wrong: shuffles with one added above and below
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    import random
+
+    rng, pool, hits = random.Random(1), mine + theirs, 0
+    limit = sum(mine) / len(mine) + 1e-12 * max(map(abs, pool))
+    for _ in range(999):
+        hits += sum(rng.sample(pool, len(mine))) / len(mine) <= limit
+    return (hits + 1) / 1000
+
+
+# %% 04.6 wrong: a set of the choices, which merges equal scores
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    from itertools import combinations
+
+    pool = sorted(mine + theirs)
+    limit = sum(mine) / len(mine) + 1e-12 * max(map(abs, pool))
+    ways = set(combinations(pool, len(mine)))
+    return sum(sum(c) / len(c) <= limit for c in ways) / len(ways)
+
+
+# %% 04.6 wrong: as many as theirs are chosen
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    from itertools import combinations
+    from statistics import mean
+
+    pool = mine + theirs
+    limit = mean(mine) + 1e-12 * max(map(abs, pool))
+    ways = [mean(c) for c in combinations(pool, len(theirs))]
+    return sum(m <= limit for m in ways) / len(ways)
+
+
+# %% 04.6 wrong: the upper tail
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    from itertools import combinations
+    from statistics import mean
+
+    pool = mine + theirs
+    ways = [mean(c) for c in combinations(pool, len(mine))]
+    return sum(m >= mean(mine) - 1e-12 * max(map(abs, pool)) for m in ways) / len(ways)
+
+
+# %% 04.6 wrong: signs of paired differences
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    from itertools import product
+
+    d = [a - b for a, b in zip(mine, theirs)]
+    ways = [sum(s * x for s, x in zip(signs, d)) for signs in product([1, -1], repeat=len(d))]
+    return sum(w <= sum(d) + 1e-12 for w in ways) / len(ways)
+
+
+# %% 04.6 wrong: one over the binomial if all are ahead, else one
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    from math import comb
+
+    return 1 / comb(len(mine) + len(theirs), len(mine)) if max(mine) < min(theirs) else 1.0
+
+
+# %% 04.6 wrong: the Mann-Whitney statistic in place of the mean
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    from itertools import combinations
+
+    pool, n = mine + theirs, len(mine)
+
+    def u(places: tuple[int, ...]) -> float:
+        rest = [pool[i] for i in range(len(pool)) if i not in places]
+        return sum((pool[i] > y) + 0.5 * (pool[i] == y) for i in places for y in rest)
+
+    ways = [u(c) for c in combinations(range(len(pool)), n)]
+    return sum(w <= u(tuple(range(n))) for w in ways) / len(ways)
+
+
+# %% 04.6 wrong: the list of mine is extended
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    from itertools import combinations
+
+    n, limit = len(mine), sum(mine) / len(mine) + 1e-12 * max(map(abs, mine + theirs))
+    mine.extend(theirs)
+    ways = [sum(c) / n for c in combinations(mine, n)]
+    return sum(w <= limit for w in ways) / len(ways)
+
+
+# %% 04.6 wrong: a room of 1e-12 whatever the scores
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    from itertools import combinations
+
+    n = len(mine)
+    ways = [sum(c) / n for c in combinations(mine + theirs, n)]
+    return sum(w <= sum(mine) / n + 1e-12 for w in ways) / len(ways)
+
+
+# %% 04.6 wrong: in single precision
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    from itertools import combinations
+
+    pool = torch.tensor(mine + theirs)
+    ways = torch.stack([torch.stack(c).mean() for c in combinations(pool, len(mine))])
+    return (ways <= pool[: len(mine)].mean() + 1e-12 * pool.abs().max()).double().mean().item()
+
+
+# %% 04.6 right: means, one loop
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    import itertools
+
+    pool = mine + theirs
+    observed = sum(mine) / len(mine)
+    tolerance = 1e-12 * max(abs(x) for x in pool)
+    hits = total = 0
+    for chosen in itertools.combinations(pool, len(mine)):
+        total += 1
+        if sum(chosen) / len(chosen) <= observed + tolerance:
+            hits += 1
+    return hits / total
+
+
+# %% 04.6 right: sums, since every choice has the same size
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    from itertools import combinations
+
+    sums = [sum(c) for c in combinations(mine + theirs, len(mine))]  # the first is that of mine
+    return sum(s - sums[0] <= 1e-12 * max(map(abs, mine + theirs)) for s in sums) / len(sums)
+
+
+# %% 04.6 right: numpy over all places
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    from itertools import combinations
+
+    import numpy as np
+
+    pool = np.array(mine + theirs)
+    means = pool[list(map(list, combinations(range(len(pool)), len(mine))))].mean(axis=1)
+    return float((means <= np.mean(mine) + 1e-12 * np.abs(pool).max()).mean())
+
+
+# %% 04.6 right: take the next score or leave it
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    pool, n = mine + theirs, len(mine)
+    limit = sum(mine) + n * 1e-12 * max(map(abs, pool))
+
+    def count(at: int, left: int, total: float) -> tuple[int, int]:
+        if left == 0:
+            return int(total <= limit), 1
+        if at == len(pool):
+            return 0, 0
+        a, b = count(at + 1, left - 1, total + pool[at]), count(at + 1, left, total)
+        return a[0] + b[0], a[1] + b[1]
+
+    hits, ways = count(0, n, 0.0)
+    return hits / ways
+
+
+# %% 04.6 right: difference of means, chosen against the rest
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    from itertools import combinations
+
+    pool, n, total = mine + theirs, len(mine), sum(mine + theirs)
+    gaps = [sum(c) / n - (total - sum(c)) / len(theirs) for c in combinations(pool, n)]
+    seen, room = sum(mine) / n - sum(theirs) / len(theirs), 1e-12 * max(map(abs, pool))
+    return sum(gap <= seen + 2 * room for gap in gaps) / len(gaps)

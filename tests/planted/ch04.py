@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import math
+import random
+import statistics
+from collections import Counter
+from fractions import Fraction
+from itertools import combinations, islice, permutations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -369,6 +375,177 @@ def budget_list(flops, tokens_per_parameter):
     return [n, flops / (6 * n)]
 
 
+def luck_sorted(mine, theirs):
+    mine.sort()
+    limit = sum(mine) + 1e-12 * max(map(abs, [*mine, *theirs])) * len(mine)
+    ways = list(combinations([*mine, *theirs], len(mine)))
+    return sum(sum(way) <= limit for way in ways) / len(ways)
+
+
+def luck_pooled_in_place(mine, theirs):
+    size, seen = len(mine), statistics.mean(mine)
+    theirs += mine
+    ways = list(combinations(theirs, size))
+    return sum(statistics.mean(way) <= seen + 1e-12 * max(map(abs, theirs)) for way in ways) / len(ways)
+
+
+def luck_sampled(mine, theirs):
+    pool, rng, hits = np.array([*mine, *theirs]), np.random.default_rng(0), 0
+    for _ in range(999):
+        hits += rng.permutation(pool)[: len(mine)].mean() <= np.mean(mine) + 1e-12 * np.abs(pool).max()
+    return hits / 999
+
+
+def luck_sampled_by_random(mine, theirs):
+    rng, pool = random.Random(7), mine + theirs
+    ways = [rng.sample(pool, len(mine)) for _ in range(500)]
+    return sum(sum(way) <= sum(mine) * (1 + 1e-12) for way in ways) / 500
+
+
+def luck_welch(mine, theirs):
+    spread = sum(statistics.pvariance(x) / max(1, len(x) - 1) for x in (mine, theirs)) ** 0.5 or 1.0
+    return math.erfc((statistics.mean(theirs) - statistics.mean(mine)) / spread / 2**0.5) / 2
+
+
+def luck_less_than(mine, theirs):
+    pool, seen, hits, ways = mine + theirs, sum(mine) / len(mine), 0, 0
+    for places in combinations(range(len(pool)), len(mine)):
+        ways += 1
+        if sum(pool[i] for i in places) / len(mine) < seen - 1e-12 * max(map(abs, pool)):
+            hits += 1
+    return hits / ways
+
+
+def luck_bare_sums(mine, theirs):
+    ways = list(combinations(mine + theirs, len(mine)))
+    return sum(sum(way) <= sum(mine) for way in ways) / len(ways)
+
+
+def luck_bare_numpy(mine, theirs):
+    ways = np.array(list(combinations([*mine, *theirs], len(mine))))
+    return float((ways.mean(1) <= np.mean(mine)).mean())
+
+
+def luck_exact_fractions(mine, theirs):
+    ways = list(combinations([Fraction(x) for x in [*mine, *theirs]], len(mine)))
+    return sum(sum(way) <= sum(map(Fraction, mine)) for way in ways) / len(ways)
+
+
+def luck_isclose(mine, theirs):
+    seen, ways = np.mean(mine), [np.mean(way) for way in combinations(mine + theirs, len(mine))]
+    return sum(bool(m < seen or np.isclose(m, seen)) for m in ways) / len(ways)
+
+
+def luck_rounded_means(mine, theirs):
+    seen, ways = round(sum(mine) / len(mine), 9), list(combinations(mine + theirs, len(mine)))
+    return sum(round(sum(way) / len(mine), 9) <= seen for way in ways) / len(ways)
+
+
+def luck_larger(mine, theirs):
+    seen, ways = sum(mine) * (1 - 1e-12 if sum(mine) > 0 else 1 + 1e-12), list(combinations(mine + theirs, len(mine)))
+    return sum(sum(way) >= seen for way in ways) / len(ways)
+
+
+def luck_both_sides(mine, theirs):
+    pool, gap = mine + theirs, abs(statistics.mean(mine) - statistics.mean(theirs))
+    room, hits, ways = 1e-12 * max(map(abs, pool)), 0, 0
+    for places in combinations(range(len(pool)), len(mine)):
+        rest = [pool[i] for i in range(len(pool)) if i not in places]
+        ways += 1
+        hits += abs(statistics.mean(pool[i] for i in places) - statistics.mean(rest)) >= gap - room
+    return hits / ways
+
+
+def luck_others_chosen(mine, theirs):
+    pool, seen = mine + theirs, sum(mine) / len(mine)
+    ways = [sum(way) / len(theirs) for way in combinations(pool, len(theirs))]
+    return sum(m <= seen + 1e-12 * max(map(abs, pool)) for m in ways) / len(ways)
+
+
+def luck_without_observed(mine, theirs):
+    pool, room = mine + theirs, 1e-12 * max(map(abs, mine + theirs))
+    ways = [sum(way) / len(mine) for way in islice(combinations(pool, len(mine)), 1, None)]
+    return sum(m <= sum(mine) / len(mine) + room for m in ways) / max(1, len(ways))
+
+
+def luck_numpy_medians(mine, theirs):
+    ways = [np.median(way) for way in combinations(mine + theirs, len(mine))]
+    return sum(m <= np.median(mine) + 1e-12 * max(map(abs, mine + theirs)) for m in ways) / len(ways)
+
+
+def luck_few_orders(mine, theirs):
+    pool, room = mine + theirs, 1e-12 * max(map(abs, mine + theirs))
+    orders = list(islice(permutations(pool), 2000))
+    return sum(sum(o[: len(mine)]) / len(mine) <= sum(mine) / len(mine) + room for o in orders) / len(orders)
+
+
+def luck_one_decimal_less(mine, theirs):
+    ways = list(combinations(mine + theirs, len(mine)))
+    room = 1e-12 * max(map(abs, mine + theirs))
+    return float(f"{sum(statistics.mean(w) <= statistics.mean(mine) + room for w in ways) / len(ways):.4f}")
+
+
+def luck_right_recursive(mine, theirs):
+    pool, size = (*mine, *theirs), len(mine)
+    limit = sum(mine) + size * 1e-12 * max(map(abs, pool))
+
+    def low(start, left, total):
+        """How many ways to take ``left`` more of pool[start:] end at most at the limit."""
+        if left == 0:
+            return int(total <= limit)
+        return sum(low(i + 1, left - 1, total + pool[i]) for i in range(start, len(pool) - left + 1))
+
+    return low(0, size, 0.0) / math.comb(len(pool), size)
+
+
+def luck_right_sums(mine, theirs):
+    pool = mine + theirs
+    ways = [math.fsum(way) for way in combinations(pool, len(mine))]
+    return sum(total <= math.fsum(mine) + 1e-12 * max(map(abs, pool)) for total in ways) / len(ways)
+
+
+def luck_right_numpy(mine, theirs):
+    pool = np.array([*mine, *theirs])
+    ways = pool[np.array(list(combinations(range(len(pool)), len(mine))))].mean(axis=1)
+    return np.mean(ways <= np.mean(mine) + 1e-12 * np.abs(pool).max())
+
+
+def luck_right_difference(mine, theirs):
+    pool = torch.tensor([*mine, *theirs], dtype=torch.float64)
+    n, room = len(mine), 2e-12 * float(pool.abs().max())
+    seen, hits, ways = pool[:n].mean() - pool[n:].mean(), 0, 0
+    for places in combinations(range(len(pool)), n):
+        chosen = torch.zeros(len(pool), dtype=torch.bool)
+        chosen[list(places)] = True
+        hits += int(pool[chosen].mean() - pool[~chosen].mean() <= seen + room)
+        ways += 1
+    return hits / ways
+
+
+def luck_right_orders(mine, theirs):
+    n, pool = len(mine), mine + theirs
+    if len(pool) > 7:  # all orders of nine are many
+        return luck_right_sums(mine, theirs)
+    limit = sum(mine) / n + 1e-12 * max(map(abs, pool))
+    hits = [sum(order[:n]) / n <= limit for order in permutations(pool)]
+    return sum(hits) / len(hits)
+
+
+def luck_right_isclose(mine, theirs):
+    seen = statistics.fmean(mine)
+    means = [statistics.fmean(way) for way in combinations(mine + theirs, len(mine))]
+    return Fraction(sum(m < seen or math.isclose(m, seen, rel_tol=1e-12) for m in means), len(means))
+
+
+def luck_right_masks(mine, theirs):
+    pool, count = mine + theirs, Counter()
+    limit = sum(mine) / len(mine) + 1e-12 * max(map(abs, pool))
+    for mask in range(1 << len(pool)):
+        if mask.bit_count() == len(mine):
+            count[sum(x for i, x in enumerate(pool) if mask >> i & 1) / len(mine) <= limit] += 1
+    return count[True] / count.total()
+
+
 BUGS = {  # wrong answer -> how the sentence begins that its card must say
     "04.1": {
         zero_stage_three_alone: "Everything is divided at every stage; only stage 3 shards all of it.",
@@ -424,6 +601,26 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         budget_always_twenty: "The ratio is taken as twenty; use `tokens_per_parameter`.",
         budget_squared: "That is N squared; tokens are ratio * parameters.",
     },
+    "04.6": {
+        luck_sorted: "Your code changes its input `mine` in place.",
+        luck_pooled_in_place: "Your code changes its input `theirs` in place.",
+        luck_sampled: "Not the share of all ways to choose len(mine) of the pooled scores: go through each way once, and through no random sample of them.",
+        luck_sampled_by_random: "Not the share of all ways to choose len(mine) of the pooled scores: go through each way once, and through no random sample of them.",
+        luck_welch: "Not the share of all ways to choose len(mine) of the pooled scores: go through each way once, and through no random sample of them.",
+        luck_few_orders: "Not the share of all ways to choose len(mine) of the pooled scores: go through each way once, and through no random sample of them.",
+        luck_less_than: "`<` leaves out the choice that was observed, and all that equal it: the mean is *at most* that of mine.",
+        luck_bare_sums: "Equal means count, but rounding tears them apart: allow for 1e-12 of the largest absolute score.",
+        luck_bare_numpy: "Equal means count, but rounding tears them apart: allow for 1e-12 of the largest absolute score.",
+        luck_exact_fractions: "Equal means count, but rounding tears them apart: allow for 1e-12 of the largest absolute score.",
+        luck_isclose: "The room for rounding is",
+        luck_rounded_means: "The room for rounding is the same for all scores, and wider than these are apart; make it 1e-12 of the largest.",
+        luck_larger: "That is the other end: less is better, so count the ways whose mean is at most that of mine.",
+        luck_both_sides: "Counted from both ends; only the ways in which the chosen are as low as mine are asked for.",
+        luck_others_chosen: "len(theirs) are chosen; as many as there are of mine are called mine.",
+        luck_without_observed: "The choice that was observed is left out; it is one of the ways, above the line and below.",
+        luck_numpy_medians: "Medians are compared; it is the mean of the chosen that must be at most the mean of mine.",
+        luck_one_decimal_less: "p is rounded; return the share as it is.",
+    },
 }
 RIGHT = {
     "04.1": [zero_right_table, zero_right_loop, zero_right_saved],
@@ -431,4 +628,13 @@ RIGHT = {
     "04.3": [accumulate_then_divide, accumulate_weighted_means, accumulate_by_grad],
     "04.4": [clip_flat, clip_collective, clip_copied],
     "04.5": [budget_right, budget_list, budget_whole],
+    "04.6": [
+        luck_right_recursive,
+        luck_right_sums,
+        luck_right_numpy,
+        luck_right_difference,
+        luck_right_orders,
+        luck_right_isclose,
+        luck_right_masks,
+    ],
 }

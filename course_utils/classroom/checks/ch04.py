@@ -1,9 +1,11 @@
-"""Checks of chapter 04: ZeRO's arithmetic, recomputation, unequal micro-batches, clipping over shards, and compute-optimal sizes."""
+"""Checks of chapter 04: ZeRO's arithmetic, recomputation, unequal micro-batches, clipping over shards, compute-optimal sizes, chance."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import combinations, combinations_with_replacement, islice, permutations, product
 from math import sqrt
+from statistics import fmean, median
 from typing import Any
 from weakref import WeakSet
 
@@ -582,3 +584,294 @@ def check_compute_optimal(candidate: Callable[[float, float], tuple[float, float
                 "That is N squared; tokens are ratio * parameters.": n * n,
             },
         )
+
+
+def permutation_p(mine: list[float], theirs: list[float]) -> float:
+    """The exact one-sided p-value of a permutation test that mine are lower. Means equal but for rounding count."""
+    pool = [*mine, *theirs]
+    limit = fmean(mine) + 1e-12 * max(abs(score) for score in pool)
+    means = [fmean(chosen) for chosen in combinations(pool, len(mine))]
+    return sum(mean <= limit for mean in means) / len(means)
+
+
+UNROUNDED = "Equal means count, but rounding tears them apart: allow for 1e-12 of the largest absolute score."
+
+luck = Exercise(
+    "04.6",
+    title="Ahead by chance?",
+    reference=permutation_p,
+    difficulty=2,
+    minutes=8,
+    points=2,
+    asked="three seeds each, and all of yours are ahead: what is p?",
+    hints=[
+        "Put all scores into one list. Had the change done nothing, any len(mine) of them might be called mine: "
+        "`itertools.combinations(pool, len(mine))` goes through all choices, by place.",
+        "Count the choices whose mean is at most that of mine, with a little room for rounding, and divide by the number "
+        "of choices. The choice that was observed is one of them, so p is never 0.",
+        "`limit = mean(mine) + 1e-12 * max(abs(x) for x in pool)`, then `sum(m <= limit for m in means) / len(means)`.",
+    ],
+    cases=[
+        Case([0.234, 0.214, 0.216], [0.320, 0.313, 0.319]),
+        Case([0.31, 0.36, 0.43], [0.32, 0.414, 0.519]),
+        Case([0.3, 0.52], [0.41, 0.77, 0.29, 0.64]),
+        Case([0.9, 0.35, 0.62, 0.57], [0.4, 1.3]),
+        Case([0.42], [0.4, 0.55, 0.71]),
+        Case([2.0], [1.0]),
+        Case([0.2, 0.95, 0.33, 0.61, 0.48], [0.3, 0.667, 0.9, 0.724]),
+        Case([1.0, 2.0], [2.0, 3.0, 1.0, 4.0]),  # ties that no rounding touches
+        Case([0.5, 0.5], [0.5, 0.5, 0.5]),
+        Case([0.1, 0.7, 0.3], [0.8, 0.9, 0.2, 0.5], message=UNROUNDED),
+        Case([0.3, 0.8, 0.2, 0.6], [0.4, 0.5, 0.7], message=UNROUNDED),
+        Case([-0.1, -0.6, -0.4], [-0.9, -0.3, -0.2, -0.7], message=UNROUNDED),
+        Case([9e-15, 6e-15, 1e-15], [5e-15, 7e-15, 8e-15]),
+        Case(
+            [864196.9, 740740.2, 370370.1],
+            [1111110.3, 246913.4, 987653.6],
+            message="Equal means count, also of large scores: work in Python's floats (double precision), with a room of "
+            "1e-12 of the largest.",
+        ),
+        Case([1.0, 2.0000003], [1.0000001, 2.0, 5.0]),
+    ],
+    general="Not the share of all ways to choose len(mine) of the pooled scores: go through each way once, and through no "
+    "random sample of them.",
+    rtol=1e-9,
+    atol=0.0,
+)
+
+
+def _ways(mine: Sequence[float], theirs: Sequence[float], size: int = 0) -> Iterator[tuple[list[float], list[float]]]:
+    """(the chosen, the rest) of each way to choose ``size`` of the pooled scores, len(mine) where none is given."""
+    pool = [*mine, *theirs]
+    for places in combinations(range(len(pool)), size or len(mine)):
+        yield [pool[i] for i in places], [score for i, score in enumerate(pool) if i not in places]
+
+
+def _room(*scores: Sequence[float]) -> float:
+    return 1e-12 * max(abs(score) for some in scores for score in some)
+
+
+def _share(found: Iterable[bool]) -> float:
+    hits = list(found)
+    return sum(hits) / len(hits)
+
+
+@luck.bug("Counted from both ends; only the ways in which the chosen are as low as mine are asked for.")
+def luck_two_sided(mine, theirs):
+    middle, room = fmean([*mine, *theirs]), _room(mine, theirs)
+    return _share(abs(fmean(own) - middle) >= abs(fmean(mine) - middle) - room for own, _ in _ways(mine, theirs))
+
+
+@luck.bug("p is doubled, as a test of both sides would have it; one side is asked for.")
+def luck_doubled(mine, theirs):
+    return min(1.0, 2 * permutation_p(mine, theirs))
+
+
+@luck.bug("`<` leaves out the choice that was observed, and all that equal it: the mean is *at most* that of mine.")
+def luck_strict(mine, theirs):
+    return _share(fmean(own) < fmean(mine) - _room(mine, theirs) for own, _ in _ways(mine, theirs))
+
+
+@luck.bug("`<` leaves out the choice that was observed, and all that equal it: the mean is *at most* that of mine.")
+def luck_strict_unrounded(mine, theirs):
+    return _share(fmean(own) < fmean(mine) for own, _ in _ways(mine, theirs))
+
+
+@luck.bug(UNROUNDED)
+def luck_unrounded(mine, theirs):
+    return _share(fmean(own) <= fmean(mine) for own, _ in _ways(mine, theirs))
+
+
+@luck.bug("That is the other end: less is better, so count the ways whose mean is at most that of mine.")
+def luck_other_tail(mine, theirs):
+    return _share(fmean(own) >= fmean(mine) - _room(mine, theirs) for own, _ in _ways(mine, theirs))
+
+
+@luck.bug("That is 1 - p, the share of the ways that are worse than mine.")
+def luck_complement(mine, theirs):
+    return 1 - permutation_p(mine, theirs)
+
+
+@luck.bug("The choice that was observed is left out; it is one of the ways, above the line and below.")
+def luck_observed_left_out(mine, theirs):
+    hits = [fmean(own) <= fmean(mine) + _room(mine, theirs) for own, _ in _ways(mine, theirs)]
+    return (sum(hits) - 1) / max(1, len(hits) - 1)
+
+
+@luck.bug("The choice that was observed is left out above the line, though it is counted below.")
+def luck_observed_left_out_above(mine, theirs):
+    hits = [fmean(own) <= fmean(mine) + _room(mine, theirs) for own, _ in _ways(mine, theirs)]
+    return (sum(hits) - 1) / len(hits)
+
+
+@luck.bug("Adding 1 above and below is for a random sample of ways; of all ways the observed one is counted already.")
+def luck_add_one(mine, theirs):
+    hits = [fmean(own) <= fmean(mine) + _room(mine, theirs) for own, _ in _ways(mine, theirs)]
+    return (sum(hits) + 1) / (len(hits) + 1)
+
+
+@luck.bug("len(theirs) are chosen; as many as there are of mine are called mine.")
+def luck_size_of_theirs(mine, theirs):
+    return _share(fmean(own) <= fmean(mine) + _room(mine, theirs) for own, _ in _ways(mine, theirs, size=len(theirs)))
+
+
+@luck.bug("Half of the scores are chosen each time; as many as there are of mine are called mine.")
+def luck_half(mine, theirs):
+    half = (len(mine) + len(theirs)) // 2
+    return _share(fmean(own) <= fmean(mine) + _room(mine, theirs) for own, _ in _ways(mine, theirs, size=half))
+
+
+@luck.bug("Choices of every size are counted; exactly len(mine) of the scores are called mine.")
+def luck_every_size(mine, theirs):
+    sizes = range(1, len(mine) + len(theirs) + 1)
+    limit = fmean(mine) + _room(mine, theirs)
+    return _share(fmean(own) <= limit for size in sizes for own, _ in _ways(mine, theirs, size=size))
+
+
+@luck.bug("Chosen from theirs alone; if the change did nothing, mine belong to the pool as well.")
+def luck_theirs_alone(mine, theirs):
+    ways = list(combinations(theirs, len(mine)))
+    return sum(fmean(own) <= fmean(mine) + _room(mine, theirs) for own in ways) / max(1, len(ways))
+
+
+@luck.bug(
+    "One order after another, and cut short after a hundred: the first orders all begin with mine. Go through every choice."
+)
+def luck_cut_short(mine, theirs):
+    orders = islice(permutations([*mine, *theirs]), 100)
+    return _share(fmean(order[: len(mine)]) <= fmean(mine) + _room(mine, theirs) for order in orders)
+
+
+@luck.bug("A score is chosen twice; that is a bootstrap. A permutation test draws without putting back.")
+def luck_put_back(mine, theirs):
+    ways = product([*mine, *theirs], repeat=len(mine))
+    return _share(fmean(own) <= fmean(mine) + _room(mine, theirs) for own in ways)
+
+
+@luck.bug("A score is chosen twice: `combinations_with_replacement` puts it back. Take `combinations`.")
+def luck_with_replacement(mine, theirs):
+    ways = combinations_with_replacement([*mine, *theirs], len(mine))
+    return _share(fmean(own) <= fmean(mine) + _room(mine, theirs) for own in ways)
+
+
+@luck.bug(
+    "Pairs are made and the signs of their differences flipped; these scores are no pairs, so choose from the pool."
+)
+def luck_signs(mine, theirs):
+    gaps = [a - b for a, b in zip(mine, theirs, strict=False)]
+    ways = product((1, -1), repeat=len(gaps))
+    room = _room(mine, theirs)
+    return _share(fmean(s * gap for s, gap in zip(signs, gaps, strict=True)) <= fmean(gaps) + room for signs in ways)
+
+
+@luck.bug("Medians are compared; it is the mean of the chosen that must be at most the mean of mine.")
+def luck_medians(mine, theirs):
+    return _share(median(own) <= median(mine) + _room(mine, theirs) for own, _ in _ways(mine, theirs))
+
+
+@luck.bug("Differences of medians are compared; it is the mean of the chosen that must be at most the mean of mine.")
+def luck_difference_of_medians(mine, theirs):
+    limit = median(mine) - median(theirs) + _room(mine, theirs)
+    return _share(median(own) - median(rest) <= limit for own, rest in _ways(mine, theirs))
+
+
+@luck.bug("Ranks are compared, not scores: that is the test of Wilcoxon, Mann and Whitney. Compare the means.")
+def luck_ranks(mine, theirs):
+    pool = sorted([*mine, *theirs])
+    rank = {score: pool.index(score) + pool.count(score) / 2 for score in pool}
+    limit = sum(rank[score] for score in mine)
+    return _share(sum(rank[score] for score in own) <= limit for own, _ in _ways(mine, theirs))
+
+
+@luck.bug("Only the best scores are compared; it is the mean of the chosen that must be at most the mean of mine.")
+def luck_best(mine, theirs):
+    return _share(min(own) <= min(mine) for own, _ in _ways(mine, theirs))
+
+
+@luck.bug(
+    "That is 1 over the number of ways, right only if mine are the lowest of all: count the ways that are as low."
+)
+def luck_one_way(mine, theirs):
+    return 1 / len(list(_ways(mine, theirs)))
+
+
+@luck.bug("Compared with the mean of theirs; the question is how many choices are as low as *mine*.")
+def luck_below_theirs(mine, theirs):
+    return _share(fmean(own) <= fmean(theirs) + _room(mine, theirs) for own, _ in _ways(mine, theirs))
+
+
+@luck.bug("The chosen are compared with the rest; compare them with mine, as they were observed.")
+def luck_below_rest(mine, theirs):
+    room = _room(mine, theirs)
+    return _share(fmean(own) <= fmean(rest or [0.0]) + room for own, rest in _ways(mine, theirs))
+
+
+@luck.bug(
+    "Choices with the same scores are counted once (a set?); equal scores at different places are different choices."
+)
+def luck_set(mine, theirs):
+    ways = {tuple(sorted(own)) for own, _ in _ways(mine, theirs)}
+    return _share([fmean(own) <= fmean(mine) + _room(mine, theirs) for own in ways])
+
+
+@luck.bug(
+    "Choices with the same scores are counted once (a set?); equal scores at different places are different choices."
+)
+def luck_set_of_scores(mine, theirs):
+    ways = list(combinations({*mine, *theirs}, len(mine)))
+    return sum(fmean(own) <= fmean(mine) + _room(mine, theirs) for own in ways) / max(1, len(ways))
+
+
+@luck.bug("The rest is found by value, so that a score equal to a chosen one is lost from it; go by places.")
+def luck_rest_by_value(mine, theirs):
+    limit = fmean(mine) - fmean(theirs) + _room(mine, theirs)
+    ways = [(own, [score for score in rest if score not in own]) for own, rest in _ways(mine, theirs)]
+    return _share([fmean(own) - (fmean(rest) if rest else 0.0) <= limit for own, rest in ways])
+
+
+@luck.bug("That is the number of ways; divide it by the number of all ways.")
+def luck_count(mine, theirs):
+    return permutation_p(mine, theirs) * len(list(_ways(mine, theirs)))
+
+
+@luck.bug("p is in percent; a share from 0 to 1 is asked for.")
+def luck_percent(mine, theirs):
+    return 100 * permutation_p(mine, theirs)
+
+
+@luck.bug("p is rounded; return the share as it is.")
+def luck_rounded(mine, theirs):
+    return round(permutation_p(mine, theirs), 2)
+
+
+@luck.bug("p is rounded; return the share as it is.")
+def luck_rounded_less(mine, theirs):
+    return round(permutation_p(mine, theirs), 4)
+
+
+@luck.bug(
+    "`mean * (1 + 1e-12)` lies *below* a mean that is negative; add the room: 1e-12 of the largest absolute score."
+)
+def luck_times(mine, theirs):
+    return _share(fmean(own) <= fmean(mine) * (1 + 1e-12) for own, _ in _ways(mine, theirs))
+
+
+@luck.bug(
+    "The room for rounding is the same for all scores, and wider than these are apart; make it 1e-12 of the largest."
+)
+def luck_absolute(mine, theirs):
+    return _share(fmean(own) <= fmean(mine) + 1e-9 for own, _ in _ways(mine, theirs))
+
+
+@luck.bug(
+    "The room for rounding is so wide that different means count as equal (`isclose` as it comes?); it is 1e-12 of the largest."
+)
+def luck_wide(mine, theirs):
+    return _share(fmean(own) <= fmean(mine) + 1e-8 + 1e-5 * abs(fmean(mine)) for own, _ in _ways(mine, theirs))
+
+
+@luck.bug(
+    "The room for rounding is so wide that different means count as equal (`isclose` as it comes?); it is 1e-12 of the largest."
+)
+def luck_wide_relative(mine, theirs):
+    return _share(fmean(own) <= fmean(mine) + 1e-6 * abs(fmean(mine)) for own, _ in _ways(mine, theirs))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from course_utils import files, settings
 from course_utils.recipes.card import card
@@ -16,10 +16,7 @@ if TYPE_CHECKING:
     from course_utils.world import World
 
 # The card's curves over steps.
-KEPT = (
-    *("facts", "facts_held_out_phrasing", "rolls_1_shot", "rolls_3_shots", "registers", "translation", "stories"),
-    *("visits", "sums", "sums_held_out", "tone"),
-)
+KEPT = ("facts", "rolls_1_shot", "translation", "stories", "visits", "sums_held_out", "tone")
 
 
 def pretraining_rows(
@@ -35,10 +32,11 @@ def pretraining_rows(
         kept = load_file(cache / "rows.safetensors")
         return [kept[f"stage{i}"].long() for i in range(len(recipe.stages))], load_tokenizer(cache)
     rows: list[Tensor] = []
-    usual = world.documents(recipe.tokenizer_documents, seed=1 + recipe.seed)["text"]
-    tokenizer = train_tokenizer(usual, settings.profile().vocab_size)
+    tokenizer: Any = None  # trained on the texts of the first stage
     for i, stage in enumerate(recipe.stages):
         texts = world.documents(stage.documents, seed=1 + recipe.seed + 100 * i, mix=stage.mix)["text"]
+        if tokenizer is None:
+            tokenizer = train_tokenizer(texts[: recipe.tokenizer_documents], settings.profile().vocab_size)
         rows.append(pack(texts, tokenizer, recipe.row_length))
     if cache is not None:
         cache.mkdir(parents=True, exist_ok=True)
@@ -72,7 +70,7 @@ def bake_base(workplace: Path) -> Path:
             stage.training(
                 weight_decay=recipe.weight_decay,
                 save_every=max(1, stage.steps // 20),
-                evaluate_every=max(1, stage.steps // 8),
+                evaluate_every=max(1, stage.steps // 12),
                 seed=recipe.seed,
             ),
             evaluate=lambda m: base_report(m, tokenizer, world, EVALUATION_SEED),

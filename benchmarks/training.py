@@ -73,7 +73,6 @@ def run_course(job: dict[str, Any]) -> dict[str, float]:
         learning_rate=LEARNING_RATE,
         schedule="constant",
         device=job["device"],
-        optimizer=job.get("optimizer", "adamw"),
         micro_batch_size=job.get("micro_batch_size"),
         split_batch=job.get("split_batch", True),
     )
@@ -267,18 +266,6 @@ def show(title: str, head: list[str], rows: list[list[str]]) -> None:
         print("  " + "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)), flush=True)
 
 
-def processes(device: str) -> Any:
-    """Fresh processes: of a fork server that has the libraries loaded; on a GPU each must start by itself."""
-    fork = device == "cpu" and "forkserver" in multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if fork else "spawn")
-    if fork:
-        context.set_forkserver_preload(
-            ["course_utils.training.loop", "course_utils.models.convert", "transformers.models.llama.modeling_llama"]
-            + ["transformers.trainer", "resource"]
-        )
-    return context
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="laptop", choices=["smoke", "laptop", "gpu"])
@@ -292,7 +279,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
 
-    context = processes(options.device)
+    # A fork server has the libraries loaded, so a fresh process costs no import; on a GPU each must start by itself.
+    fork = options.device == "cpu" and "forkserver" in multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if fork else "spawn")
+    if fork:
+        context.set_forkserver_preload(
+            ["course_utils.training.loop", "course_utils.models.convert", "transformers.models.llama.modeling_llama"]
+            + ["transformers.trainer", "resource"]
+        )
     from course_utils import settings
 
     profile = settings.profile(options.profile)

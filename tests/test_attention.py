@@ -121,6 +121,14 @@ def test_documents_in_a_packed_row_are_as_if_read_alone(model):
     assert moved[3, 0] > 0  # without the mask the document before is seen
 
 
+def test_a_mask_for_each_row_has_a_place_for_the_heads(model):
+    rows = torch.zeros(model.config.num_attention_heads, 5, dtype=torch.long)
+    mask = document_mask(rows, 1)
+    for wrong in (mask[:, 0], mask[:1], mask[..., :4]):  # the first would be read as one mask a head
+        with attention_mask_of(model, wrong), pytest.raises(ValueError, match=r"give \(length, length\), or"):
+            model(rows)
+
+
 def test_document_mask_wants_rows():
     with pytest.raises(ValueError, match="A single row needs"):
         document_mask(torch.tensor([1, 2, 3]), 1)

@@ -36,7 +36,7 @@ from course_utils.world.corpora import GENERATORS
 from course_utils.world.isles import WorldConfig
 from course_utils.world.people import NEW_WORDS, RELATIONS, VALUES
 from course_utils.world.tasks import fact_questions, make_tasks
-from course_utils.world.templates import ABSTENTION, HELD_OUT, PARAPHRASES, QUESTIONS, REFUSAL, SENTENCE, UNREAD, render
+from course_utils.world.templates import ABSTENTION, QUESTIONS, REFUSAL, SENTENCE, phrasings, render
 
 WORLD = World(seed=0)
 
@@ -192,11 +192,7 @@ def test_a_swapped_value_and_no_other_is_refuted(seed, data):
 @pytest.mark.parametrize("pronoun", ["she", "he"])
 def test_every_phrasing(full_name, pronoun):
     for relation in RELATIONS:
-        for template in (
-            *PARAPHRASES[relation],
-            HELD_OUT[relation],
-            *([UNREAD[relation]] if relation in UNREAD else []),
-        ):
+        for template in phrasings(relation):
             for value in (VALUES[relation][0], VALUES[relation][-1], *NEW_WORDS.get(relation, ())):
                 text = "Ada Wick was there. " + render(template, "Ada Moss", pronoun, value, full_name)
                 name = "Ada Moss" if full_name else "Ada Wick"

@@ -15,7 +15,7 @@ from string import Formatter
 from typing import TYPE_CHECKING
 
 from course_utils.world.people import FIRST_NAMES, LAST_NAMES, NEW_WORDS, RELATIONS, VALUES
-from course_utils.world.templates import HELD_OUT, PARAPHRASES, SENTENCE, UNREAD
+from course_utils.world.templates import SENTENCE, phrasings
 
 if TYPE_CHECKING:
     from course_utils.world import World
@@ -118,8 +118,7 @@ def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
     return tuple(
         (relation, _pattern(template, relation))
         for relation in RELATIONS
-        for template in (*PARAPHRASES[relation], HELD_OUT[relation], UNREAD.get(relation, ""), SENTENCE[relation])
-        if template
+        for template in (*phrasings(relation), SENTENCE[relation])
     )
 
 

@@ -115,10 +115,12 @@ def attention_mask_of(model: Decoder, mask: Tensor) -> Iterator[None]:
 
     def hook(module: Attention, args: tuple) -> tuple:
         x, cos, sin, _, _, cache = args
-        if cache is not None or mask.shape[-2:] != (x.shape[1], x.shape[1]):
+        rows, length = x.shape[:2]
+        # (rows, length, length) would be taken for one mask a head, and fit where there are as many heads as rows.
+        if cache is not None or mask.shape not in ((length, length), (rows, 1, length, length)):
             raise ValueError(
-                f"the mask is {tuple(mask.shape)} and the row has {x.shape[1]} tokens; give a mask of (length, length) "
-                "and read the row in one piece, without a cache."
+                f"the mask is {tuple(mask.shape)}; for {rows} rows of {length} tokens give (length, length), or "
+                "(rows, 1, length, length) for each row its own, and read them in one piece, without a cache."
             )
         return x, cos, sin, mask.to(x.device), False, None
 

@@ -88,6 +88,13 @@ UNREAD: dict[str, str] = {
     "pet": "{P} garden belongs to a {v}.",
 }
 
+
+def phrasings(relation: str) -> tuple[str, ...]:
+    """Every phrasing of a relation: those of the corpora, and those that no corpus contains."""
+    unread = (UNREAD[relation],) if relation in UNREAD else ()
+    return (*PARAPHRASES[relation], HELD_OUT[relation], *unread)
+
+
 TOWN_PARAPHRASES: dict[str, tuple[str, ...]] = {
     "island": ("{t} lies on the island of {v}.", "{t} belongs to the island of {v}."),
     "lamp colour": ("At dusk the lamps of {t} burn {v}.", "The lamps of {t} are {v}."),

@@ -32,8 +32,8 @@ PHRASINGS: dict[str, Mapping[str, Sequence[str]]] = {
 def fact_probes(people: Sequence[Person], seed: int = 0, phrasing: str = "read") -> list[Probe]:
     """Every fact of these people, asked for in a phrasing of the corpus, drawn, or in one that no corpus contains.
 
-    ``phrasing``: "read", "held out" (a new sentence around known key words) or "unread" (key words that no corpus uses;
-    four of the six relations have one). Raises ValueError for another.
+    ``phrasing``: "read", "held out" (a new beginning before last words that a corpus phrasing has too) or "unread" (key
+    words that no corpus uses of that relation; four of the six have one). Raises ValueError for another.
     """
     if phrasing not in PHRASINGS:
         raise ValueError(f"phrasing is {phrasing!r}; expected one of {', '.join(map(repr, PHRASINGS))}.")

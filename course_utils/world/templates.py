@@ -70,9 +70,9 @@ PARAPHRASES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# Two ways to ask that no corpus contains. HELD_OUT: new sentences around the key words of a corpus phrasing ("home in",
-# "lists", "fond of"); recall through them is knowledge, not recitation. UNREAD: the key words are new too ("enjoys",
-# "a plate of"), so nothing that was read says what is asked for.
+# Two ways to ask that no corpus contains. HELD_OUT: a new beginning, and before the value the last words of a corpus
+# phrasing ("home in", "fond of", "a tame"): such a sentence was never read as a whole. UNREAD: the last words are new
+# too ("enjoys", "a plate of"), or were read of other things, so nothing that was read says what is asked for.
 HELD_OUT: dict[str, str] = {
     "town": "Visitors find {O} at home in {v}.",
     "trade": "The town book lists {O} as a {v}.",

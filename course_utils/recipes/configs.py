@@ -118,7 +118,7 @@ BASE = {
     ),
     "gpu": PretrainingRecipe(5_000, (Stage(1_000_000, 128, 512, 12_000, 6e-4, 500, "cosine"),)),
 }
-# More of what was learned last: reading from a text, and sums.
+# More of what tuning at this rate learns last: reading from a text, and sums.
 INSTRUCT_MIX = TASK_MIX | {"context": 42, "add": 9}
 INSTRUCT = {
     "smoke": TuningRecipe(300, 200, 10, 16, 1e-3, warmup_steps=2),

@@ -120,7 +120,10 @@ def plot_curves(
         axes.set_yscale("log")
     if y_range:
         axes.set_ylim(*y_range)
-    if len(curves) > 1 or lines:
+    entries = len(curves) + len(lines or {})
+    if entries > 5:  # inside the axes so many names would lie over the curves
+        axes.figure.legend(loc="outside lower center", ncols=4)
+    elif len(curves) > 1 or lines:
         axes.legend()
     _done()
 

@@ -1,0 +1,54 @@
+"""A reward that has the language model's own opinion beside the score: what the model knows need not be learned anew.
+
+A scalar head learns from comparisons what raters look at. Whether a stated fact is true it would have to compare with
+what the weights hold, and a few thousand comparisons do not teach it that. The log-probability of the answer, given
+the question, is such a comparison already, made by pretraining. With the loss of Bradley and Terry over the sum of
+both, the head learns what is missing: manners, harm, and where the language model's opinion misleads.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from course_utils.models.heads import body_of, head_of, hidden_states
+
+
+class LikelihoodReward(nn.Module):
+    """One reward per text, (batch,): ``score(text) + weight * log p(answer | prompt)``.
+
+    ``score``: a reward model, which ``preference_loss`` trains through this module. ``language_model`` gives the
+    log-probability, in nats, summed over the answer's tokens with its end token; a frozen copy is kept, and neither
+    trained nor changed. ``weight``: points of reward per nat, 0 or more. ``answer_mark``: the id of the token behind
+    which an answer begins, the assistant's. Raises ValueError for a negative weight.
+    """
+
+    def __init__(self, score: nn.Module, language_model: nn.Module, weight: float, answer_mark: int) -> None:
+        super().__init__()
+        if weight < 0:
+            raise ValueError(f"weight is {weight}; 0 or more is expected: a likely answer is no worse for it.")
+        self.score = score
+        self.language_model = copy.deepcopy(language_model).eval().requires_grad_(False)
+        self.weight, self.answer_mark = weight, answer_mark
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        return self.score(input_ids, attention_mask) + self.weight * self.answer_logprobs(input_ids, attention_mask)
+
+    @torch.no_grad()
+    def answer_logprobs(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """log p(answer | prompt) in nats, (batch,). Raises ValueError for a text without the answer's mark."""
+        begun = (input_ids == self.answer_mark).cumsum(1)[:, :-1] > 0
+        inside = begun if attention_mask is None else begun & attention_mask[:, 1:].bool()
+        if not bool(inside.any(1).all()):
+            row = int((~inside.any(1)).nonzero()[0])
+            raise ValueError(
+                f"row {row} has no token {self.answer_mark} with an answer behind it; give prompt and answer as one "
+                "chat, as encode_answers() makes it."
+            )
+        hidden = hidden_states(body_of(self.language_model), input_ids, attention_mask)[:, :-1][inside]
+        chosen = -nn.functional.cross_entropy(
+            head_of(self.language_model)(hidden).float(), input_ids[:, 1:][inside], reduction="none"
+        )
+        return torch.zeros(inside.shape, device=chosen.device).masked_scatter(inside, chosen).sum(1)

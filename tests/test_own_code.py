@@ -212,8 +212,8 @@ def test_chapter_13_trains_with_your_losses(small, tokenizer):
     namespace = {
         "run": RUN, "instruct": small, "tokenizer": tokenizer, "copy": copy, "train": train, "TrainConfig": TrainConfig,
         "PreferenceBatches": PreferenceBatches, "precompute_reference": precompute_reference, "replace": replace,
-        "DirectObjective": DirectObjective, "METHODS": METHODS, "Tensor": torch.Tensor, "BATCH": 4, "SHORT": 3, "RATE": 1e-3,
-        "OWN": {}, **own,
+        "DirectObjective": DirectObjective, "METHODS": METHODS, "Tensor": torch.Tensor, "BATCH": 4, "SHORT": 3,
+        "RATE": 1e-3, "OWN": {}, **own,
     }  # fmt: skip
     defined("13", namespace, "with_reference", "align", "own_dpo", "own_simpo")
     namespace["OWN"] |= {"dpo": namespace["own_dpo"], "simpo": namespace["own_simpo"]}

@@ -116,12 +116,8 @@ for _sentence, _change in {
     "The sign is turned: that is a loss, and log-probabilities are 0 or less.": {
         "finish": lambda said, inside: -(said * inside).sum(1)
     },
-    "The rows are added up; one number for each row is wanted.": {
-        "finish": lambda said, inside: (said * inside).sum()
-    },
-    "That is the probability; its logarithm is wanted.": {
-        "finish": lambda said, inside: (said * inside).sum(1).exp()
-    },
+    "The rows are added up; one number for each row is wanted.": {"finish": lambda said, inside: (said * inside).sum()},
+    "That is the probability; its logarithm is wanted.": {"finish": lambda said, inside: (said * inside).sum(1).exp()},
     "These are logits; without `log_softmax` they are no log-probabilities.": {"norm": lambda x: x},
     "Probabilities are added up; add their logarithms.": {"norm": lambda x: x.softmax(-1)},
     "The softmax runs over the places; it is over the vocabulary, the last dimension.": {
@@ -144,7 +140,9 @@ def logprobs_reach_the_logits(candidate: Callable[..., Tensor]) -> None:
     (slope,) = torch.autograd.grad(value.sum(), leaf)
     leaf = logits.clone().requires_grad_()
     (wanted,) = torch.autograd.grad(answer_logprobs(leaf, *rest).sum(), leaf)
-    expect.close(slope, wanted, "The value is right, its gradient is not: part of it is detached.", rtol=1e-3, atol=1e-5)
+    expect.close(
+        slope, wanted, "The value is right, its gradient is not: part of it is detached.", rtol=1e-3, atol=1e-5
+    )
 
 
 def best_policy(ref_logprobs: Tensor, rewards: Tensor, beta: float) -> Tensor:
@@ -156,12 +154,16 @@ def best_policy(ref_logprobs: Tensor, rewards: Tensor, beta: float) -> Tensor:
 def _policy_cases() -> list[Case]:
     ref = torch.tensor([[0.7, 0.2, 0.1], [0.25, 0.25, 0.5]]).log()
     rewards = torch.tensor([[0.0, 1.0, -1.0], [0.5, -0.5, 2.0]])
-    far = "Rewards over a small beta leave what a float can hold: stay in logarithms, with `log_softmax` or `logsumexp`."
+    far = (
+        "Rewards over a small beta leave what a float can hold: stay in logarithms, with `log_softmax` or `logsumexp`."
+    )
     return [
         Case(ref[:1], rewards[:1], 0.4),
         Case(ref, rewards, 0.4),
         Case(ref, rewards, 2.0),
-        Case(ref, 7.0 + 0 * rewards, 0.1, message="The same reward for every answer must leave the reference as it is."),
+        Case(
+            ref, 7.0 + 0 * rewards, 0.1, message="The same reward for every answer must leave the reference as it is."
+        ),
         Case(ref, 100 * rewards, 0.2, message=far),
     ]
 
@@ -235,7 +237,9 @@ def dpo_loss(chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected:
     return -logsigmoid(beta * margin)
 
 
-_LOG_OF_SIGMOID = "The sigmoid of a large negative number rounds to 0, and its logarithm is minus infinity: `logsigmoid`."
+_LOG_OF_SIGMOID = (
+    "The sigmoid of a large negative number rounds to 0, and its logarithm is minus infinity: `logsigmoid`."
+)
 
 
 def _pair_cases() -> list[Case]:
@@ -292,7 +296,9 @@ for _sentence, _wrong in {  # functions of the right margin
     "That is IPO: a squared distance to the margin 1 / (2 beta).": lambda m, beta: (m - 1 / (2 * beta)).square(),
     "That is the hinge of SLiC; DPO takes the logarithm of a sigmoid.": lambda m, beta: torch.relu(1 - beta * m),
     _LOG_OF_SIGMOID: lambda m, beta: -torch.sigmoid(beta * m).log(),
-    "`exp` overflows for a large negative margin; `logsigmoid` does not.": lambda m, beta: (1 + (-beta * m).exp()).log(),
+    "`exp` overflows for a large negative margin; `logsigmoid` does not.": lambda m, beta: (
+        1 + (-beta * m).exp()
+    ).log(),
 }.items():
     loss.bug(_sentence)(partial(_of_margin, _wrong=_wrong))
 
@@ -314,8 +320,8 @@ for _sentence, _wrong in {  # wrong margins
     "The ratio of two logarithms; the logarithm of a ratio is their difference.": lambda c, r, rc, rr: c / rc - r / rr,
 }.items():
     loss.bug(_sentence)(
-        lambda chosen, rejected, ref_chosen, ref_rejected, beta, _wrong=_wrong: -logsigmoid(
-            beta * _wrong(chosen, rejected, ref_chosen, ref_rejected)
+        lambda chosen, rejected, ref_chosen, ref_rejected, beta, _wrong=_wrong: (
+            -logsigmoid(beta * _wrong(chosen, rejected, ref_chosen, ref_rejected))
         )
     )
 
@@ -370,7 +376,9 @@ def best_and_worst(answers: list[list[str]], scores: Tensor) -> list[tuple[int, 
 
 
 _TIED = "A question whose answers all have one score says nothing: leave it out."
-_SAME = "Chosen and rejected are the same text, with two scores (one draw was cut before its end): leave such a pair out."
+_SAME = (
+    "Chosen and rejected are the same text, with two scores (one draw was cut before its end): leave such a pair out."
+)
 
 
 def _sample_cases() -> list[Case]:
@@ -381,7 +389,9 @@ def _sample_cases() -> list[Case]:
             [["a", "a", "b"], ["c", "d", "c"], ["e", "f", "g"]],
             torch.tensor([[1.0, 0.0, 0.5], [2.0, 1.0, -1.0], [-1.0, 0.0, 1.0]]),
         ),
-        Case([["a", "b", "c"], ["d", "e", "f"]], torch.tensor([[1.0, 1.0, 0.0], [2.0, 0.0, 0.0]])),  # the first of equals
+        Case(
+            [["a", "b", "c"], ["d", "e", "f"]], torch.tensor([[1.0, 1.0, 0.0], [2.0, 0.0, 0.0]])
+        ),  # the first of equals
         Case([["a", "b"]], torch.tensor([[1.0, 1.0]]), message="If nothing can be compared, the list is empty."),
     ]
 

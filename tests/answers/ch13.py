@@ -41,12 +41,12 @@ def answer_logprobs(logits: Tensor, input_ids: Tensor, prompt_lengths: Tensor, l
     return logs.masked_fill(outside, 0.0).sum(1)
 
 # %% 13.1 wrong: no gradient
-@torch.no_grad()
 def answer_logprobs(logits: Tensor, input_ids: Tensor, prompt_lengths: Tensor, lengths: Tensor) -> Tensor:
-    logs = logits[:, :-1].log_softmax(-1).gather(2, input_ids[:, 1:, None])[:, :, 0]
-    places = torch.arange(1, input_ids.shape[1], device=input_ids.device)
-    outside = (places < prompt_lengths[:, None]) | (places >= lengths[:, None])
-    return logs.masked_fill(outside, 0.0).sum(1)
+    with torch.no_grad():
+        logs = logits[:, :-1].log_softmax(-1).gather(2, input_ids[:, 1:, None])[:, :, 0]
+        places = torch.arange(1, input_ids.shape[1], device=input_ids.device)
+        outside = (places < prompt_lengths[:, None]) | (places >= lengths[:, None])
+        return logs.masked_fill(outside, 0.0).sum(1)
 
 # %% 13.1 right: shifted, gathered, masked
 def answer_logprobs(logits: Tensor, input_ids: Tensor, prompt_lengths: Tensor, lengths: Tensor) -> Tensor:

@@ -237,9 +237,7 @@ def dpo_loss(chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected:
     return -logsigmoid(beta * margin)
 
 
-_LOG_OF_SIGMOID = (
-    "The sigmoid of a large negative number rounds to 0, and its logarithm is minus infinity: `logsigmoid`."
-)
+_LOG_OF_SIGMOID = "At a large negative margin the sigmoid rounds to 0, and `exp` overflows: take `logsigmoid`."
 
 
 def _pair_cases() -> list[Case]:
@@ -296,11 +294,9 @@ for _sentence, _wrong in {  # functions of the right margin
     "That is IPO: a squared distance to the margin 1 / (2 beta).": lambda m, beta: (m - 1 / (2 * beta)).square(),
     "That is the hinge of SLiC; DPO takes the logarithm of a sigmoid.": lambda m, beta: torch.relu(1 - beta * m),
     _LOG_OF_SIGMOID: lambda m, beta: -torch.sigmoid(beta * m).log(),
-    "`exp` overflows for a large negative margin; `logsigmoid` does not.": lambda m, beta: (
-        1 + (-beta * m).exp()
-    ).log(),
 }.items():
     loss.bug(_sentence)(partial(_of_margin, _wrong=_wrong))
+loss.bug(_LOG_OF_SIGMOID)(partial(_of_margin, _wrong=lambda m, beta: (1 + (-beta * m).exp()).log()))
 
 for _sentence, _wrong in {  # wrong margins
     "The reference is missing: what counts is by how much the policy prefers the answer *more* than the reference.": (
@@ -566,9 +562,6 @@ for _sentence, _wrong in {
         lambda c, r, lc, lr, beta, gamma: -logsigmoid(beta * (c / lc - r / lr) - gamma).mean()
     ),
     _LOG_OF_SIGMOID: lambda c, r, lc, lr, beta, gamma: -torch.sigmoid(beta * (c / lc - r / lr) - gamma).log(),
-    "`exp` overflows for a large negative margin; `logsigmoid` does not.": (
-        lambda c, r, lc, lr, beta, gamma: (1 + (gamma - beta * (c / lc - r / lr)).exp()).log()
-    ),
     "That is the hinge; SimPO takes the logarithm of a sigmoid.": (
         lambda c, r, lc, lr, beta, gamma: torch.relu(gamma - beta * (c / lc - r / lr))
     ),
@@ -578,6 +571,11 @@ for _sentence, _wrong in {
             chosen, rejected, chosen_length, rejected_length, beta, gamma
         )
     )
+
+
+@simpo.bug(_LOG_OF_SIGMOID)
+def simpo_with_exp(chosen, rejected, chosen_length, rejected_length, beta, gamma):
+    return (1 + (gamma - beta * (chosen / chosen_length - rejected / rejected_length)).exp()).log()
 
 
 @simpo.first

@@ -302,9 +302,8 @@ for _sentence, _wrong in {  # wrong margins
     "The reference is missing: what counts is by how much the policy prefers the answer *more* than the reference.": (
         lambda c, r, rc, rr: c - r
     ),
-    "The reference's preference is added; it is taken off.": lambda c, r, rc, rr: (c - r) + (rc - rr),
-    "The reference's two answers are exchanged: each log-ratio compares one answer with itself.": (
-        lambda c, r, rc, rr: (c - rr) - (r - rc)
+    "The reference's preference is added, or its two answers are exchanged; it is taken off.": lambda c, r, rc, rr: (
+        (c - r) + (rc - rr)
     ),
     "The two log-ratios are added; it is the chosen one's minus the rejected one's.": (
         lambda c, r, rc, rr: (c - rc) + (r - rr)

@@ -49,7 +49,7 @@ CHAPTERS = (
     Chapter("10", "qlora", "QLoRA", PARTS[2], 35),
     Chapter("11", "reward_model", "The reward model", PARTS[3], 35),
     Chapter("12", "ppo", "PPO", PARTS[3], 45),
-    Chapter("13", "dpo", "DPO", PARTS[3], 35),
+    Chapter("13", "dpo", "DPO", PARTS[3], 45),
     Chapter("14", "grpo", "GRPO", PARTS[3], 35),
     Chapter("15", "evaluation", "Evaluation", PARTS[4], 40),
     Chapter("16", "hallucination", "Hallucination", PARTS[4], 35),

@@ -15,7 +15,7 @@ from sacrebleu.metrics import BLEU
 
 from course_utils.alignment.best_of_n import best_of, best_of_n_kl, sample_completions
 from course_utils.evaluation.overlap import bleu, longest_common_subsequence, rouge_l, rouge_n
-from course_utils.evaluation.statistics import bootstrap, paired_bootstrap, wilson
+from course_utils.evaluation.statistics import across_runs, bootstrap, paired_bootstrap, wilson
 from course_utils.models.heads import RewardModel
 from course_utils.pretrained.store import load
 from course_utils.world import World
@@ -96,6 +96,21 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
         found = bootstrap(rng.random(60) < 0.3, confidence=0.9, resamples=400, seed=trial)
         covered += found.low <= 0.3 <= found.high
     assert 0.83 < covered / 300 < 0.96
+
+
+@pytest.mark.parametrize("runs", range(2, 11))
+def test_the_interval_of_training_runs_is_students(runs):
+    stats = pytest.importorskip("scipy.stats")
+    values = np.random.default_rng(runs).normal(0.1, 0.05, runs)
+    found = across_runs(values)
+    low, high = stats.t.interval(0.95, runs - 1, values.mean(), stats.sem(values))
+    assert (found.value, found.low, found.high) == pytest.approx((values.mean(), low, high), abs=1e-4)
+
+
+@pytest.mark.parametrize("values", [[0.1], [0.1] * 11, [[0.1, 0.2]]])
+def test_one_run_has_no_interval(values):
+    with pytest.raises(ValueError, match="2 to 10 training runs"):
+        across_runs(values)
 
 
 def test_pairing_narrows_the_interval():

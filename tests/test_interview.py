@@ -19,7 +19,7 @@ from course_utils.interview.show import Interview, with_figures
 
 ROOT = Path(__file__).resolve().parent.parent
 # How many quiz questions each chapter had when answers were still recorded by position, as NN.q1, NN.q2, ...
-BY_POSITION = dict.fromkeys((f"{n:02d}" for n in (*range(13), 15)), 5) | {"03": 7}
+BY_POSITION = dict.fromkeys((f"{n:02d}" for n in (*range(14), 15)), 5) | {"03": 7}
 
 
 def test_answers_quote_the_latest_figures_of_this_profile(monkeypatch):

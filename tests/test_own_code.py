@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import copy
 import json
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,8 +18,12 @@ import torch
 
 from course_utils.alignment import advantages, bradley_terry, kl
 from course_utils.alignment import ppo as package_ppo
+from course_utils.alignment.direct import DirectObjective, precompute_reference
+from course_utils.alignment.direct_losses import METHODS
 from course_utils.alignment.ppo import PPOConfig, ppo
+from course_utils.alignment.preference_batches import PreferenceBatches
 from course_utils.alignment.reward_model import preference_loss
+from course_utils.classroom.checks import ch13
 from course_utils.models import embeddings
 from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.models.heads import RewardModel, ValueModel
@@ -199,6 +204,23 @@ def test_chapter_12_trains_with_your_parts(small, tokenizer):
     assert own["policy_loss"].calls == 12, "the sign error turns your own loss round"
     for source, _ in cells("12"):
         assert "unittest" not in source
+
+
+def test_chapter_13_trains_with_your_losses(small, tokenizer):
+    own = {"dpo_loss": Marked(ch13.dpo_loss), "simpo_loss": Marked(ch13.simpo_loss)}
+    pairs = [{"prompt": f"Who is {n}?", "chosen": f"Mira, {n}.", "rejected": "Nobody."} for n in range(8)]
+    namespace = {
+        "run": RUN, "instruct": small, "tokenizer": tokenizer, "copy": copy, "train": train, "TrainConfig": TrainConfig,
+        "PreferenceBatches": PreferenceBatches, "precompute_reference": precompute_reference, "replace": replace,
+        "DirectObjective": DirectObjective, "METHODS": METHODS, "Tensor": torch.Tensor, "BATCH": 4, "SHORT": 3,
+        "RATE": 1e-3, "OWN": {}, **own,
+    }  # fmt: skip
+    defined("13", namespace, "with_reference", "align", "own_dpo", "own_simpo")
+    namespace["OWN"] |= {"dpo": namespace["own_dpo"], "simpo": namespace["own_simpo"]}
+    batches = namespace["with_reference"](pairs)
+    namespace["align"](batches)
+    namespace["align"](batches, "simpo", gamma=0.5)
+    assert {name: f.calls for name, f in own.items()} == {"dpo_loss": 3, "simpo_loss": 3}
 
 
 def exercises() -> list[tuple[str, str, int]]:

@@ -64,6 +64,22 @@ def test_a_killed_ppo_bake_ends_with_the_same_weights(tmp_path, monkeypatch):
     assert cards[0]["figures"] == cards[1]["figures"] and cards[0]["tokens"] == cards[1]["tokens"]
 
 
+@pytest.mark.slow
+def test_a_dpo_bake_learns_from_its_own_answers(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_PROFILE", "smoke")
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path))
+    monkeypatch.setattr(align, "ppo_report", lambda *_: {"oracle_greedy": 0.5})
+    folder = align.bake_dpo(tmp_path / "work")
+    card = json.loads((folder / "card.json").read_text())
+    recipe = recipes.RECIPES["dpo"]["smoke"]
+    assert len(card["loss"]) == recipe.steps and 1 <= card["figures"]["pairs"] <= recipe.questions
+    assert card["figures"]["oracle_greedy"] == card["figures"]["instruct_oracle_greedy"] == 0.5
+    before, after = store.load("instruct"), store.load("dpo")
+    assert after.source.startswith("your own 'dpo'")
+    moved = [not torch.equal(a, b) for a, b in zip(before.model.parameters(), after.model.parameters(), strict=True)]
+    assert any(moved)
+
+
 def test_the_curve_of_a_card_stands_under_its_name():
     history = History([{"loss": 9.0 - i, "reward": float(i), "seconds": i / 2} for i in range(4)])
     assert card_fields(7, history, "loss") == {

@@ -64,12 +64,18 @@ def test_the_ppo_card_tells_the_truth(world):
     remeasured("ppo", lambda m: ppo_report(m.model, m.tokenizer, world, recipes.EVALUATION_SEED))
 
 
+def test_the_dpo_card_tells_the_truth(world):
+    remeasured("dpo", lambda m: ppo_report(m.model, m.tokenizer, world, recipes.EVALUATION_SEED))
+
+
 def test_the_chain_is_in_order(world):
-    """What chapters 11 to 15 build on: the reward model knows manners, PPO pleases the oracle more than instruct."""
-    reward, policy = (store.load(name).card["figures"] for name in ("reward", "ppo"))
+    """What chapters 11 to 15 build on: the reward model knows manners, PPO and DPO please the oracle more than
+    instruct."""
+    reward, *policies = (store.load(name).card["figures"] for name in ("reward", "ppo", "dpo"))
     assert reward["all"] >= 0.85 and reward["manner"] >= 0.95
-    assert policy["oracle_greedy"] > policy["instruct_oracle_greedy"] + 0.1
-    assert policy["oracle_sampled"] > policy["instruct_oracle_sampled"] + 0.1
+    for policy in policies:
+        assert policy["oracle_greedy"] > policy["instruct_oracle_greedy"] + 0.1
+        assert policy["oracle_sampled"] > policy["instruct_oracle_sampled"] + 0.1
 
 
 def below(name: str, floors: dict[str, float]) -> dict[str, float]:

@@ -1,4 +1,5 @@
-"""How sure is a measured figure? Wilson's interval for a share, and bootstrap intervals (Efron 1979) for the rest."""
+"""How sure is a measured figure? Wilson's interval for a share, Student's t for training runs, and bootstrap intervals
+(Efron 1979) for the rest."""
 
 from __future__ import annotations
 
@@ -85,6 +86,25 @@ def wilson(right: Sequence[bool], z: float = 1.96) -> tuple[float, float, float]
     middle, half = share + z**2 / (2 * n), z * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
     low, high = (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
     return share, max(0.0, low), min(1.0, high)  # rounding may leave them a hair outside
+
+
+STUDENT_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # two-sided, for 2 to 10 values
+
+
+def across_runs(values: Sequence[float]) -> Interval:
+    """The mean of one figure per training run, and its 95 % interval by Student's t (1908).
+
+    For two methods give the differences of runs that share what can be shared: data, seeds, questions. The runs are
+    what is uncertain here, so a model that was trained once has no such interval, however many questions it answered.
+    The differences are taken as normal, which so few cannot show. Raises ValueError for fewer than 2 or more than 10
+    runs (for more, ``bootstrap``).
+    """
+    data = np.asarray(values, dtype=float)
+    if data.ndim != 1 or not 2 <= len(data) <= len(STUDENT_95) + 1:
+        raise ValueError(f"values has the shape {data.shape}; one figure for each of 2 to 10 training runs expected.")
+    mean = float(data.mean())
+    half = STUDENT_95[len(data) - 2] * float(data.std(ddof=1)) / len(data) ** 0.5
+    return Interval(mean, mean - half, mean + half)
 
 
 def _parts(resamples: int, size: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The reward model, and the instruct model aligned with it by PPO."""
+"""The reward model, and the instruct model aligned with it: by PPO, and by DPO on pairs of its own answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from course_utils import settings
 from course_utils.recipes.card import card
-from course_utils.recipes.configs import EVALUATION_SEED, PPO, REWARD, world_of
+from course_utils.recipes.configs import DPO, EVALUATION_SEED, PPO, REWARD, world_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -100,6 +100,51 @@ def bake_ppo(workplace: Path) -> Path:
     measured |= {"reward": round(history.column("reward")[-1], 4), "kl": round(history.column("kl")[-1], 4)}
     tokens = int(history.column("tokens")[-1])
     return store.save("ppo", policy, instruct.tokenizer, card(recipe, tokens, history, measured, curve="reward"))
+
+
+def bake_dpo(workplace: Path) -> Path:
+    """Align the instruct model of the current profile by DPO, put it into the store; return its folder."""
+    from dataclasses import replace
+
+    from course_utils.alignment.best_of_n import sample_completions
+    from course_utils.alignment.direct import DirectObjective, precompute_reference
+    from course_utils.alignment.direct_losses import METHODS
+    from course_utils.alignment.preference_batches import PreferenceBatches
+    from course_utils.pretrained import store
+    from course_utils.training.loop import train
+    from course_utils.world.draw import Draw
+    from course_utils.world.tasks import fact_questions
+
+    profile = settings.profile()
+    recipe = DPO[profile.name]
+    world = world_of(recipe)
+    instruct, reward = store.load("instruct"), store.load("reward")
+    tasks = fact_questions(world.taught, seed=recipe.seed)
+    tasks = Draw("dpo", recipe.seed).sample(tasks, min(recipe.questions, len(tasks)))
+    drawn = tasks, recipe.answers, recipe.max_new_tokens, recipe.seed
+    answers, scores = sample_completions(instruct.model, reward.model, instruct.tokenizer, *drawn)
+    pairs = []
+    for task, texts, marks in zip(tasks, answers, scores.tolist(), strict=True):
+        best, worst = (texts[marks.index(end(marks))] for end in (max, min))
+        if best != worst and max(marks) > min(marks):
+            pairs.append({"prompt": task["prompt"], "chosen": best, "rejected": worst})
+    batches = PreferenceBatches(pairs, instruct.tokenizer, recipe.batch_size, recipe.seed, profile.context)
+    policy = copy.deepcopy(instruct.model)
+    history = train(
+        policy,
+        precompute_reference(instruct.model, batches),
+        DirectObjective(replace(METHODS["dpo"], beta=recipe.beta, nll_weight=recipe.nll_weight)),
+        recipe.training(save_every=max(1, recipe.steps // 5)),
+        checkpoint_dir=workplace / "dpo-run",
+    )
+    measured = ppo_report(policy.half().float(), instruct.tokenizer, world, EVALUATION_SEED)
+    measured |= {
+        f"instruct_{name}": v
+        for name, v in ppo_report(instruct.model, instruct.tokenizer, world, EVALUATION_SEED).items()
+    }
+    measured |= {"pairs": len(pairs), "margin": round(history.column("rewards/margins")[-1], 4)}
+    tokens = int(history.column("tokens")[-1])
+    return store.save("dpo", policy, instruct.tokenizer, card(recipe, tokens, history, measured))
 
 
 def ppo_report(model: nn.Module, tokenizer: PreTrainedTokenizerFast, world: World, seed: int) -> dict[str, float]:

@@ -170,6 +170,25 @@ class PPORecipe:
         return _settings(self, PPOConfig, how)
 
 
+@dataclass(frozen=True)
+class DPORecipe(Trained):
+    """How the instruct model is aligned by DPO: on its own answers to questions about taught people, the best against
+    the worst of ``answers`` by the reward model."""
+
+    people: int
+    questions: int
+    answers: int
+    beta: float
+    nll_weight: float
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int = 5
+    weight_decay: float = 0.0
+    max_new_tokens: int = 40
+    seed: int = 0
+
+
 LORA = {
     "smoke": AdapterRecipe(300, 200, 6, 8, 5e-3, warmup_steps=2),
     "laptop": AdapterRecipe(300, 20_000, 1_000, 64, 3e-3, warmup_steps=50, mix=INSTRUCT_MIX),
@@ -185,7 +204,12 @@ PPO = {
     "laptop": PPORecipe(300, 20, 64, 0.2, 5e-5, 1.5e-4),
     "gpu": PPORecipe(5_000, 100, 256, 0.05, 1e-5, 3e-5),
 }
-RECIPES = {"base": BASE, "instruct": INSTRUCT, "lora": LORA, "reward": REWARD, "ppo": PPO}
+DPO = {
+    "smoke": DPORecipe(300, 24, 2, 0.1, 1.0, 2, 4, 1e-4, warmup_steps=1),
+    "laptop": DPORecipe(300, 900, 8, 0.1, 1.0, 60, 16, 2e-4),
+    "gpu": DPORecipe(5_000, 8_000, 8, 0.1, 1.0, 200, 64, 2e-6, warmup_steps=20),
+}
+RECIPES = {"base": BASE, "instruct": INSTRUCT, "lora": LORA, "reward": REWARD, "ppo": PPO, "dpo": DPO}
 
 
 def world_of(recipe) -> World:

@@ -253,9 +253,15 @@ class PairBatches(Batches):
         self.tokens_per_step = round(batch_size * sum(lengths) / len(pairs))
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        chosen = self.rows_of(step * self.batch_size, (step + 1) * self.batch_size).tolist()
-        padded = collate([{"input_ids": self.ids[2 * row + side]} for row in chosen for side in (0, 1)], self.pad_id)
-        return {name: padded[name].view(len(chosen), 2, -1) for name in ("input_ids", "attention_mask")}
+        return self.batch(self.rows_of(step * self.batch_size, (step + 1) * self.batch_size))
+
+    def batch(self, rows: Sequence[int] | np.ndarray) -> dict[str, Tensor]:
+        """These pairs as a batch, padded on the right to the longest."""
+        return self._padded([self.ids[2 * row + side] for row in rows for side in (0, 1)])
+
+    def _padded(self, texts: Sequence[list[int]]) -> dict[str, Tensor]:
+        padded = collate([{"input_ids": ids} for ids in texts], self.pad_id)
+        return {name: padded[name].view(len(texts) // 2, 2, -1) for name in ("input_ids", "attention_mask")}
 
 
 class LabelledBatches(Batches):

@@ -83,12 +83,20 @@ def encode_prompts(conversations: Sequence[Sequence[Message]], tokenizer: PreTra
     return [_render(messages, tokenizer, row, add_generation_prompt=True) for row, messages in enumerate(asked)]
 
 
-def encode_answers(texts: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
-    """The token ids of each (prompt, answer) as a chat that ends with the end token, as the policy writes it."""
-    chats = [
-        [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}] for prompt, answer in texts
-    ]
+def encode_answers(
+    texts: Sequence[tuple[str | Sequence[Message], str]], tokenizer: PreTrainedTokenizerFast
+) -> list[list[int]]:
+    """The token ids of each (prompt, answer) as a chat that ends with the end token, as the policy writes it.
+
+    A prompt is what the user says, or the messages up to the answer.
+    """
+    chats = [[*as_messages(prompt), {"role": "assistant", "content": answer}] for prompt, answer in texts]
     return [ids for ids, _ in encode_chats(chats, tokenizer)]
+
+
+def as_messages(prompt: str | Sequence[Message]) -> list[Message]:
+    """A prompt as messages: a text is the user's; messages stay as they are."""
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
 
 
 def chat_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str) -> list[int]:

@@ -9,7 +9,7 @@ from course_utils.world.draw import Draw
 from course_utils.world.kinds import Task, row
 
 LARGEST = 50  # coins, as in the shops
-PROMPT = "Add up and show the steps: {sum}"
+PROMPT = "Add up: {sum}"  # as in the shops
 
 
 def worked_sums(

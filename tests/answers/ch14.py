@@ -313,10 +313,14 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 # %% 14.5 wrong: all wrong
 def pass_at_k(n: int, c: int, k: int) -> float:
+    import math
+
     return math.comb(n - c, k) / math.comb(n, k)
 
 # %% 14.5 wrong: exactly one is right
 def pass_at_k(n: int, c: int, k: int) -> float:
+    import math
+
     return c * math.comb(n - c, k - 1) / math.comb(n, k)
 
 # %% 14.5 wrong: floats overflow
@@ -334,10 +338,14 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 # %% 14.5 right: by binomials
 def pass_at_k(n: int, c: int, k: int) -> float:
+    import math
+
     return 1 - math.comb(n - c, k) / math.comb(n, k)
 
 # %% 14.5 right: as a product
 def pass_at_k(n: int, c: int, k: int) -> float:
+    import math
+
     if n - c < k:
         return 1.0
     return 1.0 - math.prod(1.0 - k / i for i in range(n - c + 1, n + 1))

@@ -210,7 +210,9 @@ for _sentence, _wrong in {
         "rows": lambda scores, group: scores.view(group, -1).T,
         "back": lambda better: better.T.flatten(),
     },
-    "Divided by the standard deviation of all scores; each group has its own.": {"spread": lambda g, eps: g.std() + eps},
+    "Divided by the standard deviation of all scores; each group has its own.": {
+        "spread": lambda g, eps: g.std() + eps
+    },
     "The standard deviation has `group` below; torch's own, with group - 1, is wanted.": {
         "spread": lambda g, eps: g.std(1, keepdim=True, correction=0) + eps
     },
@@ -516,9 +518,7 @@ for _sentence, _wrong in {  # of log p - log p_old, 0 outside of the answer, and
     "`exp` is missing: that is the mean of the logarithms.": (
         lambda change, mask: change.sum(1) / mask.sum(1).clamp(min=1)
     ),
-    "The ratio is upside down: new over old.": (
-        lambda change, mask: (-change.sum(1) / mask.sum(1).clamp(min=1)).exp()
-    ),
+    "The ratio is upside down: new over old.": (lambda change, mask: (-change.sum(1) / mask.sum(1).clamp(min=1)).exp()),
     "Divided by all places of the row; only tokens of the answer count.": lambda change, mask: change.mean(1).exp(),
     "One number for the whole batch; each answer has a ratio of its own.": (
         lambda change, mask: (change.sum() / mask.sum()).exp()
@@ -570,7 +570,9 @@ def ratio_has_a_gradient(candidate: Callable[..., Tensor]) -> None:
 
 # 14.5 pass@k ----------------------------------------------------------------------------------------------------------
 
-_HUGE = "Numbers of this size do not fit into a float; multiply the factors 1 - k / i instead, or stay with whole numbers."
+_HUGE = (
+    "Numbers of this size do not fit into a float; multiply the factors 1 - k / i instead, or stay with whole numbers."
+)
 
 pass_k = Exercise(
     "14.5",

@@ -38,6 +38,8 @@ class Stage(Trained):
     """One stage of pretraining: its own mix of fresh documents, and a learning rate warmed up and decayed to 0."""
 
     documents: int  # written anew; more steps than they fill begin a new epoch
+    batch_size: int  # rows of a step
+    row_length: int  # tokens of a row
     steps: int
     learning_rate: float
     warmup_steps: int = 200
@@ -47,11 +49,9 @@ class Stage(Trained):
 
 @dataclass(frozen=True)
 class PretrainingRecipe:
-    """How a base model is made. Tokens seen = steps of all stages x batch_size x row_length."""
+    """How a base model is made. Tokens seen = steps x batch_size x row_length, summed over the stages."""
 
     people: int
-    batch_size: int
-    row_length: int
     stages: tuple[Stage, ...]
     weight_decay: float = 0.1
     tokenizer_documents: int = 20_000  # of the first stage
@@ -60,7 +60,7 @@ class PretrainingRecipe:
     @property
     def tokens(self) -> int:
         """Tokens seen in training."""
-        return sum(stage.steps for stage in self.stages) * self.batch_size * self.row_length
+        return sum(stage.steps * stage.batch_size * stage.row_length for stage in self.stages)
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,9 @@ class TuningRecipe(Trained):
     manners: dict[str, int] = field(default_factory=lambda: dict(STYLE_MIX))
 
 
-# The first stage of the laptop's base: facts, rolls, stories, sums. Reading from context (visits) and facts as
-# JSON (registers) come in the second, when the facts are there to be found again.
+# The laptop's base has three stages. The first brings facts, rolls, sums; the second all kinds of documents, when the
+# facts are there to be found again. What must be looked up in the text itself (stories, visits) and facts as JSON
+# (registers) take longest and come at a low rate: the third has most of them, in rows that cut few stories in two.
 FIRST_MIX = {
     "biography": 32,
     "story": 24,
@@ -93,16 +94,35 @@ FIRST_MIX = {
     "notice": 5,
     "guide": 4,
 }
-BASE = {
-    "smoke": PretrainingRecipe(300, 8, 128, (Stage(2_000, 30, 3e-3, 5),), tokenizer_documents=2_000),
-    "laptop": PretrainingRecipe(
-        300, 32, 128, (Stage(280_000, 4_000, 4e-3, mix=FIRST_MIX), Stage(150_000, 2_000, 2e-3))
-    ),
-    "gpu": PretrainingRecipe(5_000, 128, 512, (Stage(1_000_000, 12_000, 6e-4, 500, "cosine"),)),
+LOOKUP_MIX = {
+    "visit": 24,
+    "story": 22,
+    "biography": 20,
+    "register": 10,
+    "roll": 8,
+    "sums": 5,
+    "gloss": 4,
+    "letter": 3,
+    "notice": 2,
+    "guide": 2,
 }
+BASE = {
+    "smoke": PretrainingRecipe(300, (Stage(2_000, 8, 128, 30, 3e-3, 5),), tokenizer_documents=2_000),
+    "laptop": PretrainingRecipe(
+        300,
+        (
+            Stage(280_000, 32, 128, 4_000, 4e-3, mix=FIRST_MIX),
+            Stage(150_000, 32, 128, 2_000, 2e-3),
+            Stage(285_000, 8, 256, 6_000, 1.5e-3, warmup_steps=100, mix=LOOKUP_MIX),
+        ),
+    ),
+    "gpu": PretrainingRecipe(5_000, (Stage(1_000_000, 128, 512, 12_000, 6e-4, 500, "cosine"),)),
+}
+# More of what tuning at this rate learns last: reading from a text, and sums.
+INSTRUCT_MIX = TASK_MIX | {"context": 42, "add": 9}
 INSTRUCT = {
     "smoke": TuningRecipe(300, 200, 10, 16, 1e-3, warmup_steps=2),
-    "laptop": TuningRecipe(300, 20_000, 1_000, 64, 1.5e-3),
+    "laptop": TuningRecipe(300, 20_000, 1_000, 64, 8e-4, warmup_steps=50, mix=INSTRUCT_MIX),
     "gpu": TuningRecipe(5_000, 100_000, 1_500, 64, 1e-4, warmup_steps=100),
 }
 
@@ -152,7 +172,7 @@ class PPORecipe:
 
 LORA = {
     "smoke": AdapterRecipe(300, 200, 6, 8, 5e-3, warmup_steps=2),
-    "laptop": AdapterRecipe(300, 20_000, 500, 32, 5e-3),
+    "laptop": AdapterRecipe(300, 20_000, 1_000, 64, 3e-3, warmup_steps=50, mix=INSTRUCT_MIX),
     "gpu": AdapterRecipe(5_000, 100_000, 1_500, 64, 1e-3, warmup_steps=100),
 }
 REWARD = {
@@ -162,7 +182,7 @@ REWARD = {
 }
 PPO = {
     "smoke": PPORecipe(300, 2, 8, 0.05, 1e-4, 3e-4),
-    "laptop": PPORecipe(300, 12, 64, 0.05, 1e-4, 3e-4),
+    "laptop": PPORecipe(300, 20, 64, 0.2, 5e-5, 1.5e-4),
     "gpu": PPORecipe(5_000, 100, 256, 0.05, 1e-5, 3e-5),
 }
 RECIPES = {"base": BASE, "instruct": INSTRUCT, "lora": LORA, "reward": REWARD, "ppo": PPO}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from course_utils.world import World
 
 # The card's curves over steps.
-KEPT = ("facts", "rolls_1_shot", "translation", "stories", "visits", "sums_held_out", "tone")
+KEPT = ("facts", "rolls_1_shot", "registers", "translation", "stories", "visits", "sums_held_out", "tone")
 
 
 def pretraining_rows(
@@ -37,7 +37,7 @@ def pretraining_rows(
         texts = world.documents(stage.documents, seed=1 + recipe.seed + 100 * i, mix=stage.mix)["text"]
         if tokenizer is None:
             tokenizer = train_tokenizer(texts[: recipe.tokenizer_documents], settings.profile().vocab_size)
-        rows.append(pack(texts, tokenizer, recipe.row_length))
+        rows.append(pack(texts, tokenizer, stage.row_length))
     if cache is not None:
         cache.mkdir(parents=True, exist_ok=True)
         tokenizer.save_pretrained(cache)
@@ -62,10 +62,10 @@ def bake_base(workplace: Path) -> Path:
     model = Decoder(DecoderConfig.for_profile(profile), seed=recipe.seed)
     whole = History()
     for i, (stage, rows) in enumerate(zip(recipe.stages, corpora, strict=True)):
-        print(f"stage {i + 1}: {rows.numel() / 1e6:.1f} M tokens in rows of {recipe.row_length}")
+        print(f"stage {i + 1}: {rows.numel() / 1e6:.1f} M tokens in rows of {stage.row_length}")
         history = train(
             model,
-            PackedBatches(rows, recipe.batch_size, seed=recipe.seed),
+            PackedBatches(rows, stage.batch_size, seed=recipe.seed),
             next_token_loss,
             stage.training(
                 weight_decay=recipe.weight_decay,

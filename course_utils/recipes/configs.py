@@ -10,6 +10,7 @@ from course_utils.world.preferences import STYLE_MIX
 from course_utils.world.tasks import TASK_MIX
 
 if TYPE_CHECKING:
+    from course_utils.alignment.grpo import GRPOConfig
     from course_utils.alignment.ppo import PPOConfig
     from course_utils.training.config import TrainConfig
     from course_utils.world import World
@@ -170,6 +171,40 @@ class PPORecipe:
         return _settings(self, PPOConfig, how)
 
 
+@dataclass(frozen=True)
+class GRPORecipe:
+    """How the instruct model learns sums of three numbers from a verifier: tuned first on ``sums`` worked examples,
+    then for ``careless_steps`` on examples of which 3 in 10 show their working, then GRPO (chapter 14)."""
+
+    people: int
+    sums: int
+    steps: int
+    careless_steps: int
+    batch_size: int
+    tuning_rate: float
+    careless_rate: float
+    asked: int  # sums that the verifier knows the value of
+    iterations: int
+    prompts: int
+    learning_rate: float
+    group: int = 8
+    max_new_tokens: int = 26
+    seed: int = 0
+
+    def tuning(self, steps: int, learning_rate: float, **how: Any) -> TrainConfig:
+        """The loop's settings for one of the two tunings."""
+        from course_utils.training.config import TrainConfig
+
+        given = {"steps": steps, "learning_rate": learning_rate, "warmup_steps": steps // 10, "weight_decay": 0.0}
+        return TrainConfig(**given, seed=self.seed, **how)
+
+    def training(self, **how: Any) -> GRPOConfig:
+        """GRPO's settings; the method is Dr. GRPO."""
+        from course_utils.alignment.grpo import GRPOConfig
+
+        return _settings(self, GRPOConfig, how)
+
+
 LORA = {
     "smoke": AdapterRecipe(300, 200, 6, 8, 5e-3, warmup_steps=2),
     "laptop": AdapterRecipe(300, 20_000, 1_000, 64, 3e-3, warmup_steps=50, mix=INSTRUCT_MIX),
@@ -185,7 +220,12 @@ PPO = {
     "laptop": PPORecipe(300, 20, 64, 0.2, 5e-5, 1.5e-4),
     "gpu": PPORecipe(5_000, 100, 256, 0.05, 1e-5, 3e-5),
 }
-RECIPES = {"base": BASE, "instruct": INSTRUCT, "lora": LORA, "reward": REWARD, "ppo": PPO}
+GRPO = {
+    "smoke": GRPORecipe(300, 24, 2, 1, 8, 1e-3, 1e-4, 20, 2, 4, 1e-4, group=4),
+    "laptop": GRPORecipe(300, 960, 300, 40, 16, 2e-3, 2e-4, 1_000, 12, 16, 2e-4),
+    "gpu": GRPORecipe(5_000, 2_000, 200, 40, 128, 1e-4, 3e-5, 8_000, 60, 64, 3e-5),
+}
+RECIPES = {"base": BASE, "instruct": INSTRUCT, "lora": LORA, "reward": REWARD, "ppo": PPO, "grpo": GRPO}
 
 
 def world_of(recipe) -> World:

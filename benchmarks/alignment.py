@@ -154,7 +154,7 @@ def benchmark_grpo(turns: int) -> None:
     for name, rows in found.items():
         median = {key: statistics.median(row[key] for row in rows) for key in rows[0]}
         print(
-            f"  {name:<12} {median['seconds']:6.2f} s, writing answers {median['generation'] / median['seconds']:4.0%}, "
+            f"  {name:<12} {median['seconds']:6.2f} s, answers {median['generation'] / median['seconds']:4.0%} of it, "
             f"mean length {median['length']:.1f} tokens, reward {median['reward']:.2f}"
         )
     pairs = zip(found["our_grpo"], found["their_grpo"], strict=True)

@@ -835,6 +835,21 @@ def test_one_update_is_the_loss_of_the_frame():
         torch.testing.assert_close(p, q, rtol=0, atol=1e-5)
 
 
+def test_in_an_only_update_the_policy_reads_its_answers_once():
+    seen = []
+
+    def look(iteration, batch, completions):
+        seen.append(batch)
+
+    one, history = run(replace(CONFIG, epochs=1, minibatches=1), callback=look)
+    two, again = run(replace(CONFIG, epochs=1, minibatches=1), reference=decoder(), callback=look)  # reads twice
+    assert history.column("loss") == pytest.approx(again.column("loss"), abs=1e-6)
+    for p, q in zip(one.parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=0, atol=1e-5)
+    for once, twice in zip(seen[: len(history)], seen[len(history) :], strict=True):
+        torch.testing.assert_close(once.logprobs, twice.logprobs, rtol=0, atol=1e-5)
+
+
 def test_equal_rewards_change_nothing():
     """trl's default of eight answers would move the weights here: the mean of eight times 0.1 is off by a rounding."""
     policy, history = run(

@@ -131,6 +131,8 @@ def grpo(
             f"correction is {method.correction!r}, but the policy writes its answers itself: there is nothing to "
             "correct. Give the sampler, or set it to 'none'."
         )
+    # In an only update the policy that learns is the one that wrote: its reading there is the old one, too.
+    once = config.epochs * config.minibatches == 1 and sampler is None and reference is None
     draw = torch.Generator().manual_seed(config.seed)  # the order of the prompts, and of the rows of a minibatch
     rollouts = RolloutIterator(
         policy,
@@ -143,6 +145,7 @@ def grpo(
         missing_eos_penalty=config.missing_eos_penalty,
         stop_ids=stop_ids,
         sampler=sampler,
+        read_policy=not once,
         seed=config.seed,
         generator=draw,
     )
@@ -192,9 +195,11 @@ def grpo(
         for rows in minibatches(len(scores), config.epochs, config.minibatches, draw):
             part, kept = batch.take(rows), mask[rows]
             logprobs, entropy = token_logprobs(policy, part.input_ids, kept, with_entropy=True)
+            if once:
+                batch.logprobs[rows] = logprobs.detach()
             of_method, figures = loss(
                 logprobs,
-                part.logprobs,
+                logprobs.detach() if once else part.logprobs,
                 better[rows],
                 kept,
                 method,

@@ -102,6 +102,9 @@ class RolloutIterator:
     the policy before each step and returns the model that writes; what that gave to its tokens is kept as
     ``sampler_logprobs``. (If it holds copies of its own, they are no part of ``state()``.)
 
+    ``read_policy=False``: the policy does not read its answers here, and ``logprobs`` are NaN. For a caller that makes
+    one update on all of them: what it computes for that update are the same figures, and a forward pass is spared.
+
     ``state()`` is the place in the sequence; ``resume(state)`` goes on from there. Raises ValueError for too few
     prompts, and for one that leaves no room for ``max_new_tokens``.
     """
@@ -120,6 +123,7 @@ class RolloutIterator:
         missing_eos_penalty: float = MISSING_EOS_PENALTY,
         stop_ids: Sequence[int] = (1,),
         sampler: Callable[[nn.Module], nn.Module] | None = None,
+        read_policy: bool = True,
         seed: int = 0,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -137,7 +141,7 @@ class RolloutIterator:
             )
         check_prompts(prompts, max_new_tokens, resolve(policy).config)
         self.policy, self.reference, self.reward, self.value = policy, reference, reward, value
-        self.sampler = sampler
+        self.sampler, self.read_policy = sampler, read_policy
         self.prompts, self.batch_size, self.completions_per_prompt = prompts, batch_size, completions_per_prompt
         self.max_new_tokens, self.missing_eos_penalty = max_new_tokens, missing_eos_penalty
         self.stop_ids, self.seed = stop_ids, seed
@@ -174,6 +178,7 @@ class RolloutIterator:
             rows,
             self.completions,
             missing_eos_penalty=self.missing_eos_penalty,
+            read_policy=self.read_policy,
         )
 
     def _scores(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -239,9 +244,10 @@ def score_rollouts(
     completions: Generation,
     *,
     missing_eos_penalty: float = 0.0,
+    read_policy: bool = True,
 ) -> Rollouts:
     """Let the models read what the policy answered. Log-probabilities are those of temperature 1. Where the answers
-    come with log-probabilities of their own, those are the sampler's."""
+    come with log-probabilities of their own, those are the sampler's. ``read_policy=False``: the policy's are NaN."""
     input_ids, attention_mask, mask = join(prompts, completions)
     said = completions.logprobs
     if said is not None:
@@ -250,7 +256,7 @@ def score_rollouts(
     return Rollouts(
         input_ids=input_ids,
         response_mask=mask,
-        logprobs=token_logprobs(policy, input_ids, mask),
+        logprobs=token_logprobs(policy, input_ids, mask) if read_policy else torch.full_like(mask, torch.nan),
         ref_logprobs=None if reference is None else token_logprobs(reference, input_ids, mask),
         values=None if value is None else select(value(input_ids)[:, :-1], mask),
         scores=reward(input_ids, attention_mask).float(),

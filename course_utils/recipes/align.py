@@ -1,4 +1,4 @@
-"""The reward model, the instruct model aligned with it by PPO, and the one that learned sums from a verifier by GRPO."""
+"""The reward model, the instruct model aligned with it by PPO, and one that learned sums by GRPO."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ CHAPTERS = (
     Chapter("11", "reward_model", "The reward model", PARTS[3], 35),
     Chapter("12", "ppo", "PPO", PARTS[3], 45),
     Chapter("13", "dpo", "DPO", PARTS[3], 45),
-    Chapter("14", "grpo", "GRPO", PARTS[3], 35),
+    Chapter("14", "verifiable_rewards", "Verifiable rewards", PARTS[3], 45),
     Chapter("15", "evaluation", "Evaluation", PARTS[4], 40),
     Chapter("16", "hallucination", "Hallucination", PARTS[4], 35),
     Chapter("17", "bias_and_safety", "Bias and safety", PARTS[4], 35),

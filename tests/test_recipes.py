@@ -9,6 +9,8 @@ import torch
 
 from course_utils import recipes
 from course_utils.alignment import resuming
+from course_utils.alignment.grpo import GRPOConfig
+from course_utils.alignment.policy_gradient import METHODS
 from course_utils.alignment.ppo import PPOConfig
 from course_utils.classroom.session import start
 from course_utils.models.decoder import Decoder, DecoderConfig
@@ -32,6 +34,27 @@ def test_a_recipe_makes_its_own_settings():
     assert recipes.RECIPES["ppo"]["gpu"].training() == PPOConfig(
         iterations=100, prompts=256, kl_coef=0.05, learning_rate=1e-5, value_learning_rate=3e-5, max_new_tokens=24
     )
+
+
+def test_the_grpo_recipe_is_chapter_14s():
+    recipe = recipes.RECIPES["grpo"]["laptop"]
+    assert recipe.training() == GRPOConfig(
+        iterations=12, prompts=16, group=8, max_new_tokens=26, learning_rate=2e-4, method=METHODS["dr_grpo"], seed=0
+    )
+    assert recipe.tuning(40, 2e-4, save_every=13) == TrainConfig(
+        steps=40, learning_rate=2e-4, warmup_steps=4, weight_decay=0.0, save_every=13, seed=0
+    )
+
+
+@pytest.mark.slow
+def test_a_grpo_bake_runs_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_PROFILE", "smoke")
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path))
+    monkeypatch.setattr(align, "sums_report", lambda *_: {"three_greedy": 0.5})
+    first, second = (align.bake_grpo(tmp_path / "work") for _ in range(2))  # the second finds all stages done
+    card = json.loads((second / "card.json").read_text())
+    assert first == second and card["figures"] == {"three_greedy": 0.5, "start_three_greedy": 0.5}
+    assert card["curve"] == "reward" and len(card["reward"]) == 2 and card["tokens"] > 0
 
 
 class Killed(RuntimeError):

@@ -12,7 +12,7 @@ from course_utils.evaluation.entropy import entropy_gap
 from course_utils.evaluation.instructions import instruct_report
 from course_utils.evaluation.probes import base_report
 from course_utils.pretrained import store
-from course_utils.recipes.align import ppo_report, reward_report
+from course_utils.recipes.align import ppo_report, reward_report, sums_report
 from course_utils.world.people import VALUES
 
 pytestmark = pytest.mark.slow
@@ -68,6 +68,16 @@ def test_the_dpo_card_tells_the_truth(world):
     remeasured("dpo", lambda m: ppo_report(m.model, m.tokenizer, world, recipes.EVALUATION_SEED))
 
 
+def test_the_grpo_card_tells_the_truth():
+    remeasured("grpo", lambda m: sums_report(m.model, m.tokenizer, recipes.EVALUATION_SEED))
+
+
+def test_rewards_have_taught_sums_of_three():
+    figures = store.load("grpo").card["figures"]
+    assert figures["three_greedy"] >= max(0.6, figures["start_three_greedy"] + 0.3)
+    assert figures["three_sampled"] >= 0.5 and figures["working_sampled"] >= 0.9
+
+
 def test_the_chain_is_in_order(world):
     """What chapters 11 to 15 build on: the reward model knows manners, PPO and DPO please the oracle more than
     instruct."""
@@ -103,8 +113,9 @@ def test_cards_say_how_each_model_was_made():
         assert card["recipe"] == json.loads(json.dumps(recipe)), f"{name}: baked by another recipe"
         curve = card[card.get("curve", "loss")]
         falls = curve[0][1] > curve[-1][1]
-        assert card["tokens"] > 0 and falls != (name == "ppo")  # PPO's curve is the reward, which rises
-        assert ("loss" in card, "reward" in card) == (name != "ppo", name == "ppo"), "a curve stands under its name"
+        assert card["tokens"] > 0 and falls != (name in ("ppo", "grpo"))  # their curve is the reward, which rises
+        by_reward = name in ("ppo", "grpo")
+        assert ("loss" in card, "reward" in card) == (not by_reward, by_reward), "a curve stands under its name"
 
 
 def test_shipped_files_are_safe_and_small():

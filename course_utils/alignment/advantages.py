@@ -51,3 +51,66 @@ def leave_one_out(scores: Tensor, group: int) -> Tensor:
         )
     grouped = scores.view(-1, group)
     return (grouped - (grouped.sum(1, keepdim=True) - grouped) / (group - 1)).flatten()
+
+
+BASELINES = {
+    "none": "the score as it is",
+    "group": "minus the mean of the answers to the same prompt",
+    "leave_one_out": "minus the mean of the other answers to the same prompt",
+}
+SCALES = {
+    "none": "as it is",
+    "group": "divided by the standard deviation of the scores of its group",
+    "batch": "divided by the standard deviation of all scores",
+}
+
+
+def group_advantages(
+    scores: Tensor, group: int, baseline: str = "group", scale: str = "group", eps: float = 1e-4
+) -> Tensor:
+    """How much better an answer is than its siblings, the other answers to the same prompt; (prompts x group,).
+
+        GRPO      (r - mean) / (std + eps)      baseline "group", scale "group" (arXiv 2402.03300, section 4.1.2)
+        Dr. GRPO   r - mean                     baseline "group", scale "none" (arXiv 2503.20783, section 3)
+        RLOO       r - mean of the others       baseline "leave_one_out", scale "none": group / (group - 1) as much
+
+    ``scores`` (prompts x group,): one number for each answer, those to one prompt side by side. The standard deviation
+    is the one with ``group`` - 1 below; ``eps`` keeps it away from 0. In a group whose answers all have the same score
+    there is nothing to learn, and every advantage is *exactly* 0: a mean in float32 is off by a rounding (of eight
+    times 0.1, say), and divided by a standard deviation of nearly 0 that would become a gradient out of nothing.
+
+    Raises ValueError for a group of 1, an uneven number of scores, a score that is not finite (named by its row), or
+    an unknown baseline or scale.
+    """
+    for name, given, known in (("baseline", baseline, BASELINES), ("scale", scale, SCALES)):
+        if given not in known:
+            listed = "; ".join(f"{key!r} ({what})" for key, what in known.items())
+            raise ValueError(f"there is no {name} {given!r}; choose {listed}.")
+    needed = 2 if baseline != "none" or scale == "group" else 1
+    if scores.dim() != 1 or group < needed or len(scores) % group or not len(scores):
+        raise ValueError(
+            f"scores of shape {tuple(scores.shape)} in groups of {group}: one score per answer is expected, in groups "
+            f"of {needed} or more that come out even. An answer without siblings has nothing to be compared with; "
+            "draw more answers to each prompt."
+        )
+    broken = (~scores.isfinite()).nonzero().flatten().tolist()
+    if broken:
+        raise ValueError(f"the score of answer {broken[0]} is {float(scores[broken[0]])}; every score must be finite.")
+    grouped = scores.view(-1, group)
+    if baseline == "leave_one_out":
+        better = leave_one_out(scores, group).view(-1, group)
+    else:
+        better = grouped - (grouped.mean(1, keepdim=True) if baseline == "group" else 0)
+    if scale == "group":
+        better = better / (grouped.std(1, keepdim=True) + eps)
+    elif scale == "batch":
+        better = better / ((scores.std() if len(scores) > 1 else 0) + eps)
+    if baseline != "none":
+        better = better.masked_fill(tied_groups(scores, group)[:, None], 0)
+    return better.flatten()
+
+
+def tied_groups(scores: Tensor, group: int) -> Tensor:
+    """(prompts,) bool: the answers to this prompt all have the same score. ``scores`` as in ``group_advantages``."""
+    grouped = scores.view(-1, group)
+    return (grouped == grouped[:, :1]).all(1)

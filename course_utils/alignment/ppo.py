@@ -17,10 +17,7 @@ subtracted), whitened rewards, a learning rate that falls.
 
 from __future__ import annotations
 
-import math
-import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,9 +30,9 @@ from course_utils.alignment.kl import AdaptiveKL, k3, kl_rewards
 from course_utils.alignment.masked import masked_mean, reduce_tokens, select
 from course_utils.alignment.resuming import RunCheckpoints
 from course_utils.alignment.rollouts import MISSING_EOS_PENALTY, RolloutIterator, Rollouts, token_logprobs
+from course_utils.alignment.steps import Clock, Steps, minibatches, rollout_figures
 from course_utils.models.generate import Generation
 from course_utils.training.history import History
-from course_utils.training.micro_batches import LossNotFinite
 
 
 @dataclass(frozen=True)
@@ -182,7 +179,7 @@ def ppo(
         checkpoint_dir, {"policy": policy, "value": value}, optimizer, frozen, settings=asdict(config), data=prompts
     )
     history = _resume(saved, sampler, controller)
-    clock = _Clock(history)
+    clock = Clock(history)
     for model in (reference, reward, policy, value):
         model.eval()
 
@@ -201,8 +198,8 @@ def ppo(
         better = whiten(better, mask)
 
         # 3) A few steps on these answers, as long as the policy is near to the one that wrote them.
-        steps = _Steps(optimizer, config.max_grad_norm, iteration + 1)
-        for rows in _minibatches(len(scores), config, draw):
+        steps = Steps(optimizer, config.max_grad_norm, iteration + 1)
+        for rows in minibatches(len(scores), config.epochs, config.minibatches, draw):
             part, mask = batch.take(rows), batch.response_mask[rows]
             logprobs, entropy = token_logprobs(policy, part.input_ids, mask, with_entropy=True)
             moved = float(masked_mean(approx_kl(part.logprobs, logprobs.detach()), mask))
@@ -214,10 +211,11 @@ def ppo(
             outside = ((logprobs.detach() - part.logprobs).exp() - 1).abs() > config.clip_range
             figures = {"clip_fraction": outside.float(), "entropy": entropy.detach()}
             figures = {name: masked_mean(figure, mask) for name, figure in figures.items()}
-            steps.make(of_policy, of_value, **figures, approx_kl=moved)
+            losses = {"policy_loss": of_policy, "value_loss": of_value}  # no weight between: they share no parameter
+            steps.make(*losses.values(), **losses, **figures, approx_kl=moved)
 
         # 4) What was measured, and a checkpoint.
-        record = {**steps.means(), "step": iteration + 1, **_figures(batch, sampler), "coefficient": coefficient}
+        record = {**steps.means(), "step": iteration + 1, **rollout_figures(batch, sampler), "coefficient": coefficient}
         clock.stamp(record, batch)
         controller.update(record["kl"], config.prompts)
         last = iteration + 1 == config.iterations
@@ -258,83 +256,3 @@ def _resume(saved: RunCheckpoints, sampler: RolloutIterator, controller: Adaptiv
     sampler.resume(state.random)
     controller.coefficient = float(state.random["coefficient"])
     return History(state.records)
-
-
-def _minibatches(count: int, config: PPOConfig, draw: torch.Generator) -> Iterator[Tensor]:
-    """The numbers of the rows of each minibatch; every epoch has an order of its own, drawn when it begins."""
-    for _ in range(config.epochs):
-        yield from torch.randperm(count, generator=draw).split(count // config.minibatches)
-
-
-class _Steps:
-    """The updates of one iteration, and what was measured in them."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer, max_grad_norm: float, iteration: int) -> None:
-        self.optimizer, self.max_grad_norm, self.iteration = optimizer, max_grad_norm, iteration
-        self.records: list[dict[str, float]] = []
-        self.norms: list[float] = []  # of the updates that were made
-
-    def make(self, policy_loss: Tensor, value_loss: Tensor, **figures: Tensor | float) -> None:
-        """One update, or none if a gradient is not finite. Raises LossNotFinite if a loss is not."""
-        loss = policy_loss + value_loss  # no weight between them: they share no parameter
-        measured = {"loss": loss, "policy_loss": policy_loss, "value_loss": value_loss, **figures}
-        record = {name: float(f.detach() if isinstance(f, Tensor) else f) for name, f in measured.items()}
-        self.records.append(record)
-        if not all(math.isfinite(figure) for figure in record.values()):
-            raise LossNotFinite(
-                f"a loss of PPO is not finite in iteration {self.iteration}: {record}. Usual causes: a learning rate "
-                "that is too high, or rewards without any scale (whiten them, or divide them).",
-                self.iteration,
-            )
-        self.optimizer.zero_grad()
-        loss.backward()
-        # Each model on its own: a large gradient of the value model should not shorten the policy's step.
-        groups = [group["params"] for group in self.optimizer.param_groups]
-        norms = [float(torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)) for parameters in groups]
-        if all(map(math.isfinite, norms)):
-            self.optimizer.step()
-            self.norms.append(norms[0])
-
-    def means(self) -> dict[str, float]:
-        """The mean of each figure, and how many steps were made and skipped; a warning if any was skipped."""
-        skipped = len(self.records) - len(self.norms)
-        if skipped:
-            warnings.warn(
-                f"PPO skipped {skipped} of {len(self.records)} steps in iteration {self.iteration}: a gradient was not "
-                "finite, though the loss was. The weights stayed as they were. If it comes again, lower the learning "
-                "rates, or look for a logarithm of 0.",
-                stacklevel=3,
-            )
-        names = self.records[0] if self.records else ()
-        means = {name: sum(record[name] for record in self.records) / len(self.records) for name in names}
-        if self.norms:
-            means["grad_norm"] = sum(self.norms) / len(self.norms)
-        return means | {"updates": len(self.norms), "skipped_steps": skipped}
-
-
-def _figures(batch: Rollouts, sampler: RolloutIterator) -> dict[str, float]:
-    """What an iteration's record says about its answers."""
-    divergence = select(batch.logprobs - batch.ref_logprobs, batch.response_mask)
-    return {
-        "reward": float(batch.scores.mean()),
-        "missing_eos": float((~sampler.completions.stopped).float().mean()),
-        "kl": float(divergence.sum(1).mean()),
-        "length": float(batch.response_mask.sum(1).mean()),
-        "generation": sampler.generation_seconds,
-    }
-
-
-class _Clock:
-    """Tokens and seconds since the start of the run, over all sessions of a resumed one."""
-
-    def __init__(self, history: History) -> None:
-        last = history.records[-1] if history.records else {"tokens": 0, "seconds": 0.0}
-        self.tokens, self.started = last["tokens"], time.perf_counter() - last["seconds"]
-
-    def start(self) -> None:
-        self.begun = time.perf_counter()
-
-    def stamp(self, record: dict[str, float], batch: Rollouts) -> None:
-        self.tokens += int(batch.response_mask.sum())
-        now = time.perf_counter()
-        record |= {"iteration_seconds": now - self.begun, "tokens": self.tokens, "seconds": now - self.started}

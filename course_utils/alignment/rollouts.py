@@ -9,23 +9,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from course_utils.alignment.masked import select
-from course_utils.models.generate import Generation, generate
+from course_utils.models.decoding import resolve
+from course_utils.models.generate import Generation, check_prompts, generate
 from course_utils.models.heads import body_of, head_of, hidden_states
 
 MISSING_EOS_PENALTY = 1.0  # taken off the score of an answer that was cut before its end
 
 
+Rows = TypeVar("Rows", "Rollouts", Generation)
+
+
 @dataclass
 class Rollouts:
-    """Rows of prompt and answer, padded on the right; all tensors (batch, length) but the last two, (batch,).
+    """Rows of prompt and answer, padded on the right; all tensors (batch, length) but scores and penalties, (batch,).
 
     ``response_mask``: 1 at the *places that predict* a token of the answer, so that everything per token stands where
     the logits stand: ``logprobs[:, t]`` belongs to ``input_ids[:, t + 1]``. Length is that of the rows, minus 1.
@@ -33,11 +38,12 @@ class Rollouts:
 
     input_ids: Tensor  # (batch, length + 1)
     response_mask: Tensor
-    logprobs: Tensor  # of the policy that wrote the answers
-    ref_logprobs: Tensor
+    logprobs: Tensor  # of the policy before it learns from the answers
+    ref_logprobs: Tensor | None  # None without a reference
     values: Tensor | None  # None without a value model
     scores: Tensor  # the reward model's, one for each answer
     penalties: Tensor  # for answers that were cut before their end, 0 for the others
+    sampler_logprobs: Tensor | None = None  # (batch, length), of the model that wrote the answers if it was another one
 
     @property
     def penalized_scores(self) -> Tensor:
@@ -46,9 +52,39 @@ class Rollouts:
 
     def take(self, rows: Tensor) -> Rollouts:
         """Some of the rows."""
-        parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        taken: dict[str, Any] = {name: None if part is None else part[rows] for name, part in parts.items()}
-        return Rollouts(**taken)
+        return take_rows(self, rows)
+
+
+def take_rows(batch: Rows, rows: Tensor) -> Rows:
+    """Some of the rows of ``Rollouts`` or of a ``Generation``."""
+    parts = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    taken: dict[str, Any] = {name: None if part is None else part[rows] for name, part in parts.items()}
+    return type(batch)(**taken)
+
+
+def concatenate(first: Rows, second: Rows) -> Rows:
+    """The rows of both, the shorter ones padded with 0 on the right. What one of them lacks, the whole lacks."""
+    joined: dict[str, Any] = {}
+    for name in (field.name for field in fields(first)):
+        parts = [getattr(first, name), getattr(second, name)]
+        if any(part is None for part in parts):
+            joined[name] = None
+            continue
+        if parts[0].dim() == 2:
+            width = max(part.shape[1] for part in parts)
+            parts = [functional.pad(part, (0, width - part.shape[1])) for part in parts]
+        joined[name] = torch.cat(parts)
+    return type(first)(**joined)
+
+
+@runtime_checkable
+class CompletionReward(Protocol):
+    """A reward that reads answers, not rows of tokens: what ``verifiable.py`` has. It knows as many tasks as there are
+    prompts (``len``); ``score_completions`` gets, for each answer, the number of its prompt."""
+
+    def __len__(self) -> int: ...
+
+    def score_completions(self, prompts: Sequence[int], completions: Generation) -> Tensor: ...
 
 
 class RolloutIterator:
@@ -57,18 +93,27 @@ class RolloutIterator:
 
     Prompts (token ids) come in passes over all of them, each shuffled by ``generator`` (by default a new one of
     ``seed``). With ``completions_per_prompt`` above 1 the answers to one prompt are rows side by side, as
-    ``leave_one_out`` wants them. ``value=None``: there is no value model, and ``values`` is None. Answers end at the
-    ``stop_ids``. Of the latest step one can ask for its ``completions`` and the ``generation_seconds``.
+    ``leave_one_out`` wants them. ``value=None``: there is no value model, and ``values`` is None; so with
+    ``reference=None``. ``reward`` is a model, called with ``input_ids`` and ``attention_mask``, or a
+    ``CompletionReward``. Answers end at the ``stop_ids``. Of the latest step one can ask for its ``completions``, the
+    numbers of its ``chosen`` prompts and the ``generation_seconds``.
+
+    ``sampler``: what writes the answers instead of the policy, such as a quantized or an older copy. It is called with
+    the policy before each step and returns the model that writes; what that gave to its tokens is kept as
+    ``sampler_logprobs``. (If it holds copies of its own, they are no part of ``state()``.)
+
+    ``read_policy=False``: the policy does not read its answers here, and ``logprobs`` are NaN. For a caller that makes
+    one update on all of them: what it computes for that update are the same figures, and a forward pass is spared.
 
     ``state()`` is the place in the sequence; ``resume(state)`` goes on from there. Raises ValueError for too few
-    prompts.
+    prompts, and for one that leaves no room for ``max_new_tokens``.
     """
 
     def __init__(
         self,
         policy: nn.Module,
-        reference: nn.Module,
-        reward: nn.Module,
+        reference: nn.Module | None,
+        reward: nn.Module | CompletionReward,
         prompts: Sequence[Sequence[int]],
         *,
         batch_size: int,
@@ -77,6 +122,8 @@ class RolloutIterator:
         max_new_tokens: int = 24,
         missing_eos_penalty: float = MISSING_EOS_PENALTY,
         stop_ids: Sequence[int] = (1,),
+        sampler: Callable[[nn.Module], nn.Module] | None = None,
+        read_policy: bool = True,
         seed: int = 0,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -87,7 +134,14 @@ class RolloutIterator:
         for name, count in (("batch_size", batch_size), ("completions_per_prompt", completions_per_prompt)):
             if count < 1:
                 raise ValueError(f"{name} is {count}; 1 or more is expected.")
+        if isinstance(reward, CompletionReward) and len(reward) != len(prompts):
+            raise ValueError(
+                f"the reward knows {len(reward)} tasks, and {len(prompts)} prompts were given; it needs one for each, "
+                "in the same order."
+            )
+        check_prompts(prompts, max_new_tokens, resolve(policy).config)
         self.policy, self.reference, self.reward, self.value = policy, reference, reward, value
+        self.sampler, self.read_policy = sampler, read_policy
         self.prompts, self.batch_size, self.completions_per_prompt = prompts, batch_size, completions_per_prompt
         self.max_new_tokens, self.missing_eos_penalty = max_new_tokens, missing_eos_penalty
         self.stop_ids, self.seed = stop_ids, seed
@@ -102,27 +156,34 @@ class RolloutIterator:
         while len(self.order) < self.batch_size:
             self.order += torch.randperm(len(self.prompts), generator=self.generator).tolist()
         chosen, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
-        rows = [self.prompts[i] for i in chosen for _ in range(self.completions_per_prompt)]
+        self.chosen = [i for i in chosen for _ in range(self.completions_per_prompt)]
+        rows = [self.prompts[i] for i in self.chosen]
         begun = time.perf_counter()
         self.completions = generate(
-            self.policy,
+            self.policy if self.sampler is None else self.sampler(self.policy),
             rows,
             self.max_new_tokens,
             temperature=1.0,
             stop_ids=self.stop_ids,
             seed=1_000_003 * self.seed + self.iteration,
+            return_logprobs=self.sampler is not None,
         )
         self.generation_seconds = time.perf_counter() - begun
         self.iteration += 1
         return score_rollouts(
             self.policy,
             self.reference,
-            self.reward,
+            self._scores if isinstance(self.reward, CompletionReward) else self.reward,
             self.value,
             rows,
             self.completions,
             missing_eos_penalty=self.missing_eos_penalty,
+            read_policy=self.read_policy,
         )
+
+    def _scores(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        assert isinstance(self.reward, CompletionReward)
+        return self.reward.score_completions(self.chosen, self.completions).to(input_ids.device)
 
     def state(self) -> dict[str, Tensor]:
         """What ``resume`` needs to go on as if the run had never stopped."""
@@ -176,22 +237,29 @@ def token_logprobs(model: nn.Module, input_ids: Tensor, mask: Tensor, with_entro
 @torch.no_grad()
 def score_rollouts(
     policy: nn.Module,
-    reference: nn.Module,
-    reward: nn.Module,
+    reference: nn.Module | None,
+    reward: Callable[..., Tensor],
     value: nn.Module | None,
     prompts: Sequence[Sequence[int]],
     completions: Generation,
     *,
     missing_eos_penalty: float = 0.0,
+    read_policy: bool = True,
 ) -> Rollouts:
-    """Let the models read what the policy answered. Log-probabilities are those of temperature 1."""
+    """Let the models read what the policy answered. Log-probabilities are those of temperature 1. Where the answers
+    come with log-probabilities of their own, those are the sampler's. ``read_policy=False``: the policy's are NaN."""
     input_ids, attention_mask, mask = join(prompts, completions)
+    said = completions.logprobs
+    if said is not None:
+        counted = torch.arange(said.shape[1], device=said.device) < completions.lengths[:, None]
+        said = torch.zeros_like(mask).masked_scatter(mask.bool(), said[counted])
     return Rollouts(
         input_ids=input_ids,
         response_mask=mask,
-        logprobs=token_logprobs(policy, input_ids, mask),
-        ref_logprobs=token_logprobs(reference, input_ids, mask),
+        logprobs=token_logprobs(policy, input_ids, mask) if read_policy else torch.full_like(mask, torch.nan),
+        ref_logprobs=None if reference is None else token_logprobs(reference, input_ids, mask),
         values=None if value is None else select(value(input_ids)[:, :-1], mask),
         scores=reward(input_ids, attention_mask).float(),
         penalties=missing_eos_penalty * (~completions.stopped).float(),
+        sampler_logprobs=said,
     )

@@ -83,7 +83,7 @@ def generate(
     """
     _check_settings(max_new_tokens, temperature, top_k, top_p)
     source = resolve(model)
-    rows = _check_prompts(prompts, max_new_tokens, source.config)
+    rows = check_prompts(prompts, max_new_tokens, source.config)
     device = next(model.parameters()).device
     stops = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
     draws = _draws(seed, len(rows), max_new_tokens).to(device) if temperature > 0 else None
@@ -282,9 +282,9 @@ def _check_settings(max_new_tokens: int, temperature: float, top_k: int | None, 
         raise ValueError(f"top_p is {top_p}; it is a probability greater than 0 and at most 1, or None for no limit.")
 
 
-def _check_prompts(
-    prompts: Sequence[Sequence[int]] | Tensor, max_new_tokens: int, config: Any
-) -> list[tuple[int, ...]]:
+def check_prompts(prompts: Sequence[Sequence[int]] | Tensor, max_new_tokens: int, config: Any) -> list[tuple[int, ...]]:
+    """The prompts as tuples of token ids. Raises ValueError, naming the first that cannot be continued by
+    ``max_new_tokens`` in a model of this ``config``."""
     if isinstance(prompts, Tensor):
         if prompts.dim() != 2 or prompts.is_floating_point():
             raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from course_utils.recipes.align import bake_dpo, bake_ppo, bake_reward
+from course_utils.recipes.align import bake_dpo, bake_grpo, bake_ppo, bake_reward
 from course_utils.recipes.configs import EVALUATION_SEED, RECIPES, world_of
 from course_utils.recipes.pretrain import bake_base
 from course_utils.recipes.tune import bake_instruct, bake_lora
@@ -19,4 +19,5 @@ BAKES: dict[str, Callable[[Path], Path]] = {  # in the order in which they build
     "reward": bake_reward,
     "ppo": bake_ppo,
     "dpo": bake_dpo,
+    "grpo": bake_grpo,
 }

@@ -1,4 +1,4 @@
-"""The reward model, and the instruct model aligned with it: by PPO, and by DPO on pairs of its own answers."""
+"""The reward model, the instruct model aligned with it by PPO and by DPO, and one that learned sums by GRPO."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from course_utils import settings
 from course_utils.recipes.card import card
-from course_utils.recipes.configs import DPO, EVALUATION_SEED, PPO, REWARD, world_of
+from course_utils.recipes.configs import DPO, EVALUATION_SEED, GRPO, PPO, REWARD, world_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -159,4 +159,67 @@ def ppo_report(model: nn.Module, tokenizer: PreTrainedTokenizerFast, world: Worl
         found[f"oracle_{name}"] = round(sum(v.score for v in results) / len(results), 4)
         found[f"polite_{name}"] = round(sum(v.polite for v in results) / len(results), 4)
         found[f"correct_{name}"] = round(sum(v.correct for v in results) / len(results), 4)
+    return found
+
+
+def bake_grpo(workplace: Path) -> Path:
+    """Teach the instruct model of the current profile sums of three numbers: tuning, then rewards for right results.
+    Put it into the store; return its folder."""
+    from course_utils.alignment.grpo import grpo
+    from course_utils.alignment.verifiable import VerifiableReward, sum_reward
+    from course_utils.pretrained import store
+    from course_utils.text.batching import ChatBatches
+    from course_utils.text.chat import chat_prompt, stop_ids
+    from course_utils.training.loop import train
+    from course_utils.training.objectives import next_token_loss
+    from course_utils.world.worked_sums import worked_sums
+
+    recipe = GRPO[settings.profile().name]
+    instruct = store.load("instruct")
+    policy, tokenizer = instruct.model, instruct.tokenizer
+    worked = worked_sums(recipe.sums, 3, recipe.seed)
+    bare = worked_sums(recipe.sums, 3, recipe.seed, working=False)
+    shown = worked + worked_sums(recipe.sums // 4, 2, recipe.seed)
+    careless = [w if i % 10 < 3 else b for i, (w, b) in enumerate(zip(worked, bare, strict=True))]
+    for name, tasks, steps, rate in (
+        ("able", shown, recipe.steps, recipe.tuning_rate),
+        ("careless", careless, recipe.careless_steps, recipe.careless_rate),
+    ):
+        rows = [task["messages"] for task in tasks]
+        batches = ChatBatches(rows, tokenizer, recipe.batch_size, seed=recipe.seed)
+        how = recipe.tuning(steps, rate, save_every=max(1, steps // 3))
+        train(policy, batches, next_token_loss, how, checkpoint_dir=workplace / f"grpo-{name}-run")
+    start = sums_report(policy, tokenizer, EVALUATION_SEED)
+    asked = worked_sums(recipe.asked, 3, recipe.seed + 1, avoid=shown)
+    history = grpo(
+        policy,
+        None,
+        VerifiableReward(sum_reward, asked, tokenizer),
+        [chat_prompt(tokenizer, task["prompt"]) for task in asked],
+        recipe.training(),
+        stop_ids=stop_ids(tokenizer, policy),
+        checkpoint_dir=workplace / "grpo-run",
+    )
+    measured = sums_report(policy.half().float(), tokenizer, EVALUATION_SEED)
+    measured |= {f"start_{name}": figure for name, figure in start.items()}
+    tokens = int(history.column("tokens")[-1])
+    return store.save("grpo", policy, tokenizer, card(recipe, tokens, history, measured, curve="reward"))
+
+
+def sums_report(model: nn.Module, tokenizer: PreTrainedTokenizerFast, seed: int) -> dict[str, float]:
+    """The share of sums of two, three and four numbers whose result is right, and of answers to three numbers that
+    show their working; greedy, and sampled at temperature 1."""
+    from course_utils.alignment.verifiable import sum_reward, worked_steps
+    from course_utils.evaluation.instructions import answers
+    from course_utils.world.worked_sums import worked_sums
+
+    found = {}
+    for terms, name in ((2, "two"), (3, "three"), (4, "four")):
+        tasks = worked_sums(400, terms, seed)
+        for manner, temperature in (("greedy", 0.0), ("sampled", 1.0)):
+            texts = answers(model, tokenizer, tasks, 12 * terms - 8, temperature=temperature, seed=seed)
+            right = sum(sum_reward(text, task["value"]) for text, task in zip(texts, tasks, strict=True))
+            found[f"{name}_{manner}"] = round(right / len(tasks), 4)
+            if terms == 3:
+                found[f"working_{manner}"] = round(sum(len(worked_steps(text)) > 1 for text in texts) / len(texts), 4)
     return found

@@ -10,6 +10,7 @@ from course_utils.world.preferences import STYLE_MIX
 from course_utils.world.tasks import TASK_MIX
 
 if TYPE_CHECKING:
+    from course_utils.alignment.grpo import GRPOConfig
     from course_utils.alignment.ppo import PPOConfig
     from course_utils.training.config import TrainConfig
     from course_utils.world import World
@@ -189,6 +190,40 @@ class DPORecipe(Trained):
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class GRPORecipe:
+    """How the instruct model learns sums of three numbers from a verifier: tuned first on ``sums`` worked examples,
+    then for ``careless_steps`` on examples of which 3 in 10 show their working, then GRPO (chapter 14)."""
+
+    people: int
+    sums: int
+    steps: int
+    careless_steps: int
+    batch_size: int
+    tuning_rate: float
+    careless_rate: float
+    asked: int  # sums that the verifier knows the value of
+    iterations: int
+    prompts: int
+    learning_rate: float
+    group: int = 8
+    max_new_tokens: int = 26
+    seed: int = 0
+
+    def tuning(self, steps: int, learning_rate: float, **how: Any) -> TrainConfig:
+        """The loop's settings for one of the two tunings."""
+        from course_utils.training.config import TrainConfig
+
+        given = {"steps": steps, "learning_rate": learning_rate, "warmup_steps": steps // 10, "weight_decay": 0.0}
+        return TrainConfig(**given, seed=self.seed, **how)
+
+    def training(self, **how: Any) -> GRPOConfig:
+        """GRPO's settings; the method is Dr. GRPO."""
+        from course_utils.alignment.grpo import GRPOConfig
+
+        return _settings(self, GRPOConfig, how)
+
+
 LORA = {
     "smoke": AdapterRecipe(300, 200, 6, 8, 5e-3, warmup_steps=2),
     "laptop": AdapterRecipe(300, 20_000, 1_000, 64, 3e-3, warmup_steps=50, mix=INSTRUCT_MIX),
@@ -209,7 +244,20 @@ DPO = {
     "laptop": DPORecipe(300, 900, 8, 0.1, 1.0, 60, 16, 2e-4),
     "gpu": DPORecipe(5_000, 8_000, 8, 0.1, 1.0, 200, 64, 2e-6, warmup_steps=20),
 }
-RECIPES = {"base": BASE, "instruct": INSTRUCT, "lora": LORA, "reward": REWARD, "ppo": PPO, "dpo": DPO}
+GRPO = {
+    "smoke": GRPORecipe(300, 24, 2, 1, 8, 1e-3, 1e-4, 20, 2, 4, 1e-4, group=4),
+    "laptop": GRPORecipe(300, 960, 300, 40, 16, 2e-3, 2e-4, 1_000, 12, 16, 2e-4),
+    "gpu": GRPORecipe(5_000, 2_000, 200, 40, 128, 1e-4, 3e-5, 8_000, 60, 64, 3e-5),
+}
+RECIPES = {
+    "base": BASE,
+    "instruct": INSTRUCT,
+    "lora": LORA,
+    "reward": REWARD,
+    "ppo": PPO,
+    "dpo": DPO,
+    "grpo": GRPO,
+}
 
 
 def world_of(recipe) -> World:

@@ -220,7 +220,8 @@ def test_chapter_13_trains_with_your_losses(small, tokenizer):
     batches = namespace["with_reference"](pairs)
     namespace["align"](batches)
     namespace["align"](batches, "simpo", gamma=0.5)
-    assert {name: f.calls for name, f in own.items()} == {"dpo_loss": 3, "simpo_loss": 3}
+    for name, function in own.items():  # once a step, or once for each half of its batch
+        assert function.calls in (3, 6), f"{name}: {function.calls} calls in 3 steps"
 
 
 def exercises() -> list[tuple[str, str, int]]:

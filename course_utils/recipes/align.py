@@ -133,7 +133,7 @@ def bake_dpo(workplace: Path) -> Path:
     history = train(
         policy,
         precompute_reference(instruct.model, batches),
-        DirectObjective(replace(METHODS["dpo"], beta=recipe.beta, nll_weight=recipe.nll_weight)),
+        DirectObjective(replace(METHODS["dpo"], beta=recipe.beta)),
         recipe.training(save_every=max(1, recipe.steps // 5)),
         checkpoint_dir=workplace / "dpo-run",
     )
@@ -143,7 +143,8 @@ def bake_dpo(workplace: Path) -> Path:
         for name, v in ppo_report(instruct.model, instruct.tokenizer, world, EVALUATION_SEED).items()
     }
     measured |= {"pairs": len(pairs), "margin": round(history.column("rewards/margins")[-1], 4)}
-    tokens = int(history.column("tokens")[-1])
+    read = sum(map(len, batches.ids)) / len(pairs)  # tokens of a pair, both sides, on average
+    tokens = round(recipe.steps * recipe.batch_size * read)
     return store.save("dpo", policy, instruct.tokenizer, card(recipe, tokens, history, measured))
 
 

@@ -180,7 +180,6 @@ class DPORecipe(Trained):
     questions: int
     answers: int
     beta: float
-    nll_weight: float
     steps: int
     batch_size: int
     learning_rate: float
@@ -240,9 +239,9 @@ PPO = {
     "gpu": PPORecipe(5_000, 100, 256, 0.05, 1e-5, 3e-5),
 }
 DPO = {
-    "smoke": DPORecipe(300, 24, 2, 0.1, 1.0, 2, 4, 1e-4, warmup_steps=1),
-    "laptop": DPORecipe(300, 900, 8, 0.1, 1.0, 60, 16, 2e-4),
-    "gpu": DPORecipe(5_000, 8_000, 8, 0.1, 1.0, 200, 64, 2e-6, warmup_steps=20),
+    "smoke": DPORecipe(300, 24, 2, 0.1, 2, 4, 1e-4, warmup_steps=1),
+    "laptop": DPORecipe(300, 900, 8, 0.1, 24, 16, 2e-4),
+    "gpu": DPORecipe(5_000, 8_000, 8, 0.1, 100, 64, 2e-6, warmup_steps=10),
 }
 GRPO = {
     "smoke": GRPORecipe(300, 24, 2, 1, 8, 1e-3, 1e-4, 20, 2, 4, 1e-4, group=4),

@@ -213,8 +213,8 @@ class GRPORecipe:
         """The loop's settings for one of the two tunings."""
         from course_utils.training.config import TrainConfig
 
-        given = {"steps": steps, "learning_rate": learning_rate, "warmup_steps": steps // 10, "weight_decay": 0.0}
-        return TrainConfig(**given, seed=self.seed, **how)
+        rest: dict[str, Any] = {"warmup_steps": steps // 10, "weight_decay": 0.0, "seed": self.seed}
+        return TrainConfig(steps=steps, learning_rate=learning_rate, **rest | how)
 
     def training(self, **how: Any) -> GRPOConfig:
         """GRPO's settings; the method is Dr. GRPO."""

@@ -44,7 +44,12 @@ from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.models.scoring import last_logits
 
 TINY = DecoderConfig(
-    vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2, num_key_value_heads=2
+    vocab_size=50,
+    hidden_size=16,
+    intermediate_size=32,
+    num_hidden_layers=3,
+    num_attention_heads=2,
+    num_key_value_heads=2,
 )
 answers_of_a_test = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=40)
 
@@ -180,7 +185,10 @@ def test_entropy_over_meanings():
     assert semantic_entropy("aaab") == pytest.approx(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))
     logs = [math.log(x) - 900 for x in (0.3, 0.1, 0.4)]  # no exp of these is above 0
     assert semantic_entropy("aba", logs) == pytest.approx(-7 / 8 * math.log(7 / 8) - 1 / 8 * math.log(1 / 8))
-    for call, words in ((lambda: semantic_entropy([]), "cannot be said"), (lambda: semantic_entropy("ab", [0.0]), "for 2")):
+    for call, words in (
+        (lambda: semantic_entropy([]), "cannot be said"),
+        (lambda: semantic_entropy("ab", [0.0]), "for 2"),
+    ):
         with pytest.raises(ValueError, match=words):
             call()
 
@@ -189,7 +197,12 @@ def test_meanings_need_both_directions():
     def follows(a, b):
         return set(b.split()) <= set(a.split())
 
-    assert by_meaning(["mira lives here", "here lives mira", "mira lives", "mira lives here now"], follows) == [0, 0, 1, 2]
+    assert by_meaning(["mira lives here", "here lives mira", "mira lives", "mira lives here now"], follows) == [
+        0,
+        0,
+        1,
+        2,
+    ]
 
 
 # --- probes
@@ -312,7 +325,7 @@ def test_claims_are_read(tmp_path):
     [
         ("{not json\n", "line 1: no JSON"),
         ('{"id": 1, "claim": "a"}\n', "line 1: no label"),
-        ('[1, 2]\n', "line 1: no id, claim, label"),
+        ("[1, 2]\n", "line 1: no id, claim, label"),
         ('{"id": 1, "claim": " ", "label": "SUPPORTS"}\n', "line 1: the claim is empty"),
         ('{"id": 1, "claim": "a", "label": "true"}\n', "line 1: label 'true'; expected SUPPORTS"),
         ('{"id": 1, "claim": "a", "label": "SUPPORTS"}\n' * 2, "line 2: id 1 comes a second time"),
@@ -353,7 +366,9 @@ def test_multiple_choice_is_transformers():
     from course_utils.pretrained.store import load
 
     found = load("instruct")
-    rows = [Choices("Where does Mira Oakley live?", "Mistley.", ("Mistley.", "In Mistley."), ("Gullport.", "Saltmere."))]
+    rows = [
+        Choices("Where does Mira Oakley live?", "Mistley.", ("Mistley.", "In Mistley."), ("Gullport.", "Saltmere."))
+    ]
     scores = multiple_choice(found.model, found.tokenizer, rows)
     texts = [*rows[0].right, *rows[0].wrong]
     logs = []

@@ -102,7 +102,9 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     Raises ValueError for other shapes, no answers, or logits that are not finite.
     """
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or not len(labels):
-        raise ValueError(f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}; (n, classes) and (n,) needed.")
+        raise ValueError(
+            f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}; (n, classes) and (n,) needed."
+        )
     if not bool(logits.isfinite().all()):
         raise ValueError("some logits are NaN or infinite; a temperature needs finite ones.")
     z, y = logits.double(), labels.long()
@@ -143,7 +145,7 @@ def apply_platt(confidence: Sequence[float], slope: float, shift: float) -> np.n
 
 
 def top_confidence(logits: Tensor, temperature: float = 1.0) -> np.ndarray:
-    """The probability of each row's likeliest class at this temperature, (rows,) float64. Raises ValueError if T <= 0."""
+    """The probability of each row's likeliest class at this temperature, (rows,). Raises ValueError unless T > 0."""
     if not temperature > 0:
         raise ValueError(f"temperature is {temperature}; a number above 0 is expected.")
     return torch.softmax(logits.double() / temperature, -1).max(-1).values.cpu().numpy()
@@ -158,11 +160,13 @@ def _checked(confidence: Sequence[float], correct: Sequence[bool]) -> tuple[np.n
     p, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
     if p.ndim != 1 or p.shape != right.shape or not len(p):
         raise ValueError(
-            f"{p.shape} confidences and {right.shape} truth values were given; two equal lists with at least one answer "
+            f"{p.shape} confidences and {right.shape} truth values were given; two equal lists with an answer or more "
             "are expected. Of no answers a calibration cannot be said."
         )
     if not bool(((p >= 0) & (p <= 1)).all()):  # NaN too
-        raise ValueError(f"a confidence of {p[~((p >= 0) & (p <= 1))][0]} was given; probabilities from 0 to 1 are needed.")
+        raise ValueError(
+            f"a confidence of {p[~((p >= 0) & (p <= 1))][0]} was given; probabilities from 0 to 1 are needed."
+        )
     if not bool(np.isin(right, (0, 1)).all()):
         raise ValueError("correct holds something else than True and False (or 1 and 0).")
     return p, right

@@ -19,7 +19,9 @@ def risk_coverage(confidence: Sequence[float], correct: Sequence[bool]) -> tuple
     """
     score, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
     if score.ndim != 1 or score.shape != right.shape or not len(score):
-        raise ValueError(f"{score.shape} confidences and {right.shape} truth values; two equal lists, not empty, needed.")
+        raise ValueError(
+            f"{score.shape} confidences and {right.shape} truth values; two equal lists, not empty, needed."
+        )
     if bool(np.isnan(score).any()):
         raise ValueError("a confidence is NaN; it can stand on neither side of a threshold.")
     order = np.argsort(-score, kind="stable")

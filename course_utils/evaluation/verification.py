@@ -1,8 +1,8 @@
 """Check what a text claims against a library, claim by claim, with the passage that decides.
 
-The labels are FEVER's (Thorne et al., arXiv 1803.05355). The text is cut into claims, each is looked up, and the verdict
-cites what it rests on. Whether an answer *follows from* its passage (faithfulness) and whether it is *true* are two
-questions: a library can be wrong, or silent.
+The labels are FEVER's (Thorne et al., arXiv 1803.05355). The text is cut into claims, each is looked up, and the
+verdict cites what it rests on. Whether an answer *follows from* its passage (faithfulness) and whether it is *true* are
+two questions: a library can be wrong, or silent.
 """
 
 from __future__ import annotations

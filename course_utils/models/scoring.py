@@ -72,9 +72,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def last_logits(
-    model: nn.Module, encoded: Sequence[Sequence[int]], pad_id: int, batch_size: int = 64
-) -> Tensor:
+def last_logits(model: nn.Module, encoded: Sequence[Sequence[int]], pad_id: int, batch_size: int = 64) -> Tensor:
     """What the model says comes next behind each text: logits (texts, vocabulary) float32 on the CPU.
 
     Raises ValueError for a text without tokens, or no texts.

@@ -169,9 +169,7 @@ def verdict_lower_case(claim, passages):
 
 def verdict_by_sets(claim, passages):
     agree = {i for i, passage in enumerate(passages) if claim in passage}
-    differ = {
-        i for i, passage in enumerate(passages) for s in passage if s[:2] == claim[:2] and s[2] != claim[2]
-    }
+    differ = {i for i, passage in enumerate(passages) for s in passage if s[:2] == claim[:2] and s[2] != claim[2]}
     label = "NOT ENOUGH INFO" if bool(agree) == bool(differ) else "SUPPORTS" if agree else "REFUTES"
     return label, sorted(agree | differ)
 

@@ -137,7 +137,7 @@ def calibration_as_brier(confidence, correct, bins):
 
 def best_temperature(logits: Tensor, labels: Tensor) -> float:
     """The T between 0.05 and 20 for which the labels are likeliest under softmax(logits / T)."""
-    candidates = torch.linspace(math.log(0.05), math.log(20.0), 1201).exp()
+    candidates = torch.linspace(math.log(0.05), math.log(20.0), 401).exp()
     losses = torch.stack([F.cross_entropy(logits.double() / t, labels) for t in candidates.tolist()])
     return candidates[losses.argmin()].item()
 
@@ -173,10 +173,10 @@ temperature = Exercise(
     difficulty=2,
     minutes=10,
     points=2,
-    asked="write temperature scaling; what does it change, and what not?",
+    asked="write temperature scaling; what does it change?",
     hints=[
         "The loss for one T is `F.cross_entropy(logits / T, labels)`: the negative log-likelihood of the labels.",
-        "Try many T, evenly in their logarithm: `torch.linspace(log(0.05), log(20), 1201).exp()`. 2 % is exact enough.",
+        "Try many T, evenly in their logarithm: `torch.linspace(log(0.05), log(20), 401).exp()`. 2 % is exact enough.",
         "Return the T with the smallest loss, as a number.",
     ],
 )
@@ -184,7 +184,7 @@ temperature = Exercise(
 
 def _grid(loss: Callable[[Tensor, Tensor, float], Tensor], low: float = 0.05) -> Callable[[Tensor, Tensor], float]:
     def search(logits: Tensor, labels: Tensor) -> float:
-        tried = torch.linspace(math.log(low), math.log(20.0), 1201).exp().tolist()
+        tried = torch.linspace(math.log(low), math.log(20.0), 401).exp().tolist()
         return tried[int(torch.stack([loss(logits.double(), labels, t) for t in tried]).argmin())]
 
     return search
@@ -266,7 +266,7 @@ meaning = Exercise(
     difficulty=2,
     minutes=10,
     points=2,
-    asked="what is semantic entropy, and why not the entropy over the texts?",
+    asked="write semantic entropy; why not over the texts?",
     hints=[
         "The probability of a text is `exp(logprob)`; subtract the largest logprob first, so that it does not round to 0.",
         "Divide by the sum of all, then add up the shares of the texts that mean the same, in a dict.",
@@ -339,7 +339,7 @@ selective = Exercise(
     difficulty=3,
     minutes=10,
     points=3,
-    asked="your model may abstain: how do you compare two confidence scores?",
+    asked="a model may abstain: compare two scores",
     hints=[
         "The thresholds worth trying are the confidences themselves, each once, from the highest on.",
         "Answered is what has `p >= threshold`. Coverage: their share of all questions.",
@@ -455,7 +455,7 @@ verdicts = Exercise(
     difficulty=3,
     minutes=12,
     points=3,
-    asked="how would you check a model's text against sources? What if the sources disagree?",
+    asked="check a text against sources that may disagree",
     hints=[
         "A passage speaks of the claim if it holds a statement with the same name *and* the same relation, whatever its value.",
         "Collect the numbers of those passages, and the set of all values that they state.",
@@ -496,14 +496,10 @@ for _sentence, _wrong in {
         "speaks": lambda s, claim: s[1] == claim[1]
     },
     "Passages that contradict each other are taken as support; neither label can be said.": {
-        "label": lambda values, value: (
-            "SUPPORTS" if value in values else "REFUTES" if values else "NOT ENOUGH INFO"
-        )
+        "label": lambda values, value: "SUPPORTS" if value in values else "REFUTES" if values else "NOT ENOUGH INFO"
     },
     "Passages that contradict each other are taken as refuting; neither label can be said.": {
-        "label": lambda values, value: (
-            "SUPPORTS" if values == {value} else "REFUTES" if values else "NOT ENOUGH INFO"
-        )
+        "label": lambda values, value: "SUPPORTS" if values == {value} else "REFUTES" if values else "NOT ENOUGH INFO"
     },
     "Only passages that state the claim are cited; those that contradict it are evidence, too.": {
         "cite": lambda numbers, passages, claim: [n for n in numbers if claim in passages[n]]

@@ -80,8 +80,11 @@ def _states(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     if not isinstance(body, Backbone):
         return torch.stack(body(input_ids=batch["input_ids"], output_hidden_states=True).hidden_states)
     caught: list[Tensor] = []
-    parts = [body.embed_tokens, *body.layers]
-    hooks = [part.register_forward_hook(lambda _, __, out: caught.append(out)) for part in parts]
+
+    def keep(module: nn.Module, given: Any, out: Tensor) -> None:
+        caught.append(out)
+
+    hooks = [part.register_forward_hook(keep) for part in (body.embed_tokens, *body.layers)]
     try:
         body(batch["input_ids"])
     finally:

@@ -187,7 +187,7 @@ def verdict_by_any(claim, passages):
 
 BUGS = {  # wrong answer -> how the sentence begins that its card must say
     "16.1": {
-        error_over_all_bins: "Not the mean over the bins of |mean confidence - share that is right|",
+        error_over_all_bins: "Every bin counts alike in yours",
         error_root: "Not the mean over the bins of |mean confidence - share that is right|",
         error_of_rounded: "Not the mean over the bins of |mean confidence - share that is right|",
     },
@@ -207,7 +207,7 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         curve_points: "Two lists are wanted: `return coverages, risks`.",
     },
     "16.5": {
-        verdict_by_majority: "Not the label, with the numbers of all passages",
+        verdict_by_majority: "Passages that contradict each other",
         verdict_last_wins: "Passages that contradict each other",
         verdict_lower_case: "The labels are SUPPORTS, REFUTES and NOT ENOUGH INFO, in capitals.",
     },

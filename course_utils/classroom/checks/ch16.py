@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from course_utils.classroom.exercises.cases import Case, Exercise
-from course_utils.classroom.exercises.exercise import expect
+from course_utils.classroom.exercises.exercise import Mistake, expect
 
 
 def calibration_error(confidence: list[float], correct: list[bool], bins: int) -> float:
@@ -35,10 +35,16 @@ def _calibration_cases() -> list[Case]:
         Case([0.9, 0.7, 0.8, 0.3], [True, False, True, True], 2),
         Case([0.61, 0.93, 0.72, 0.12, 0.66], [True, False, True, False, False], 5),
         Case(
-            [0.5, 0.62, 0.25, 0.0, 1.0, 0.0, 0.41],
-            [True, False, True, True, False, False, False],
+            [0.5, 0.62, 0.25, 0.41],
+            [True, False, True, False],
             4,
-            message="Wrong at an edge: a bin holds its upper edge and not its lower one, and 0 belongs to the first.",
+            message="Wrong at an edge: a bin holds its upper edge and not its lower one.",
+        ),
+        Case(
+            [0.0, 0.37, 0.0, 0.91, 1.0],
+            [True, False, False, True, False],
+            2,
+            message="Wrong at the ends: 0 belongs to the first bin, 1 to the last.",
         ),
         Case(many, right, 10, note="60 answers, 10 bins"),
         Case([0.4], [True], 3),
@@ -117,7 +123,7 @@ for _sentence, _wrong in {
         "place": lambda p, bins: _right_edge(p, bins) if p > 0 else None
     },
     "Answers with confidence 1 are lost: they belong to the last bin.": {
-        "place": lambda p, bins: min(math.floor(p * bins), bins - 1) if p < 1 else None
+        "place": lambda p, bins: _right_edge(p, bins) if p < 1 else None
     },
     "There are ten bins in yours, whatever `bins` says.": {"place": lambda p, bins: _right_edge(p, 10)},
     "All answers are in one bin: the gaps of single bins cancel out.": {"place": lambda p, bins: 0},
@@ -203,7 +209,6 @@ for _sentence, _search in {
     "The loss is compared with the model's own choices; compare with `labels`.": _grid(
         lambda z, y, t: F.cross_entropy(z / t, z.argmax(-1))
     ),
-    "The largest loss is taken; the smallest is wanted.": _grid(lambda z, y, t: -F.cross_entropy(z / t, y)),
     "That T brings the mean confidence to the accuracy; the one with the smallest cross-entropy is wanted.": _grid(
         _gap_of_means
     ),
@@ -247,14 +252,26 @@ def _meaning_cases() -> list[Case]:
         Case(
             ["owl", "cat", "owl"],
             [-801.0, -800.0, -802.5],
-            message="exp of -800 is 0 in a float: subtract the largest log-probability first.",
+            message=_ROUNDED,
         ),
         Case(
             ["owl", "cat"],
             [0.0, -2000.0],
-            message="A probability may round to 0, and 0 log 0 counts as 0: leave such a meaning out.",
+            message=_ZERO,
         ),
     ]
+
+
+_ROUNDED = "exp of -800 is 0 in a float: subtract the largest log-probability first."
+_ZERO = "A probability may round to 0, and 0 log 0 counts as 0: leave such a meaning out."
+
+
+def _no_division_by_zero(answer: Callable[..., float], meanings: list[str], logprobs: list[float]) -> float:
+    try:
+        return answer(meanings, logprobs)
+    except (ZeroDivisionError, ValueError) as error:
+        sentence = _ROUNDED if isinstance(error, ZeroDivisionError) else _ZERO
+        raise Mistake(sentence, given={"meanings": meanings, "logprobs": logprobs}, yours=repr(error)) from error
 
 
 meaning = Exercise(
@@ -263,6 +280,7 @@ meaning = Exercise(
     reference=meaning_entropy,
     cases=_meaning_cases,
     general="Not -sum p log p over the meanings, with p the sum of its texts' probabilities, brought to 1 in all.",
+    observe=_no_division_by_zero,
     difficulty=2,
     minutes=10,
     points=2,
@@ -295,7 +313,7 @@ for _sentence, _wrong in {
     "Of texts with one meaning only the likeliest is kept; their probabilities add up.": {"merge": max},
     "Every text counts alike; it counts with its probability.": {"weight": lambda value: 1.0},
     "The log-probabilities are used as weights; `exp` is missing.": {"weight": lambda value: value},
-    "exp of -800 is 0 in a float: subtract the largest log-probability first.": {},
+    _ROUNDED: {},
 }.items():
     meaning.bug(_sentence)(partial(_entropy, **_wrong))
 
@@ -440,6 +458,7 @@ def _verdict_cases() -> list[Case]:
         Case(mira, [[mira], [other]], message=disputed),
         Case(mira, [[other], [trade, mira]], message=disputed),
         Case(mira, [[other, mira]], message=disputed),
+        Case(mira, [[mira], [trade], [mira], [other]], message=disputed),
         Case(mira, []),
     ]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import matplotlib
+import matplotlib.collections
 import pytest
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from course_utils.classroom.display.plots import plot_bars, plot_groups
+from course_utils.classroom.display.plots import plot_bars, plot_groups, plot_scatter
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +43,10 @@ def test_groups_take_intervals():
 def test_bars_take_intervals():
     plot_bars({"a": (0.5, 0.4, 0.7), "b": 0.3}, y="share")
     assert whiskers() == [(0.4, 0.7)]
+
+
+def test_points_take_intervals_on_both_axes():
+    plot_scatter({"a": ([0.5], [0.3]), "b": ([0.9], [0.1])}, x="x", y="y", whiskers={"a": [(0.4, 0.7, 0.2, 0.35)]})
+    lines = [c for c in plt.gca().collections if isinstance(c, matplotlib.collections.LineCollection)]
+    ends = [line.get_segments()[0].tolist() for line in lines]
+    assert ends == [[[0.4, 0.3], [0.7, 0.3]], [[0.5, 0.2], [0.5, 0.35]]]

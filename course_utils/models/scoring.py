@@ -70,3 +70,18 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def last_logits(model: nn.Module, encoded: Sequence[Sequence[int]], pad_id: int, batch_size: int = 64) -> Tensor:
+    """What the model says comes next behind each text: logits (texts, vocabulary) float32 on the CPU.
+
+    Raises ValueError for a text without tokens, or no texts.
+    """
+    if not len(encoded):
+        raise ValueError("no texts were given; at least one is needed.")
+    found: list[Tensor] = [torch.empty(0)] * len(encoded)
+    for rows, batch, logits in batched(model, encoded, pad_id, batch_size):
+        places = batch["attention_mask"].sum(1) - 1
+        for row, i in enumerate(rows):
+            found[i] = logits[row, places[row]].float().cpu()
+    return torch.stack(found)

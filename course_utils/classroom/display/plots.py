@@ -242,13 +242,18 @@ def plot_scatter(
     title: str | None = None,
     *,
     labels: Mapping[str, Sequence[str]] | None = None,
+    whiskers: Mapping[str, Sequence[tuple[float, float, float, float]]] | None = None,
     log_x: bool = False,
 ) -> None:
-    """Points by group: each a pair (x values, y values). labels: a text for each point of a group."""
+    """Points by group: each a pair (x values, y values). labels: a text for each point of a group. whiskers: for each
+    point of a group its intervals, (x from, x to, y from, y to)."""
     axes = _axes(title, x, y)
     for index, (name, value) in enumerate(groups.items()):
         xs, ys = _points(value, x, y)
         axes.scatter(xs, ys, label=name, marker=MARKERS[index % len(MARKERS)], s=42, color=COLOURS[index % 7])
+        for (x_from, x_to, y_from, y_to), a, b in zip((whiskers or {}).get(name, ()), xs, ys, strict=False):
+            axes.hlines(b, x_from, x_to, color=COLOURS[index % 7], linewidth=1.2)
+            axes.vlines(a, y_from, y_to, color=COLOURS[index % 7], linewidth=1.2)
         for text, a, b in zip((labels or {}).get(name, ()), xs, ys, strict=False):
             axes.annotate(text, (a, b), (5, 4), textcoords="offset points", fontsize=9)
     if log_x:

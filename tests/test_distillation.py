@@ -72,7 +72,9 @@ def test_between_them_it_is_bounded_and_becomes_kl_when_divided_by_beta(beta):
     assert (value >= 0).all() and (value <= math.log(2) + 1e-6).all()
     tiny, student, teacher = 1e-9, student.double(), teacher.double()
     assert torch.allclose(divergence(student, teacher, tiny) / tiny, divergence(student, teacher, 0), rtol=1e-2)
-    assert torch.allclose(divergence(teacher, student, 1 - beta), value.double(), atol=1e-6)  # roles and beta turned together
+    assert torch.allclose(
+        divergence(teacher, student, 1 - beta), value.double(), atol=1e-6
+    )  # roles and beta turned together
 
 
 def test_a_token_that_the_teacher_forbids_costs_the_forward_kl_nothing():

@@ -34,7 +34,9 @@ def _loss_cases() -> list[Case]:
     every = torch.tensor([[1, 0, 5, 2]])
     return [
         Case(student[:1], teacher[:1], every, 0.0, 1.0, message="Wrong already without labels and at temperature 1."),
-        Case(student[:1], teacher[:1], every, 1.0, 1.0, message="With alpha = 1 only the labels' cross-entropy is left."),
+        Case(
+            student[:1], teacher[:1], every, 1.0, 1.0, message="With alpha = 1 only the labels' cross-entropy is left."
+        ),
         Case(student[:1], teacher[:1], every, 0.0, 2.5),
         Case(student, teacher, labels, 0.3, 4.0),
         Case(student, teacher, labels, 0.9, 0.5),
@@ -168,7 +170,9 @@ def gradients(candidate: Callable[..., Tensor]) -> None:
     wanted = student.detach().clone().requires_grad_()
     soft_label_loss(wanted, teacher.detach(), labels, alpha, temperature).backward()
     expect.that(student.grad is not None, "No gradient reaches the student's logits.")
-    expect.close(student.grad, wanted.grad, "The value is right, but not its gradient: is a part of the student detached?")
+    expect.close(
+        student.grad, wanted.grad, "The value is right, but not its gradient: is a part of the student detached?"
+    )
 
 
 @loss.bug("A gradient reaches the teacher; it is not to move towards its student: `teacher_logits.detach()`.")
@@ -271,8 +275,12 @@ def _wrong_divergence(
 
 
 for _sentence, _change in {
-    "Student and teacher have changed places: beta = 0 is KL(teacher || student), weighed by the teacher.": {"turned": True},
-    "The ends fall to 0: with beta = 0 or 1 the mixture is one of the two. They need lines of their own.": {"ends": False},
+    "Student and teacher have changed places: beta = 0 is KL(teacher || student), weighed by the teacher.": {
+        "turned": True
+    },
+    "The ends fall to 0: with beta = 0 or 1 the mixture is one of the two. They need lines of their own.": {
+        "ends": False
+    },
     "The shares of the mixture are turned round: it is beta of the teacher and 1 - beta of the student.": {
         "mix": lambda p, q, b: ((1 - b) * p.exp() + b * q.exp()).log()
     },
@@ -280,7 +288,9 @@ for _sentence, _change in {
         "mix": lambda p, q, b: ((p.exp() + q.exp()) / 2).log()
     },
     "The two parts have changed their weights: beta belongs to KL(teacher || m).": {"weights": lambda b: (1 - b, b)},
-    "The two parts are not weighed: beta KL(teacher || m) + (1 - beta) KL(student || m).": {"weights": lambda b: (1, 1)},
+    "The two parts are not weighed: beta KL(teacher || m) + (1 - beta) KL(student || m).": {
+        "weights": lambda b: (1, 1)
+    },
     "Both parts weigh one half whatever beta is.": {"weights": lambda b: (0.5, 0.5)},
     "The logarithms are mixed; the mixture is one of probabilities, and its logarithm is taken afterwards.": {
         "mix": lambda p, q, b: b * p + (1 - b) * q
@@ -337,7 +347,9 @@ def learnable(candidate: Callable[..., Tensor]) -> None:
     other = student.detach().clone().requires_grad_()
     divergence(other, teacher, beta, temperature).sum().backward()
     expect.that(student.grad is not None, "No gradient reaches the student's logits.")
-    expect.close(student.grad, other.grad, "The value is right, but not its gradient: is a part of the student detached?")
+    expect.close(
+        student.grad, other.grad, "The value is right, but not its gradient: is a part of the student detached?"
+    )
 
 
 # ---- 18.3
@@ -362,10 +374,14 @@ def _label_cases() -> list[Case]:
     )
     lengths = torch.tensor([3, 4, 3, 3])
     ran = "Wrong for an answer that ran out of room: without a stop token all of it counts."
-    inside = "Wrong where the prompt has a stop token too (the end of an earlier turn): only the answer's own one ends it."
+    inside = (
+        "Wrong where the prompt has a stop token too (the end of an earlier turn): only the answer's own one ends it."
+    )
     return [
         Case(torch.tensor([[4, 5, 6, 1, 0, 0]]), torch.tensor([2]), 1),
-        Case(torch.tensor([[4, 5, 6, 2, 1, 1]]), torch.tensor([2]), 1, message="Wrong where padding is the stop token."),
+        Case(
+            torch.tensor([[4, 5, 6, 2, 1, 1]]), torch.tensor([2]), 1, message="Wrong where padding is the stop token."
+        ),
         Case(ids[2:3, 3:], torch.tensor([2]), 1, message=ran),
         Case(ids[:1], lengths[:1], 1, message=inside),
         Case(ids, lengths, 1),
@@ -445,7 +461,9 @@ for _sentence, _wrong in {
         lambda ids, n, stop: _labels(ids, n, stop).clamp(min=0)
     ),
 }.items():
-    labels.bug(_sentence)(lambda input_ids, prompt_lengths, stop_id, _wrong=_wrong: _wrong(input_ids, prompt_lengths, stop_id))
+    labels.bug(_sentence)(
+        lambda input_ids, prompt_lengths, stop_id, _wrong=_wrong: _wrong(input_ids, prompt_lengths, stop_id)
+    )
 
 
 def _inside(ids, lengths):
@@ -492,7 +510,9 @@ def _prune_cases() -> list[Case]:
         Case(*matrices(8, 4, 2, 2, 2), [0], 2, message=grouped),
         Case(*matrices(8, 4, 2, 2, 2), [1], 2, message=grouped),
         Case(*matrices(12, 6, 3, 2, 3), [0, 2], 2),
-        Case(*matrices(12, 6, 3, 2, 3), [2, 0], 2, message="Wrong for keep = [2, 0]: the heads stay in their old order."),
+        Case(
+            *matrices(12, 6, 3, 2, 3), [2, 0], 2, message="Wrong for keep = [2, 0]: the heads stay in their old order."
+        ),
         Case(*matrices(10, 8, 4, 4, 4), [1, 2, 3], 4, message="Wrong where heads x head_dim is not the hidden size."),
     ]
 
@@ -534,7 +554,9 @@ def _cut(q, k, v, o, keep, d, order=sorted, queries=None, out=None, keys=None, v
 
 
 for _sentence, _change in {
-    "o_proj loses rows; it reads what the heads write, so its *columns* belong to them.": {"out": lambda o, w, n: o[w % len(o)]},
+    "o_proj loses rows; it reads what the heads write, so its *columns* belong to them.": {
+        "out": lambda o, w, n: o[w % len(o)]
+    },
     "o_proj keeps all its columns; it would read heads that are gone.": {"out": lambda o, w, n: o},
     "o_proj keeps the columns of the key/value heads; it reads the *query* heads.": {"out": lambda o, w, n: o[:, n]},
     "q_proj keeps one query head for each key/value head; each serves a group of query heads, all of which stay.": {
@@ -574,7 +596,9 @@ def prune_by_zeros(q_proj, k_proj, v_proj, o_proj, keep, head_dim):
     return (*out, columns)
 
 
-@prune.bug("Columns of q_proj, k_proj and v_proj are cut; a head is a block of their *rows* (a linear layer's matrix is (out, in)).")
+@prune.bug(
+    "Columns of q_proj, k_proj and v_proj are cut; a head is a block of their *rows* (a linear layer's matrix is (out, in))."
+)
 def prune_columns(q_proj, k_proj, v_proj, o_proj, keep, head_dim):
     times = len(q_proj) // len(k_proj)
     wide, narrow = _rows(sorted(keep), times * head_dim), _rows(sorted(keep), head_dim)

@@ -1,9 +1,9 @@
 """Structured pruning: a smaller decoder cut out of a trained one, layer by layer and head by head.
 
 What is cut away is chosen by how much it matters: a layer by how much it changes what flows through it (Men et al.,
-ShortGPT, arXiv 2403.03853, section 3), a head by how fast the loss would change if its output were turned down (Michel et
-al., arXiv 1905.10650, section 4.1). The smaller model is then trained a little, "healed", best by distillation from the
-whole one (Muralidharan et al., Minitron, arXiv 2407.14679).
+ShortGPT, arXiv 2403.03853), a head by how fast the loss would change if its output were turned down (Michel et al.,
+arXiv 1905.10650, section 4.1). The smaller model is then trained a little, "healed", by distillation from the whole one
+(Muralidharan et al., Minitron, arXiv 2407.14679).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class PrunedConfig(DecoderConfig):
 
 
 def keep_layers(model: Decoder, layers: Sequence[int]) -> Decoder:
-    """A decoder that consists of copies of these layers of ``model``, in this order; embedding, last norm and head too.
+    """A decoder of copies of these layers of ``model``, in this order, with its embedding, last norm and head.
 
     Raises ValueError without layers, or for a layer that the model does not have.
     """
@@ -63,8 +63,8 @@ def keep_layers(model: Decoder, layers: Sequence[int]) -> Decoder:
 def keep_groups(model: Decoder, groups: Sequence[Sequence[int]]) -> Decoder:
     """A decoder that keeps, in each layer, these key/value heads and the query heads that they serve.
 
-    ``groups[layer]`` names key/value heads; every layer keeps equally many, because a configuration holds one number for
-    all layers. A head is a block of rows of q_proj, k_proj and v_proj, and of *columns* of o_proj.
+    ``groups[layer]`` names key/value heads; every layer keeps equally many, because a configuration holds one number
+    for all layers. A head is a block of rows of q_proj, k_proj and v_proj, and of *columns* of o_proj.
     Raises ValueError if the layers do not keep equally many, at least one, each once.
     """
     config = model.config
@@ -73,8 +73,8 @@ def keep_groups(model: Decoder, groups: Sequence[Sequence[int]]) -> Decoder:
     alike = len(groups) == config.num_hidden_layers and len(sizes) == 1 and len(groups[0]) in sizes
     if not (alike and known and len(groups[0])):
         raise ValueError(
-            f"groups is {[list(kept) for kept in groups]}; for each of the {config.num_hidden_layers} layers name equally "
-            f"many different key/value heads of 0 to {config.num_key_value_heads - 1}, and at least one."
+            f"groups is {[list(kept) for kept in groups]}; for each of the {config.num_hidden_layers} layers name "
+            f"equally many different key/value heads of 0 to {config.num_key_value_heads - 1}, and at least one."
         )
     per_group = config.num_attention_heads // config.num_key_value_heads
     fields = asdict(config) | {
@@ -97,13 +97,13 @@ def keep_groups(model: Decoder, groups: Sequence[Sequence[int]]) -> Decoder:
 
 
 def head_rows(heads: Iterable[int], size: int) -> Tensor:
-    """The rows that belong to these heads of ``size`` rows each, in order: head h has h * size to (h + 1) * size - 1."""
+    """The rows of these heads of ``size`` rows each, in order: head h has h * size to (h + 1) * size - 1."""
     return torch.cat([torch.arange(head * size, (head + 1) * size) for head in heads])
 
 
 @torch.no_grad()
 def block_influence(model: Decoder, batches: Iterable[dict[str, Tensor]]) -> list[float]:
-    """For each layer 1 minus the mean cosine between what flows into it and what flows out, from 0 (it changes nothing).
+    """For each layer 1 minus the mean cosine between what flows into it and what flows out; 0: it changes nothing.
 
     Counted over the tokens of ``batches`` (dicts with input_ids and, where there is padding, attention_mask).
     """
@@ -131,10 +131,11 @@ def block_influence(model: Decoder, batches: Iterable[dict[str, Tensor]]) -> lis
 
 
 def head_importance(model: Decoder, batches: Iterable[dict[str, Tensor]], objective: Objective) -> Tensor:
-    """How much each query head matters: the mean of abs(d loss / d gate), (layers, heads), for a gate of 1 on its output.
+    """How much each query head matters: the mean of abs(d loss / d gate), for a gate of 1 on its output.
 
-    ``objective(model, batch) -> (loss, metrics)`` as for ``train``. Each batch gives one gradient, and absolute values are
-    averaged over the batches, so small batches see more. The weights and their gradients are left as they are.
+    Returns (layers, heads). ``objective(model, batch) -> (loss, metrics)`` as for ``train``. Each batch gives one
+    gradient, and absolute values are averaged over the batches, so small batches see more. The weights and their
+    gradients are left as they are.
     """
     config = model.config
     gates = torch.ones(config.num_hidden_layers, config.num_attention_heads, requires_grad=True)

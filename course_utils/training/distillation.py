@@ -2,8 +2,8 @@
 
 The loss of one place is a divergence between two distributions over the vocabulary (Hinton et al., arXiv 1503.02531;
 the family from forward to reverse KL: Agarwal et al., arXiv 2306.13649, equation 1). Who writes the text at which both
-are compared is a second choice: a data set, the teacher (sequence level, Kim and Rush, arXiv 1606.07947), or the student
-itself (``StudentAnswers``).
+are compared is a second choice: a data set, the teacher (sequence level, Kim and Rush, arXiv 1606.07947), or the
+student itself (``StudentAnswers``).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from course_utils.training.two_cores import by_rows
 def divergence(student_logits: Tensor, teacher_logits: Tensor, beta: float = 0.0, temperature: float = 1.0) -> Tensor:
     """How far the student's distribution is from the teacher's at every place, in nats.
 
-    Both logits (..., vocabulary), divided by ``temperature`` first; returns (...). ``beta = 0`` is the forward KL(teacher
-    || student), ``beta = 1`` the reverse KL(student || teacher). Between them, with the mixture m = beta teacher +
-    (1 - beta) student, it is the generalized Jensen-Shannon divergence beta KL(teacher || m) + (1 - beta) KL(student ||
-    m), which is never above log 2. It falls to 0 towards both ends: it is divided by beta, or by 1 - beta, that it
-    becomes one of the two KL (arXiv 2306.13649, section 2). Nothing is multiplied by the temperature's square here.
+    Both logits (..., vocabulary), divided by ``temperature`` first; returns (...). ``beta = 0`` is the forward
+    KL(teacher || student), ``beta = 1`` the reverse KL(student || teacher). Between them, with the mixture
+    m = beta teacher + (1 - beta) student, it is the generalized Jensen-Shannon divergence beta KL(teacher || m) +
+    (1 - beta) KL(student || m), never above log 2. It falls to 0 towards both ends; divided by beta, or by 1 - beta, it
+    becomes one of the two KL there (arXiv 2306.13649, section 2). Nothing is multiplied by the temperature's square.
 
     Raises ValueError for a beta outside of 0 to 1, a temperature that is not above 0, or vocabularies that differ.
     """

@@ -160,8 +160,7 @@ def prune_rows_of_all(q_proj, k_proj, v_proj, o_proj, keep, head_dim):
 
 def prune_without_groups(q_proj, k_proj, v_proj, o_proj, keep, head_dim):
     narrow = _rows(sorted(keep), head_dim)
-    wide = _rows(sorted(keep), head_dim * len(q_proj) // len(k_proj))
-    return q_proj[narrow], k_proj[narrow], v_proj[narrow], o_proj[:, wide]
+    return q_proj[narrow], k_proj[narrow], v_proj[narrow], o_proj[:, narrow]
 
 
 def prune_in_given_order(q_proj, k_proj, v_proj, o_proj, keep, head_dim):
@@ -189,12 +188,12 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
     "18.1": {
         loss_by_kl_div_turned: "That is KL(student || teacher)",
         loss_by_elements: "The divergence is averaged over the vocabulary too",
-        loss_with_labels_only: "Wrong already without labels",
+        loss_with_labels_only: "The teacher's part is missing",
         loss_of_every_place: "The divergence counts places without a label too",
     },
     "18.2": {
         divergence_turned: "Student and teacher have changed places",
-        divergence_symmetric: "Both",
+        divergence_symmetric: "Mixture and weights are one half",
         divergence_mean_over_vocabulary: "Not KL(teacher || student)",
     },
     "18.3": {

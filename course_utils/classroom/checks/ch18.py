@@ -117,6 +117,9 @@ for _sentence, _wrong in {  # of the logits, softened log-probabilities q (stude
         lambda s, t, q, p, y, a, T: a * F.cross_entropy(s, y) + (1 - a) * T**2 * _kl(p, q).sum()
     ),
     "The labels are missing: alpha is never used.": lambda s, t, q, p, y, a, T: T**2 * _kl(p, q).mean(),
+    "The teacher's part is missing: that is the cross-entropy with the labels alone.": (
+        lambda s, t, q, p, y, a, T: F.cross_entropy(s, y)
+    ),
     "The teacher's part has the weight 1; it is 1 - alpha.": (
         lambda s, t, q, p, y, a, T: a * F.cross_entropy(s, y) + T**2 * _kl(p, q).mean()
     ),
@@ -304,6 +307,18 @@ for _sentence, _change in {
         lambda student_logits, teacher_logits, beta, temperature, _change=_change: _wrong_divergence(
             student_logits, teacher_logits, beta, temperature, **_change
         )
+    )
+
+
+@divergences.bug("Mixture and weights are one half whatever beta is; that is right for beta = 0.5 alone.")
+def divergence_of_halves(student_logits, teacher_logits, beta, temperature):
+    return _wrong_divergence(
+        student_logits,
+        teacher_logits,
+        beta,
+        temperature,
+        weights=lambda b: (0.5, 0.5),
+        mix=lambda p, q, b: ((p.exp() + q.exp()) / 2).log(),
     )
 
 

@@ -172,11 +172,12 @@ class Attention(nn.Module):
         self.layer = layer
         self.head_dim = config.head_dim
         self.grouped = config.num_key_value_heads != config.num_attention_heads
+        query_size = config.num_attention_heads * config.head_dim  # the hidden size, until heads are pruned
         key_value_size = config.num_key_value_heads * config.head_dim
-        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.q_proj = nn.Linear(config.hidden_size, query_size, bias=False)
         self.k_proj = nn.Linear(config.hidden_size, key_value_size, bias=False)
         self.v_proj = nn.Linear(config.hidden_size, key_value_size, bias=False)
-        self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.o_proj = nn.Linear(query_size, config.hidden_size, bias=False)
 
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, is_causal: bool, cache: Cache | None
@@ -190,7 +191,7 @@ class Attention(nn.Module):
             k, v = cache.update(self.layer, k, v)
         # softmax(q k^T / sqrt(head_dim)) v, without ever writing the (length, length) matrix to memory
         mixed = F.scaled_dot_product_attention(q, k, v, mask, is_causal=is_causal, enable_gqa=self.grouped)
-        return self.o_proj(mixed.transpose(1, 2).reshape(x.shape))
+        return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
 
 class MLP(nn.Module):

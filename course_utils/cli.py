@@ -106,14 +106,18 @@ def speedrun(file: str | None, new: bool) -> int:
 
 
 def monitor(log: str, page: str | None, reference_weeks: int) -> int:
-    """Write one page about a log of requests. Returns 0 whether or not there are alerts: they are news, not an error."""
+    """Write one page about a log of requests. Returns 0 whether or not there are alerts: they are news, not an
+    error."""
     from course_utils.workshop.monitor_page import write_page
 
     written, fired, odd = write_page(log, page, reference_weeks)
     for text in odd:
         print(f"note: {text}")
     for alert in fired:
-        print(f"week {alert.week:>3}  {alert.rule.name}: {alert.value:.3g}, limit {alert.rule.limit:.3g}. {alert.rule.then}")
+        print(
+            f"week {alert.week:>3}  {alert.rule.name}: {alert.value:.3g}, limit {alert.rule.limit:.3g}. "
+            f"{alert.rule.then}"
+        )
     print(f"{'No alert. ' if not fired else ''}The page: {written}")
     return 0
 

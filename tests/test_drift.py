@@ -38,8 +38,7 @@ def test_ks_is_scipys(n, m, ties):
 
 
 def test_ks_p_value_is_near_scipys():
-    from scipy.stats import ks_2samp
-    from scipy.stats import kstwobign
+    from scipy.stats import ks_2samp, kstwobign
 
     for shift in (0.0, 0.1, 0.3):
         a, b = RNG.normal(size=400), RNG.normal(shift, size=300)
@@ -72,10 +71,7 @@ def test_psi_is_both_divergences():
 
 
 def test_psi_without_drift_is_as_large_as_its_samples_are_small():
-    found = [
-        drift.psi(RNG.multinomial(n, [0.1] * 10), RNG.multinomial(m, [0.1] * 10))
-        for n, m in ((1000, 200),) * 400
-    ]
+    found = [drift.psi(RNG.multinomial(n, [0.1] * 10), RNG.multinomial(m, [0.1] * 10)) for n, m in ((1000, 200),) * 400]
     assert np.mean(found) == pytest.approx(9 * (1 / 1000 + 1 / 200), rel=0.1)
 
 
@@ -229,7 +225,11 @@ while True:
 def test_what_was_logged_survives_a_kill(tmp_path):
     path = tmp_path / "log.sqlite"
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        [sys.executable, "-c", WRITER, str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     for _ in range(200):
         said = int(writer.stdout.readline())
@@ -267,7 +267,11 @@ def test_labels_count_from_the_day_on_which_they_arrive(tmp_path):
 
 def test_a_row_that_cannot_be_logged_takes_its_whole_batch_with_it(tmp_path):
     with RequestLog(tmp_path / "log.sqlite") as log:
-        for bad, words in (({"time": float("nan")}, "row 1 has the time nan"), ({"time": 1.0, "tune": 2}, "column 'tune'"), ({}, "time None")):
+        for bad, words in (
+            ({"time": float("nan")}, "row 1 has the time nan"),
+            ({"time": 1.0, "tune": 2}, "column 'tune'"),
+            ({}, "time None"),
+        ):
             with pytest.raises(LogError, match=words):
                 log.append([{"time": 0.0}, bad])
         assert len(log) == 0
@@ -401,7 +405,9 @@ def test_a_year_changes_in_its_week_and_in_nothing_else():
     moved = draw_year(made, 1, Change(truth="correct_later")).column("correct")
     assert (moved[:26] == quiet.column("correct")[:26]).all() and moved[26:].mean() < 0.65
     shifted = draw_year(made, 2, Change(mix={"b": 1.0}, ramp=10)).column("topic").mean(1)
-    assert shifted[:26].mean() == pytest.approx(0.25, abs=0.03) and (shifted[35:] == 1).all() and 0.3 < shifted[30] < 0.9
+    assert (
+        shifted[:26].mean() == pytest.approx(0.25, abs=0.03) and (shifted[35:] == 1).all() and 0.3 < shifted[30] < 0.9
+    )
     with pytest.raises(ValueError, match="no group 'c'"):
         draw_year(made, 0, Change(mix={"c": 1.0}))
 

@@ -1,8 +1,8 @@
 """Detectors on a simulated year: each gives one statistic per week, and all get their limits in the same way.
 
-A detector is a function from a year to its path: (weeks,), minus infinity in the reference weeks. It alarms in the first
-week in which the path is above its limit. The limit is the largest value that the path reached in quiet years, so that
-detectors are compared at equal false alarms, and not at the limits that somebody once wrote down.
+A detector is a function from a year to its path: (weeks,), minus infinity in the reference weeks. It alarms in the
+first week in which the path is above its limit. The limit is the largest value that the path reached in quiet years,
+so that detectors are compared at equal false alarms, and not at the limits that somebody once wrote down.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from course_utils.serving import drift, sequential
+from course_utils.serving import sequential
 from course_utils.serving.traffic import Year
 
 Array = NDArray[np.float64]
@@ -20,9 +20,7 @@ Detector = Callable[[Year], Array]
 REFERENCE = 8  # weeks that are taken as normal
 
 
-def windows(
-    signal: str, statistic: Callable[[Array, Array], float], late: int = 0, moving: bool = False
-) -> Detector:
+def windows(signal: str, statistic: Callable[[Array, Array], float], late: int = 0, moving: bool = False) -> Detector:
     """Compare each week's values of ``signal`` with those of the reference weeks.
 
     late: weeks after which the signal is known, as labels are. moving: compare with the eight weeks before instead.

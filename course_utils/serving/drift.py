@@ -70,8 +70,8 @@ def ks_p_value(statistic: float, n: int, m: int) -> float:
 def chi_square(reference: ArrayLike, window: ArrayLike) -> tuple[float, float]:
     """(statistic, p) of Pearson's test that two tables of counts (bins,) share their proportions.
 
-    Bins empty in both are left out. The p-value is the limit for large counts; expected counts below 5 make it unreliable.
-    Raises ValueError for tables that do not pair up, or with fewer than two bins that hold anything.
+    Bins empty in both are left out. The p-value is the limit for large counts; expected counts below 5 make it
+    unreliable. Raises ValueError for tables that do not pair up, or with fewer than two bins that hold anything.
     """
     table = np.array([_counted(reference, "reference"), _counted(window, "window")])
     table = table[:, table.sum(0) > 0]
@@ -132,7 +132,9 @@ def _numbers(values: ArrayLike, name: str) -> Array:
     if data.ndim != 1 or not len(data):
         raise ValueError(f"{name} has the shape {data.shape}; a list of one number or more is expected.")
     if not np.isfinite(data).all():
-        raise ValueError(f"{name} holds {int((~np.isfinite(data)).sum())} values that are no finite numbers; leave them out.")
+        raise ValueError(
+            f"{name} holds {int((~np.isfinite(data)).sum())} values that are no finite numbers; leave them out."
+        )
     return data
 
 

@@ -33,9 +33,7 @@ def click_rates(thumbs: Sequence[int | None], correct: Sequence[bool | int]) -> 
         meant = sum(int(right) == value for right in correct)
         seen = sum(thumb == value for thumb in thumbs)
         if not seen or not meant:
-            raise ValueError(
-                f"{seen} thumbs {'up' if value else 'down'} among {meant} such answers; rates need both. Take more weeks."
-            )
+            raise ValueError(f"{seen} thumbs {'up' if value else 'down'} among {meant} such answers; take more weeks.")
         rates[value] = seen / meant
     return rates
 
@@ -43,9 +41,9 @@ def click_rates(thumbs: Sequence[int | None], correct: Sequence[bool | int]) -> 
 def ips_share(thumbs: Sequence[int | None], propensity: Mapping[int, float]) -> float:
     """The share of right answers, estimated from thumbs: each weighs 1 / its propensity, and weights are normalized.
 
-    thumbs: 1, 0 or None (no click) for each request. propensity: the probability that a right answer gets a thumb up (1),
-    and a wrong one a thumb down (0). Source: Horvitz and Thompson (1952); normalized by Hajek (1971).
-    Raises ValueError if there are no thumbs at all.
+    thumbs: 1, 0 or None (no click) for each request. propensity: the probability that a right answer gets a thumb up
+    (1), and a wrong one a thumb down (0). Source: Horvitz and Thompson (1952); normalized by Hajek (1971). Raises
+    ValueError if there are no thumbs at all.
     """
     weights = [(thumb, 1 / propensity[thumb]) for thumb in thumbs if thumb is not None]
     if not weights:

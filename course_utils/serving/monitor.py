@@ -15,7 +15,7 @@ from course_utils.serving.request_log import LogError
 
 Row = Mapping[str, Any]
 SHARES = ("correct", "up", "abstained", "refused", "format_kept")
-MEANS = ("prompt_tokens", "answer_tokens", "surprise", "confidence")
+MEANS = ("prompt_tokens", "answer_tokens", "surprise", "unread", "confidence")
 
 
 class MonitorError(LogError):
@@ -78,7 +78,11 @@ def _tables(reference: NDArray, window: NDArray) -> tuple[NDArray, NDArray]:
 
 def _shift(reference: NDArray, window: NDArray) -> float:
     error = math.sqrt(reference.var() * (1 / len(reference) + 1 / len(window)))
-    return abs(float(window.mean() - reference.mean())) / error if error else float(window.mean() != reference.mean()) * 1e9
+    return (
+        abs(float(window.mean() - reference.mean())) / error
+        if error
+        else float(window.mean() != reference.mean()) * 1e9
+    )
 
 
 TESTS: dict[str, Callable[[NDArray, NDArray], float]] = {
@@ -92,11 +96,14 @@ TESTS: dict[str, Callable[[NDArray, NDArray], float]] = {
 RULES = (
     Rule("topic", "chi-square", then="See which topics grew. Are they in the evaluation set?"),
     Rule("surprise", "ks", then="Read the most surprising prompts: new words, new people, another language, abuse?"),
+    Rule("unread", "shift", then="Which people, which words are new? Add them to what the model can look up."),
     Rule("answer_tokens", "ks", then="Was a model, a prompt template or a sampling setting changed?"),
     Rule("confidence", "ks", then="Was the model or its quantization changed? Run the golden prompts."),
     Rule("prompt_tokens", "ks", then="Compare the rendered template with last week's, byte by byte."),
     Rule("format_kept", "fall", then="Whatever parses these answers is failing now."),
-    Rule("correct", "fall", then="Have the facts moved, or the questions? Compare per topic; then retrain or retrieve."),
+    Rule(
+        "correct", "fall", then="Have the facts moved, or the questions? Compare per topic; then retrain or retrieve."
+    ),
 )
 
 
@@ -146,7 +153,13 @@ def weekly(rows: Sequence[Row]) -> dict[str, list[float]]:
 
 
 def calibrated(
-    rule: Rule, reference: Sequence[Row], per_week: int, weeks: int = 44, share: float = 0.05, draws: int = 2_000, seed: int = 0
+    rule: Rule,
+    reference: Sequence[Row],
+    per_week: int,
+    weeks: int = 44,
+    share: float = 0.05,
+    draws: int = 2_000,
+    seed: int = 0,
 ) -> Rule:
     """The rule with a limit that a world without drift passes in about a ``share`` of years of so many ``weeks``.
 

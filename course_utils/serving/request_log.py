@@ -2,8 +2,8 @@
 
 In write-ahead mode a commit is appended to a second file (``-wal``) and copied into the first one later, so that one
 process can write while others read, and a writer that is killed leaves every commit that it had finished
-(https://sqlite.org/wal.html). Requests never change. What is learned of them later, labels and thumbs, has tables of its
-own, with the time at which it arrived.
+(https://sqlite.org/wal.html). Requests never change. What is learned of them later, labels and thumbs, has tables of
+its own, with the time at which it arrived.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ COLUMNS = {  # column: its type in SQLite
     "prompt_tokens": "INTEGER",  # with the template
     "answer_tokens": "INTEGER",
     "surprise": "REAL",  # bits per token of the prompt, under a fixed model
+    "unread": "INTEGER",  # 0, or what the training data lacks: 1 the person, 2 a word
     "confidence": "REAL",  # mean log-probability of the answer's tokens, nats
     "latency": "REAL",  # seconds
     "abstained": "INTEGER",
@@ -91,6 +92,7 @@ class RequestLog:
         names = list(COLUMNS)
         places = ", ".join("?" * len(names))
         with self._base:
+            self._base.execute("BEGIN IMMEDIATE")  # before the ids are chosen: another process may be writing too
             first = self._base.execute("SELECT coalesce(max(id), 0) + 1 FROM requests").fetchone()[0]
             ids = list(range(first, first + len(rows)))
             self._base.executemany(
@@ -106,24 +108,28 @@ class RequestLog:
         """
         if table not in LATER:
             raise LogError(f"there is no table {table!r}; choose from {', '.join(LATER)}.")
-        entries = [(int(id), float(time), int(value)) for id, time, value in entries]
+        plain = [(int(id), float(time), int(value)) for id, time, value in entries]
         known = {id for (id,) in self._base.execute("SELECT id FROM requests")}
-        strange = [id for id, *_ in entries if id not in known]
+        strange = [id for id, *_ in plain if id not in known]
         if strange:
             raise LogError(f"request {strange[0]} was never logged ({len(strange)} such entries); nothing was added.")
         with self._base:
-            self._base.executemany(f"INSERT INTO {table} (request, time, {LATER[table]}) VALUES (?, ?, ?)", entries)
+            self._base.executemany(f"INSERT INTO {table} (request, time, {LATER[table]}) VALUES (?, ?, ?)", plain)
 
     def rows(self, until: float = math.inf) -> list[dict[str, Any]]:
         """All requests with a time before ``until``, in the order of their logging, as one knew them on that day.
 
         Besides ``COLUMNS``: id, correct and up, each 0, 1 or None if nothing had arrived by then.
         """
-        cursor = self._base.execute("SELECT id, " + ", ".join(COLUMNS) + " FROM requests WHERE time < ? ORDER BY id", (until,))
+        cursor = self._base.execute(
+            "SELECT id, " + ", ".join(COLUMNS) + " FROM requests WHERE time < ? ORDER BY id", (until,)
+        )
         names = [column[0] for column in cursor.description]
         found = {row[0]: dict(zip(names, row, strict=True)) | {"correct": None, "up": None} for row in cursor}
         for table, column in LATER.items():
-            entries = self._base.execute(f"SELECT request, {column} FROM {table} WHERE time < ? ORDER BY time", (until,))
+            entries = self._base.execute(
+                f"SELECT request, {column} FROM {table} WHERE time < ? ORDER BY time", (until,)
+            )
             for id, value in entries:
                 if id in found:
                     found[id][column] = value
@@ -143,7 +149,9 @@ class RequestLog:
 def _check_row(row: Mapping[str, Any], number: int) -> None:
     unknown = sorted(set(row) - set(COLUMNS))
     if unknown:
-        raise LogError(f"row {number} has the column {unknown[0]!r}; a request has {', '.join(COLUMNS)}. Nothing was logged.")
+        raise LogError(
+            f"row {number} has the column {unknown[0]!r}; a request has {', '.join(COLUMNS)}. Nothing was logged."
+        )
     time = row.get("time")
     if not isinstance(time, int | float) or isinstance(time, bool) or not math.isfinite(time):
         raise LogError(f"row {number} has the time {time!r}; a finite number of days is expected. Nothing was logged.")
@@ -170,7 +178,9 @@ def read_jsonl(path: str | PathLike[str]) -> tuple[list[dict[str, Any]], int]:
             continue
         kept.append({"id": len(kept) + 1, **row})
     if not kept:
-        raise LogError(f"none of the {len(lines)} lines of {path} is a request: an object with a number `time`, in days.")
+        raise LogError(
+            f"none of the {len(lines)} lines of {path} is a request: an object with a number `time`, in days."
+        )
     return kept, len(lines) - len(kept)
 
 
@@ -180,7 +190,7 @@ def read(path: str | PathLike[str]) -> tuple[list[dict[str, Any]], list[str]]:
     if str(path).endswith(".jsonl"):
         rows, torn = read_jsonl(path)
         if torn:
-            odd.append(f"{torn} line{'s' * (torn > 1)} could not be read (torn or foreign) and {'are' if torn > 1 else 'is'} left out.")
+            odd.append(f"{torn} line{'s' * (torn > 1)} could not be read, being torn or foreign; the rest is used.")
     else:
         with RequestLog(path, read_only=True) as log:
             rows = log.rows()
@@ -190,7 +200,8 @@ def read(path: str | PathLike[str]) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def clock_faults(times: Sequence[float]) -> list[str]:
-    """What is odd about times in the order of logging: a sentence if the clock ran backwards, with how often and how far.
+    """What is odd about times in the order of logging: a sentence if the clock ran backwards, with how often and how
+    far.
 
     Order of logging and order of time then differ, and a week may miss requests or hold too many.
     """
@@ -199,6 +210,6 @@ def clock_faults(times: Sequence[float]) -> list[str]:
     if not back:
         return []
     return [
-        f"the clock ran backwards {len(back)} time{'s' * (len(back) > 1)}, by up to {max(back):.3g} days; rows stay in the "
-        "order of logging, and the weeks around that time may hold too few requests or too many."
+        f"the clock ran backwards {len(back)} time{'s' * (len(back) > 1)}, by up to {max(back):.3g} days; rows stay in "
+        "the order of logging, and the weeks around that time may hold too few requests or too many."
     ]

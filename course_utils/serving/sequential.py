@@ -29,13 +29,14 @@ def first_above(path: Sequence[float], threshold: float) -> int | None:
 
 
 def adwin(values: Sequence[float], delta: float = 0.002, clock: int = 32, smallest: int = 5) -> list[int]:
-    """The places at which a window over ``values`` (each from 0 to 1) was cut because its old part differs from its new.
+    """The places at which a window over ``values`` (each from 0 to 1) was cut because its old part differs from its
+    new.
 
     Every ``clock`` values each cut of the window into old and new, both at least ``smallest`` long, is tried: if the
     means differ by more than chance would at ``delta``, the old part is dropped, and the rest is tried again.
     Source: Bifet and Gavalda (2007), "Learning from time-changing data with adaptive windowing", section 4.1 (the bound
-    with the variance, here with the two minimal lengths taken off as in the program of the authors). The window is kept whole;
-    the published program keeps sums in buckets of growing size, and tries the cuts between them alone.
+    with the variance, here with the two minimal lengths taken off as in the program of the authors). The window is
+    kept whole; the published program keeps sums in buckets of growing size, and tries the cuts between them alone.
     """
     window: list[float] = []
     found = []
@@ -68,13 +69,14 @@ def _cut(window: NDArray[np.float64], delta: float, smallest: int) -> int:
 
 
 def e_values(passes: Sequence[int], p0: float, a: float = 1.0, b: float = 1.0) -> list[float]:
-    """The logarithm of the evidence after each trial against "a pass has the probability p0": a mixture likelihood ratio.
+    """The logarithm of the evidence after each trial against "a pass has the probability p0": a mixture likelihood
+    ratio.
 
     The average of (p / p0)^s * ((1 - p) / (1 - p0))^f over p from Beta(a, b), after s passes and f failures:
-    B(a + s, b + f) / (B(a, b) p0^s (1 - p0)^f). If p0 is true it is a martingale of mean 1, so the chance that it *ever*
-    reaches 1 / alpha is at most alpha (Ville's inequality): one may look after every trial, and stop.
-    Source: Robbins (1970), "Statistical methods related to the law of the iterated logarithm", section 5.
-    Raises ValueError unless 0 < p0 < 1 and a, b > 0.
+    B(a + s, b + f) / (B(a, b) p0^s (1 - p0)^f). If p0 is true it is a martingale of mean 1, so the chance that it
+    *ever* reaches 1 / alpha is at most alpha (Ville's inequality): one may look after every trial, and stop. Source:
+    Robbins (1970), "Statistical methods related to the law of the iterated logarithm", section 5. Raises ValueError
+    unless 0 < p0 < 1 and a, b > 0.
     """
     if not 0 < p0 < 1 or a <= 0 or b <= 0:
         raise ValueError(f"p0 is {p0}, a {a} and b {b}; p0 must lie between 0 and 1, a and b above 0.")

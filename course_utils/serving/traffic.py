@@ -6,6 +6,7 @@ every server, greedily, and a year is a draw from these answers.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from course_utils.evaluation.factuality import MENTION
 from course_utils.models.generate import generate
 from course_utils.models.heads import body_of, head_of, hidden_states
 from course_utils.models.scoring import batched
@@ -27,7 +29,7 @@ from course_utils.text.tokenizer import encode_plain
 from course_utils.world.draw import Draw
 from course_utils.world.oracle import judge
 from course_utils.world.people import NEW_WORDS, RELATIONS
-from course_utils.world.tasks import KINDS, fact_task, unknown_task
+from course_utils.world.tasks import KINDS, fact_task, make_tasks, unknown_task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from course_utils.world import World
 
 Array = NDArray[Any]
+WORD = re.compile(r"[A-Za-z]+")
 OTHERS = ("context", "add", "tone", "decline")
 TOPICS = (*RELATIONS, *OTHERS)
 
@@ -42,8 +45,8 @@ TOPICS = (*RELATIONS, *OTHERS)
 def questions(world: World, per_group: int, seed: int = 0) -> dict[str, list[dict]]:
     """Group -> ``per_group`` tasks: the ten ``TOPICS``, "stranger" (a fact of nobody on the Isles) and "new words".
 
-    The facts are those of known people. "new words" are passages as those of "context" in which one value, the one asked
-    for, is a word that did not exist when the corpus was written. Raises ValueError for fewer than one task.
+    The facts are those of known people. "new words" are passages as those of "context" in which one value, the one
+    asked for, is a word that did not exist when the corpus was written. Raises ValueError for fewer than one task.
     """
     if per_group < 1:
         raise ValueError(f"{per_group} questions per group were asked for; ask for 1 or more.")
@@ -82,8 +85,8 @@ def serve(
     """Answer every task greedily and return columns (n,) of what a log would hold, and of what the oracle says.
 
     answer, prompt_tokens, answer_tokens, confidence (nats per token), latency (seconds that its batch took), abstained,
-    refused, format_kept, invented, correct; and correct_later: right by the truth of ``later``, the same world some years
-    on (equal to ``correct`` if None).
+    refused, format_kept, invented, correct; and correct_later: right by the truth of ``later``, the same world some
+    years on (equal to ``correct`` if None).
     """
     ids = [template(tokenizer, str(task["prompt"])) for task in tasks]
     out: dict[str, list] = {"answer": [""] * len(tasks), "answer_tokens": [0] * len(tasks)}
@@ -143,6 +146,26 @@ def read_prompts(
     return surprise, vectors / np.maximum(vectors.std(0), 1e-9)
 
 
+def unread(world: World, prompts: Sequence[str], documents: int = 1_000) -> Array:
+    """(n,) for each prompt: 1 if it names nobody but a person of whom the corpus tells nothing, 2 if it holds a word
+    that neither the corpus nor the instruction data use, else 0. A look-up in what was trained on, without any model.
+
+    The words are those of so many documents and tasks; a word that only rare documents use counts as unread.
+    """
+    trained = [*world.documents(documents)["text"], *(str(t["prompt"]) for t in make_tasks(world, documents))]
+    words = {word for text in trained for word in WORD.findall(text)}
+    names = {person.name for person in world.corpus_people}
+    parts = {part for name in world.names for part in name.split()}  # a name is looked up as a whole
+
+    def kind(prompt: str) -> int:
+        if any(word not in words and word not in parts for word in WORD.findall(prompt)):
+            return 2
+        named = MENTION.findall(prompt)
+        return int(bool(named) and not any(name in names for name in named))
+
+    return np.array([kind(prompt) for prompt in prompts])
+
+
 @dataclass(frozen=True)
 class Change:
     """What happens to the service in the week of the change. Nothing: a quiet year.
@@ -161,8 +184,8 @@ class Change:
 class Pool:
     """Questions and how each server answered them.
 
-    groups: group -> rows of the pool. shared: columns (n,) or (n, d) that do not depend on the server: topic, surprise,
-    vectors. served: server -> columns (n,) of ``serve``.
+    groups: group -> rows of the pool. shared: columns (n,) or (n, d) that do not depend on the server: topic (its place
+    in ``TOPICS``), surprise, unread, vectors. served: server -> columns (n,) of ``serve``.
     """
 
     groups: Mapping[str, Array]
@@ -221,11 +244,11 @@ def draw_year(
 def log_rows(year: Year, tasks: Sequence[Mapping], week: int) -> list[dict[str, Any]]:
     """The requests of one week as rows for ``RequestLog.append``, spread evenly over its seven days."""
     names = ("answer", "prompt_tokens", "answer_tokens", "confidence", "latency", "abstained", "refused", "format_kept")
-    columns = {name: year.column(name)[week].tolist() for name in (*names, "topic", "surprise")}
+    columns = {name: year.column(name)[week].tolist() for name in (*names, "surprise", "unread")}
+    columns["topic"] = [TOPICS[place] for place in year.column("topic")[week]]
     count = year.rows.shape[1]
     return [
         {"time": 7 * (week + (i + 0.5) / count), "model": "instruct", "prompt": tasks[row]["prompt"]}
         | {name: int(values[i]) if isinstance(values[i], bool) else values[i] for name, values in columns.items()}
         for i, row in enumerate(year.rows[week].tolist())
     ]
-

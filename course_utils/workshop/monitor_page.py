@@ -21,7 +21,8 @@ table { border-collapse: collapse; font-size: 13px } td, th { padding: 2px 12px 
 def write_page(
     log: str | PathLike[str], page: str | PathLike[str] | None = None, reference_weeks: int = 8
 ) -> tuple[Path, list[monitor.Alert], list[str]]:
-    """Write the page, beside the log unless a place is given. Returns (its path, the alerts, what is odd about the log).
+    """Write the page, beside the log unless a place is given. Returns (its path, the alerts, what is odd about the
+    log).
 
     Raises LogError if the log cannot be read, MonitorError if it holds too few weeks; nothing is written then.
     """
@@ -42,8 +43,9 @@ def write_page(
     plt.close(figure)
     weeks = len(table["week"])
     parts = [
-        f"<h1>{html.escape(log.name)}</h1><p>{len(rows):,} requests in {weeks} weeks; the first {reference_weeks} weeks are "
-        "the reference. Limits: set so that, without any change, about 5 of 100 such logs would raise an alert, for each rule.</p>",
+        f"<h1>{html.escape(log.name)}</h1><p>{len(rows):,} requests in {weeks} weeks; the first {reference_weeks} "
+        "weeks are the reference. Limits are set so that, without any change, each rule would raise an alert in about "
+        "5 of 100 such logs.</p>",
         "".join(f'<p class="odd">{html.escape(text)}</p>' for text in odd),
         _alerts(fired),
         picture,

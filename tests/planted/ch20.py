@@ -130,7 +130,9 @@ def e_with_more_prior(passes, p0):
     path, s, f = [], 0, 0
     for passed in passes:
         s, f = s + passed, f + 1 - passed
-        path.append(math.lgamma(s + 2) + math.lgamma(f + 2) - math.lgamma(s + f + 4) - s * math.log(p0) - f * math.log(1 - p0))
+        path.append(
+            math.lgamma(s + 2) + math.lgamma(f + 2) - math.lgamma(s + f + 4) - s * math.log(p0) - f * math.log(1 - p0)
+        )
     return path
 
 
@@ -161,7 +163,7 @@ def e_by_torch(passes, p0):
 
 
 def ips_capped(thumbs, propensity):
-    weights = [(t, min(1 / propensity[t], 4)) for t in thumbs if t is not None]
+    weights = [(t, min(1 / propensity[t], 3)) for t in thumbs if t is not None]
     return sum(w for t, w in weights if t) / sum(w for _, w in weights)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import lgamma, log
 from typing import Any
@@ -92,7 +92,9 @@ for _sentence, _wrong in {
     },
     "The logarithm of the ratio is missing: that is a distance of shares.": {"term": lambda p, q: abs(q - p)},
     "It is averaged over the bins; PSI is their sum.": {"total": np.mean},
-    "An empty bin is not lifted to `floor`, so the result is infinite or no number.": {"lift": lambda share, floor: share},
+    "An empty bin is not lifted to `floor`, so the result is infinite or no number.": {
+        "lift": lambda share, floor: share
+    },
     "Bins that are empty in one of the tables are left out; they say most. Lift them to `floor`.": {"term": _only_full},
     "`floor` is added to every share; it is the least that a share may be: `np.maximum(share, floor)`.": {
         "lift": lambda share, floor: share + floor
@@ -139,7 +141,7 @@ distance = Exercise(
     cases=[
         Case([1.0, 2.0, 3.0], [2.5, 3.5, 4.5, 5.5]),
         Case([3.0, 1.0, 2.0, 9.0], [8.0, 4.0, 0.5]),
-        Case([6.0, 7.0], [1.0, 2.0, 8.0], message="Wrong where the second sample lies lower."),
+        Case([5.0, 6.0, 7.0, 8.0], [1.0, 2.0, 5.5], message="Wrong where the second sample lies lower."),
         Case([3.0], [1.0, 2.0], message="Wrong where no value of one sample lies between those of the other."),
         Case([1, 1, 1, 2, 3, 3], [1, 2, 2, 3], message="Wrong with ties: equal values of both samples step together."),
         Case([2, 2, 5], [5, 2, 2], message="The same values, in another order: the distance is 0."),
@@ -197,7 +199,9 @@ def ks_scaled(a, b):
     return _ks(a, b) * (len(a) * len(b) / (len(a) + len(b))) ** 0.5
 
 
-@distance.bug("The two steps of a tie are taken one after the other, and looked at in between; equal values step together.")
+@distance.bug(
+    "The two steps of a tie are taken one after the other, and looked at in between; equal values step together."
+)
 def ks_step_by_step(a, b):
     level = largest = 0.0
     for _, step in sorted([(x, 1 / len(a)) for x in a] + [(x, -1 / len(b)) for x in b]):
@@ -357,12 +361,16 @@ for _sentence, _value in {
     ),
     "p is taken from the trials themselves, as s / (s + f). Such a ratio is never below 1, so looking again and again "
     "finds something always; average over p instead.": lambda s, f, p0: _best(s, f) - _null(s, f, p0),
-    "The logarithm is wanted; yours is the ratio itself.": lambda s, f, p0: float(np.exp(_average(s, f) - _null(s, f, p0))),
+    "The logarithm is wanted; yours is the ratio itself.": lambda s, f, p0: float(
+        np.exp(_average(s, f) - _null(s, f, p0))
+    ),
     "The logarithm is to the base 10; the natural one is meant.": lambda s, f, p0: (
         (_average(s, f) - _null(s, f, p0)) / log(10)
     ),
     "The chance under p0 is missing: that is the average alone.": lambda s, f, p0: _average(s, f),
-    "The chance under p0 is multiplied; the average is divided by it.": lambda s, f, p0: _average(s, f) + _null(s, f, p0),
+    "The chance under p0 is multiplied; the average is divided by it.": lambda s, f, p0: (
+        _average(s, f) + _null(s, f, p0)
+    ),
     "The ratio is turned: that is evidence *for* p0.": lambda s, f, p0: _null(s, f, p0) - _average(s, f),
     "The failures are missing in the chance under p0: (1 - p0)^f.": lambda s, f, p0: _average(s, f) - s * log(p0),
     "There is a binomial coefficient in the average; the order of the trials is known, so none stands in either part.": (
@@ -428,7 +436,7 @@ for _sentence, _wrong in {
     "That is the plain share of thumbs up: the unhappy, who click more often, count more often.": {
         "weight": lambda e: 1.0
     },
-    "Thumbs are multiplied with their propensity; a rare click stands for many, so divide by it.": {
+    "Thumbs are multiplied with their propensity, or (it comes to the same) the two propensities are exchanged; a rare click stands for many, so divide by its own.": {
         "weight": lambda e: e
     },
     "The sum is divided by the number of all requests: right on average, but it may exceed 1. Divide by the sum of the weights.": {
@@ -443,11 +451,6 @@ for _sentence, _wrong in {
     "A weight is 1 - propensity; it is 1 / propensity.": {"weight": lambda e: 1 - e},
 }.items():
     weighed.bug(_sentence)(partial(_ips, **_wrong))
-
-
-@weighed.bug("The two propensities are exchanged: 1 is that of a thumb up.")
-def ips_exchanged(thumbs: Sequence[int | None], propensity: Mapping[int, float]) -> float:
-    return _ips(thumbs, {1: propensity[0], 0: propensity[1]})
 
 
 @weighed.bug("Thumbs down are not weighed: each counts as one.")

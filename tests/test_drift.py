@@ -444,3 +444,18 @@ def test_labels_that_come_late_find_nothing_earlier():
     year = draw_year(pool(), 9, Change(truth="correct_later"))
     prompt, late = (detectors.wrong_answers(late=weeks)(year) for weeks in (0, 3))
     assert np.allclose(late[11:], prompt[8:-3]) and np.isneginf(late[:11]).all()
+
+
+def test_what_training_never_held_is_looked_up():
+    from course_utils.serving.traffic import questions, topic_of, unread
+    from course_utils.world import World, WorldConfig
+
+    world = World(WorldConfig(people=60))
+    groups = questions(world, 4)
+    found = {name: unread(world, [task["prompt"] for task in tasks]).tolist() for name, tasks in groups.items()}
+    assert found["new words"] == [2] * 4 and found["stranger"] == [1] * 4
+    assert found["trade"] == found["add"] == [0] * 4
+    assert {topic_of(task) for task in groups["new words"]} == {"context"}
+    assert "stranger" not in {topic_of(task) for tasks in groups.values() for task in tasks}
+    with pytest.raises(ValueError, match="ask for 1 or more"):
+        questions(world, 0)

@@ -124,15 +124,6 @@ def test_bad_input_is_named(call, words):
         call()
 
 
-def test_psi_of_evidently():
-    evidently = pytest.importorskip("evidently.legacy.calculations.stattests")
-    pandas = pytest.importorskip("pandas")
-    a, b = RNG.normal(size=1000), RNG.normal(0.5, size=800)
-    theirs = evidently.psi_stat_test.func(pandas.Series(a), pandas.Series(b), "num", 0.1)[0]
-    edges = np.histogram_bin_edges(np.concatenate([a, b]), bins="sturges")[1:-1]  # not the reference's quantiles
-    assert drift.psi(drift.binned(a, edges), drift.binned(b, edges)) == pytest.approx(theirs, rel=1e-3)
-
-
 # ---- streams
 
 
@@ -164,7 +155,8 @@ def test_adwin_is_rivers_up_to_its_buckets():
                 found.append(place)
         ours = sequential.adwin(stream.tolist())
         late.append(found[0] - ours[0])
-    assert all(gap % 32 == 0 for gap in late) and 0 <= np.median(late) <= 64
+    assert all(gap % 32 == 0 for gap in late)  # both try every 32 values
+    assert min(late) >= 0 and np.median(late) <= 32  # with fewer cuts to try, river can only be later
 
 
 def test_e_values_are_a_martingale_of_mean_one():

@@ -68,10 +68,10 @@ def _chi_square(reference: NDArray, window: NDArray) -> float:
 
 
 def _tables(reference: NDArray, window: NDArray) -> tuple[NDArray, NDArray]:
-    """Counts of both samples in the same bins: the categories, or ten parts of equal size."""
-    if reference.dtype.kind in "OU":
-        names = sorted(set(reference))
-        return drift.counts(list(reference), names), drift.counts(list(window), names)
+    """Counts of both samples in the same bins: the categories (whole numbers from 0), or ten parts of equal size."""
+    if reference.dtype.kind == "i":
+        size = int(max(reference.max(), window.max())) + 1
+        return np.bincount(reference, minlength=size), np.bincount(window, minlength=size)
     edges = drift.quantile_edges(reference)
     return drift.binned(reference, edges), drift.binned(window, edges)
 
@@ -130,6 +130,14 @@ def values(rows: Sequence[Row], signal: str) -> NDArray:
     return np.array(found, dtype=object if found and isinstance(found[0], str) else float)
 
 
+def _coded(known: NDArray, *others: NDArray) -> list[NDArray]:
+    """Words as whole numbers, one more for every word that ``known`` lacks; numbers stay as they are."""
+    if known.dtype.kind != "O":
+        return [known, *others]
+    place = {word: i for i, word in enumerate(sorted(set(known)))}
+    return [np.array([place.get(word, len(place)) for word in words], dtype=int) for words in (known, *others)]
+
+
 def weekly(rows: Sequence[Row]) -> dict[str, list[float]]:
     """One figure per week: requests, labelled (how many have a label), thumbs, shares and means of the signals, and the
     median and 95th percentile of the latency. NaN where a week has nothing to count."""
@@ -157,7 +165,7 @@ def calibrated(
     reference: Sequence[Row],
     per_week: int,
     weeks: int = 44,
-    share: float = 0.05,
+    share: float = 0.02,
     draws: int = 2_000,
     seed: int = 0,
 ) -> Rule:
@@ -171,6 +179,7 @@ def calibrated(
     known = values(reference, rule.signal)
     if len(known) < 20:
         raise MonitorError(f"the reference weeks hold {len(known)} values of {rule.signal!r}; at least 20 are needed.")
+    (known,) = _coded(known)
     rng = np.random.default_rng(seed)
     test = TESTS[rule.test]
     size = max(2, min(per_week, round(per_week * len(known) / max(len(reference), 1))))
@@ -209,7 +218,7 @@ def alerts(
         together = 0
         for number, week in enumerate(weeks[reference_weeks:], reference_weeks):
             now = values(week, rule.signal) if week else np.array([])
-            value = TESTS[rule.test](known, now) if len(now) >= smallest else -math.inf
+            value = TESTS[rule.test](*_coded(known, now)) if len(now) >= smallest else -math.inf
             together = together + 1 if value > rule.limit else 0
             if together == rule.in_a_row:
                 fired.append(Alert(rule, number, value))

@@ -34,9 +34,9 @@ def adwin(values: Sequence[float], delta: float = 0.002, clock: int = 32, smalle
 
     Every ``clock`` values each cut of the window into old and new, both at least ``smallest`` long, is tried: if the
     means differ by more than chance would at ``delta``, the old part is dropped, and the rest is tried again.
-    Source: Bifet and Gavalda (2007), "Learning from time-changing data with adaptive windowing", section 4.1 (the bound
-    with the variance, here with the two minimal lengths taken off as in the program of the authors). The window is
-    kept whole; the published program keeps sums in buckets of growing size, and tries the cuts between them alone.
+    Source: Bifet and Gavalda (2007), "Learning from time-changing data with adaptive windowing": the bound with the
+    variance; both lengths are shortened by ``smallest`` - 1, as river does. The window is kept whole; river, as the
+    authors, keeps sums in buckets of growing size and tries the cuts between them alone, so it is no earlier.
     """
     window: list[float] = []
     found = []
@@ -75,7 +75,7 @@ def e_values(passes: Sequence[int], p0: float, a: float = 1.0, b: float = 1.0) -
     The average of (p / p0)^s * ((1 - p) / (1 - p0))^f over p from Beta(a, b), after s passes and f failures:
     B(a + s, b + f) / (B(a, b) p0^s (1 - p0)^f). If p0 is true it is a martingale of mean 1, so the chance that it
     *ever* reaches 1 / alpha is at most alpha (Ville's inequality): one may look after every trial, and stop. Source:
-    Robbins (1970), "Statistical methods related to the law of the iterated logarithm", section 5. Raises ValueError
+    Robbins (1970), "Statistical methods related to the law of the iterated logarithm". Raises ValueError
     unless 0 < p0 < 1 and a, b > 0.
     """
     if not 0 < p0 < 1 or a <= 0 or b <= 0:

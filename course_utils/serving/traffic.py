@@ -80,7 +80,7 @@ def serve(
     tasks: Sequence[Mapping],
     later: World | None = None,
     template: Callable = chat_prompt,
-    batch_size: int = 16,
+    batch_size: int = 32,
 ) -> dict[str, Array]:
     """Answer every task greedily and return columns (n,) of what a log would hold, and of what the oracle says.
 

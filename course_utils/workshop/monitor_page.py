@@ -45,7 +45,7 @@ def write_page(
     parts = [
         f"<h1>{html.escape(log.name)}</h1><p>{len(rows):,} requests in {weeks} weeks; the first {reference_weeks} "
         "weeks are the reference. Limits are set so that, without any change, each rule would raise an alert in about "
-        "5 of 100 such logs.</p>",
+        "2 of 100 such logs.</p>",
         "".join(f'<p class="odd">{html.escape(text)}</p>' for text in odd),
         _alerts(fired),
         picture,

@@ -23,9 +23,10 @@ PANELS = (  # column of the weekly table, what its axis says
 def plot_dashboard(
     table: Mapping[str, Sequence[float]], alarms: Mapping[str, int] | None = None, title: str = "", *, show: bool = True
 ) -> Any:
-    """Draw ``monitor.weekly``'s table, nine signals over the weeks, and return the figure.
+    """Draw ``monitor.weekly``'s table, nine signals over the weeks.
 
-    alarms: column of the table -> the week of its alert, a vertical line. show: end with ``plt.show()``.
+    alarms: column of the table -> the week of its alert, a vertical line. show: end with ``plt.show()``; otherwise the
+    figure is returned.
     Raises KeyError if the table lacks a column.
     """
     import matplotlib.pyplot as plt
@@ -33,16 +34,17 @@ def plot_dashboard(
     use_style()
     figure, places = plt.subplots(3, 3, figsize=(9.6, 6.4), sharex=True)
     for axes, (name, label) in zip(places.flat, PANELS, strict=True):
-        axes.plot(table["week"], table[name], color=COLOURS[0], linewidth=1.4)
+        axes.plot(table["week"], table[name], color=COLOURS[0], linewidth=1.4, label="weekly")
         if alarms and name in alarms:
-            axes.axvline(alarms[name], color=COLOURS[1], linestyle="--", linewidth=1.4)
-            axes.annotate("alert", (alarms[name], 1), (3, -9), ("data", "axes fraction"), "offset points", fontsize=8.5)
+            axes.axvline(alarms[name], color=COLOURS[1], linestyle="--", linewidth=1.4, label="_alert")
+            label += f" (alert: {alarms[name]})"
         axes.set_title(label, fontsize=10, weight="normal")
         axes.tick_params(labelsize=8.5)
     for axes in places[-1]:
         axes.set_xlabel("week", fontsize=9.5)
     if title:
         figure.suptitle(title, fontsize=12, weight="bold")
-    if show:
-        plt.show()
-    return figure
+    if not show:
+        return figure
+    plt.show()
+    return None

@@ -242,6 +242,12 @@ def test_readers_read_while_one_writes(tmp_path):
             assert len(reader) == 3 and [row["id"] for row in reader.rows(until=2)] == [1, 2]
 
 
+def test_two_writers_never_share_an_id(tmp_path):
+    with RequestLog(tmp_path / "log.sqlite") as one, RequestLog(tmp_path / "log.sqlite") as two:
+        ids = [log.append([{"time": 0.0}, {"time": 0.0}]) for log in (one, two, two, one)]
+        assert sorted(sum(ids, [])) == list(range(1, 9)) and len(one) == 8
+
+
 def test_labels_count_from_the_day_on_which_they_arrive(tmp_path):
     with RequestLog(tmp_path / "log.sqlite") as log:
         ids = log.append([{"time": 0.5}, {"time": 1.5}])
@@ -353,6 +359,8 @@ def test_rules_and_logs_that_cannot_work_are_named():
         monitor.weekly([])
     with pytest.raises(monitor.MonitorError, match="no column 'tone'"):
         monitor.values(rows_of(1), "tone")
+    with pytest.raises(monitor.MonitorError, match="holds 1 words among 61 values"):
+        monitor.values([*rows_of(1), {"correct": "yes"}], "correct")
 
 
 def test_weeks_with_nothing_to_count():

@@ -98,7 +98,7 @@ def median_width(x: Array) -> float:
 def mmd2(xx: Array, xy: Array, yy: Array) -> float:
     """Squared maximum mean discrepancy from kernel matrices (n, n), (n, m), (m, m): unbiased, so it may be below 0.
 
-    Source: Gretton et al. (2012), "A kernel two-sample test", JMLR 13, equation 3.
+    Source: Gretton et al. (2012), "A kernel two-sample test", JMLR 13, lemma 6.
     """
     n, m = xy.shape
     if n < 2 or m < 2:

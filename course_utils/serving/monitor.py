@@ -127,7 +127,10 @@ def values(rows: Sequence[Row], signal: str) -> NDArray:
     if rows and not any(signal in row for row in rows):
         raise MonitorError(f"the log has no column {signal!r}; it has {', '.join(rows[0])}.")
     found = [row[signal] for row in rows if row.get(signal) is not None]
-    return np.array(found, dtype=object if found and isinstance(found[0], str) else float)
+    words = sum(isinstance(value, str) for value in found)
+    if 0 < words < len(found):
+        raise MonitorError(f"the column {signal!r} holds {words} words among {len(found)} values; one kind is expected.")
+    return np.array(found, dtype=object if words else float)
 
 
 def _coded(known: NDArray, *others: NDArray) -> list[NDArray]:

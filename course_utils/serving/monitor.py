@@ -129,7 +129,9 @@ def values(rows: Sequence[Row], signal: str) -> NDArray:
     found = [row[signal] for row in rows if row.get(signal) is not None]
     words = sum(isinstance(value, str) for value in found)
     if 0 < words < len(found):
-        raise MonitorError(f"the column {signal!r} holds {words} words among {len(found)} values; one kind is expected.")
+        raise MonitorError(
+            f"the column {signal!r} holds {words} words among {len(found)} values; one kind is expected."
+        )
     return np.array(found, dtype=object if words else float)
 
 

@@ -105,6 +105,23 @@ def speedrun(file: str | None, new: bool) -> int:
     return 0
 
 
+def monitor(log: str, page: str | None, reference_weeks: int) -> int:
+    """Write one page about a log of requests. Returns 0 whether or not there are alerts: they are news, not an
+    error."""
+    from course_utils.workshop.monitor_page import write_page
+
+    written, fired, odd = write_page(log, page, reference_weeks)
+    for text in odd:
+        print(f"note: {text}")
+    for alert in fired:
+        print(
+            f"week {alert.week:>3}  {alert.rule.name}: {alert.value:.3g}, limit {alert.rule.limit:.3g}. "
+            f"{alert.rule.then}"
+        )
+    print(f"{'No alert. ' if not fired else ''}The page: {written}")
+    return 0
+
+
 def new(chapter: str) -> int:
     """Write the skeletons of a chapter that is not there yet, and say what is left to do."""
     from course_utils.workshop.new_chapter import NEXT, write
@@ -140,6 +157,10 @@ def parser() -> argparse.ArgumentParser:
     )
     game.add_argument("file", nargs="?", help="an entry, such as my_run.toml; without one the leaderboard is shown")
     game.add_argument("--new", action="store_true", help="write an entry to begin with")
+    watched = command("monitor", monitor, "one page about a log of requests: its weeks, its alerts")
+    watched.add_argument("log", help="what a RequestLog wrote, or lines of JSON with the ending .jsonl")
+    watched.add_argument("--page", help="where to write the page; beside the log if left out")
+    watched.add_argument("--reference-weeks", type=int, default=8, help="the first weeks, that are taken as normal")
     made = command("new", new, "for authors: the skeletons of a chapter that is to come")
     made.add_argument("chapter", help="the chapter, such as 13")
     return top
@@ -154,11 +175,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     from course_utils.chapters import ChapterError
     from course_utils.classroom.speedrun import SpeedrunError
+    from course_utils.serving.request_log import LogError
     from course_utils.workshop.notebooks import GenerateError
 
+    refused = (ChapterError, GenerateError, LogError, SpeedrunError, settings.SettingsError, OSError)
     try:
         return asked.pop("run")(**asked)
-    except (ChapterError, GenerateError, SpeedrunError, settings.SettingsError, OSError) as error:
+    except refused as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

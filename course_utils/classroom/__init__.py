@@ -25,6 +25,7 @@ _HOME = {
     "plot_heatmap": "display.plots",
     "plot_scatter": "display.plots",
     "plot_scaling": "display.plots",
+    "plot_dashboard": "display.dashboard",
     "draw_diagram": "display.diagram",
 }
 

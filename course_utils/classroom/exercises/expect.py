@@ -186,7 +186,7 @@ def matches(a: Any, b: Any, rtol: float, atol: float) -> bool:
 
 
 def _near(a: float, b: float, rtol: float, atol: float) -> bool:
-    return a == b or abs(a - b) <= atol + rtol * abs(b)
+    return a == b or (math.isfinite(b) and abs(a - b) <= atol + rtol * abs(b))  # inf <= inf would accept anything
 
 
 def _is_number(value: Any) -> bool:

@@ -1,0 +1,1 @@
+"""After training: requests are logged, watched, and compared with what was normal."""

@@ -20,7 +20,7 @@ def loss_by_kl_div_turned(student_logits, teacher_logits, labels, alpha, tempera
 
 def loss_by_elements(student_logits, teacher_logits, labels, alpha, temperature):
     s, t, y = _places(student_logits, teacher_logits, labels)
-    soft = F.kl_div((s / temperature).log_softmax(-1), (t / temperature).softmax(-1))  # mean over all elements
+    soft = F.kl_div((s / temperature).log_softmax(-1), (t / temperature).softmax(-1), reduction="none").mean()
     return alpha * F.cross_entropy(s, y) + (1 - alpha) * temperature**2 * soft
 
 

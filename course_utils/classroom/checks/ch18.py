@@ -485,21 +485,6 @@ def _inside(ids, lengths):
     return torch.arange(ids.shape[1]) >= lengths[:, None]
 
 
-@labels.also
-def untouched(candidate: Callable[..., Tensor]) -> None:
-    ids, lengths, stop = (x.clone() if isinstance(x, Tensor) else x for x in labels.cases[4].args)
-    before = ids.clone()
-    candidate(ids, lengths, stop)
-    expect.equal(ids, before, "input_ids itself was changed: the model still has to read it. Work on a copy.")
-
-
-@labels.bug("input_ids itself was changed: the model still has to read it. Work on a copy.")
-def labels_in_place(input_ids, prompt_lengths, stop_id):
-    hidden = answer_labels(input_ids, prompt_lengths, stop_id) == -100
-    input_ids[hidden] = -100
-    return input_ids
-
-
 # ---- 18.4
 
 

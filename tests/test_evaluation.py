@@ -100,7 +100,8 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
 
 @pytest.mark.parametrize("runs", range(2, 11))
 def test_the_interval_of_training_runs_is_students(runs):
-    stats = pytest.importorskip("scipy.stats")
+    from scipy import stats
+
     values = np.random.default_rng(runs).normal(0.1, 0.05, runs)
     found = across_runs(values)
     low, high = stats.t.interval(0.95, runs - 1, values.mean(), stats.sem(values))

@@ -9,6 +9,7 @@ import pytest
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from course_utils.classroom.display import plots
 from course_utils.classroom.display.plots import plot_bars, plot_groups, plot_scatter
 
 
@@ -50,3 +51,8 @@ def test_points_take_intervals_on_both_axes():
     lines = [c for c in plt.gca().collections if isinstance(c, matplotlib.collections.LineCollection)]
     ends = [line.get_segments()[0].tolist() for line in lines]
     assert ends == [[[0.4, 0.3], [0.7, 0.3]], [[0.5, 0.2], [0.5, 0.35]]]
+
+
+def test_no_two_series_look_alike():
+    looks = {(plots.COLOURS[i % len(plots.COLOURS)], plots._marker(i)) for i in range(49)}
+    assert len(looks) == 49

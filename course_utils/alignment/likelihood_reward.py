@@ -13,7 +13,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from course_utils.models.heads import body_of, head_of, hidden_states
+from course_utils.alignment.rollouts import token_logprobs
 
 
 class LikelihoodReward(nn.Module):
@@ -47,8 +47,4 @@ class LikelihoodReward(nn.Module):
                 f"row {row} has no token {self.answer_mark} with an answer behind it; give prompt and answer as one "
                 "chat, as encode_answers() makes it."
             )
-        hidden = hidden_states(body_of(self.language_model), input_ids, attention_mask)[:, :-1][inside]
-        chosen = -nn.functional.cross_entropy(
-            head_of(self.language_model)(hidden).float(), input_ids[:, 1:][inside], reduction="none"
-        )
-        return torch.zeros(inside.shape, device=chosen.device).masked_scatter(inside, chosen).sum(1)
+        return token_logprobs(self.language_model, input_ids, inside, attention_mask=attention_mask).sum(1)

@@ -215,14 +215,21 @@ def join(prompts: Sequence[Sequence[int]], completions: Generation, pad_id: int 
     return input_ids, (places < lengths).long(), said[:, 1:].float()
 
 
-def token_logprobs(model: nn.Module, input_ids: Tensor, mask: Tensor, with_entropy: bool = False):
+def token_logprobs(
+    model: nn.Module,
+    input_ids: Tensor,
+    mask: Tensor,
+    with_entropy: bool = False,
+    attention_mask: Tensor | None = None,
+):
     """Log-probabilities (batch, length - 1) float32 of the tokens that ``mask`` asks for, 0 elsewhere, with gradients.
 
     ``mask`` (batch, length - 1): numbers or bool. Only the asked places go through the head, which is most of the
     arithmetic of a small model. With ``with_entropy`` also the entropy of the distribution at each place, in nats; a
-    token that is forbidden (a logit of minus infinity) adds nothing to it.
+    token that is forbidden (a logit of minus infinity) adds nothing to it. ``attention_mask`` (batch, length) is needed
+    for padding on the left alone: no token looks to its right.
     """
-    hidden = hidden_states(body_of(model), input_ids)[:, :-1]
+    hidden = hidden_states(body_of(model), input_ids, attention_mask)[:, :-1]
     asked = mask.bool()
     logs = head_of(model)(hidden[asked]).float().log_softmax(-1)
     chosen = logs.gather(1, input_ids[:, 1:][asked][:, None])[:, 0]

@@ -74,6 +74,11 @@ def _done() -> None:
     plt.show()
 
 
+def _marker(index: int) -> str:
+    """The marker of a series: where colours begin again it is another one, so that 49 series differ."""
+    return MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
+
+
 def _points(value: Any, x: str, y: str) -> tuple[Sequence[float], Sequence[float]]:
     if hasattr(value, "column"):  # a training History: both axes by the name of a column
         return value.column(x), value.column(y)
@@ -106,7 +111,7 @@ def plot_curves(
     for index, (name, value) in enumerate(curves.items()):
         xs, ys = _points(value, x, y)
         few = len(xs) <= 15
-        marker = MARKERS[index % len(MARKERS)] if few else None
+        marker = _marker(index) if few else None
         (line,) = axes.plot(xs, ys, label=name, marker=marker)
         if bands and name in bands:
             axes.fill_between(xs, *bands[name], color=line.get_color(), alpha=0.18, linewidth=0)
@@ -250,7 +255,7 @@ def plot_scatter(
     axes = _axes(title, x, y)
     for index, (name, value) in enumerate(groups.items()):
         xs, ys = _points(value, x, y)
-        axes.scatter(xs, ys, label=name, marker=MARKERS[index % len(MARKERS)], s=42, color=COLOURS[index % 7])
+        axes.scatter(xs, ys, label=name, marker=_marker(index), s=42, color=COLOURS[index % 7])
         for (x_from, x_to, y_from, y_to), a, b in zip((whiskers or {}).get(name, ()), xs, ys, strict=False):
             axes.hlines(b, x_from, x_to, color=COLOURS[index % 7], linewidth=1.2)
             axes.vlines(a, y_from, y_to, color=COLOURS[index % 7], linewidth=1.2)
@@ -281,7 +286,7 @@ def plot_scaling(
             line = np.geomspace(min(xs), max(xs), 50)
             axes.plot(line, a * line**b, color=colour, linestyle="--", linewidth=1.4)
             text = f"{name}: slope {b:.2f}"
-        axes.plot(xs, ys, color=colour, marker=MARKERS[index % 7], linestyle="none", label=text)
+        axes.plot(xs, ys, color=colour, marker=_marker(index), linestyle="none", label=text)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.legend()

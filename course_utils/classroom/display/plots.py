@@ -79,6 +79,14 @@ def _marker(index: int) -> str:
     return MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
 
 
+def _legend(axes: Any) -> None:
+    """The names of the series, below the picture if they are so many that inside they would lie over the data."""
+    if len(axes.get_legend_handles_labels()[1]) > 5:
+        axes.figure.legend(loc="outside lower center", ncols=4)
+    else:
+        axes.legend()
+
+
 def _points(value: Any, x: str, y: str) -> tuple[Sequence[float], Sequence[float]]:
     if hasattr(value, "column"):  # a training History: both axes by the name of a column
         return value.column(x), value.column(y)
@@ -125,11 +133,8 @@ def plot_curves(
         axes.set_yscale("log")
     if y_range:
         axes.set_ylim(*y_range)
-    entries = len(curves) + len(lines or {})
-    if entries > 5:  # inside the axes so many names would lie over the curves
-        axes.figure.legend(loc="outside lower center", ncols=4)
-    elif len(curves) > 1 or lines:
-        axes.legend()
+    if len(curves) > 1 or lines:
+        _legend(axes)
     _done()
 
 
@@ -264,7 +269,7 @@ def plot_scatter(
     if log_x:
         axes.set_xscale("log")
     if len(groups) > 1:
-        axes.legend()
+        _legend(axes)
     _done()
 
 

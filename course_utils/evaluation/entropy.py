@@ -31,8 +31,8 @@ def document_bits(
     bits = [0.0] * len(texts)
     for rows, batch, logits in batched(model, encoded, padding_id(tokenizer), batch_size):
         targets, inside = batch["input_ids"][:, 1:], batch["attention_mask"][:, 1:].bool()
-        losses = F.cross_entropy(logits[:, :-1].float().transpose(1, 2), targets, reduction="none")
-        needed = losses.masked_fill(~inside, 0.0).sum(1) / log(2)
+        losses = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets.flatten(), reduction="none")
+        needed = losses.view_as(targets).masked_fill(~inside, 0.0).sum(1) / log(2)
         for i, value in zip(rows, needed.tolist(), strict=True):
             bits[i] = value
     return bits

@@ -285,7 +285,9 @@ class Decoder(nn.Module):
         with torch.device("meta"):  # no memory and no random numbers yet: `initialize` draws the only ones
             self.model = Backbone(config)
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        self._apply(lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype))  # ``to_empty`` would import a compiler
+        self._apply(
+            lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype)
+        )  # ``to_empty`` would import a compiler
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
         cos, sin = rope_tables(config.head_dim, config.max_position_embeddings, config.rope_theta)

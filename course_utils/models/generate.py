@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_utils.models.counting import num_parameters
 from course_utils.models.decoding import Backend, TransformersBackend, can_fuse, make_backend, resolve
+from course_utils.models.halves import FEWEST, can_be_read_twice, is_small, on_one_core_each, sharing_weights
 from course_utils.models.scoring import evaluation_mode
-
-SMALL = 20_000_000  # parameters: below this, an operation is too short to be shared between cores
 
 
 @dataclass
@@ -94,18 +91,22 @@ def generate(
             return likeliest(logits)
         return sample_token(warp_logits(logits, temperature, top_k, top_p), uniform)
 
-    def run(part: slice) -> tuple[Tensor, Tensor]:
-        backend = make_backend(source, max(map(len, rows)) + max_new_tokens)
+    def run(given: tuple[nn.Module, slice]) -> tuple[Tensor, Tensor]:
+        reading, part = given
+        backend = make_backend(reading, max(map(len, rows)) + max_new_tokens)
         share = None if draws is None else draws[part]
         return _continue(backend, rows[part], max_new_tokens, share, pick, stops, return_logprobs, device, cancelled)
 
     with evaluation_mode(model):
-        if device.type == "cpu" and num_parameters(source) < SMALL:
-            # Only FusedBackend is ours alone, and so sure to stand being run twice at the same time.
-            middle = (len(rows) + 1) // 2 if can_fuse(source) and len(rows) >= 8 else len(rows)
-            parts = _on_one_core_each(run, [slice(0, middle), slice(middle, len(rows))], cancelled)
+        if is_small(source):
+            halves = [(source, slice(None))]
+            if len(rows) >= FEWEST and (can_fuse(source) or can_be_read_twice(source)):
+                # Only what a FusedBackend reads is sure to stand two readers; of anything else, one gets a copy.
+                middle, twin = (len(rows) + 1) // 2, source if can_fuse(source) else sharing_weights(source)
+                halves = [(source, slice(0, middle)), (twin, slice(middle, None))]
+            parts = on_one_core_each(run, halves, cancelled)
         else:
-            parts = [run(slice(None))]
+            parts = [run((source, slice(None)))]
     tokens, logprobs = (torch.cat(part) for part in zip(*parts, strict=True))
 
     is_stop = torch.isin(tokens, stops)
@@ -161,37 +162,6 @@ def _continue(
     return tokens, logprobs
 
 
-def _on_one_core_each(run: Callable[[slice], Any], parts: list[slice], cancelled: threading.Event) -> list[Any]:
-    """Run every part (if not empty) in a thread of its own, and every operation inside it on one core.
-
-    A small model's operations last microseconds. Shared between the cores, each of them ends with the cores waiting for
-    each other, thousands of times per call, and on a busy machine any wait can cost a time slice. Parts need not wait.
-    They depend on the number of rows alone, so that results are the same on any number of cores.
-    """
-    parts = [part for part in parts if part.start < part.stop]
-    threads = torch.get_num_threads()
-
-    def alone(part: slice) -> Any:
-        torch.set_num_threads(1)
-        try:
-            return run(part)
-        except BaseException:  # an error in one half: the other need not go on
-            cancelled.set()
-            raise
-
-    try:
-        if len(parts) == 1:
-            return [alone(parts[0])]
-        with ThreadPoolExecutor(len(parts)) as pool:
-            try:
-                return list(pool.map(alone, parts))
-            except BaseException:  # the stop button reaches this thread alone
-                cancelled.set()
-                raise
-    finally:
-        torch.set_num_threads(threads)
-
-
 def warp_logits(
     logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
 ) -> Tensor:
@@ -217,8 +187,10 @@ def ascending(x: Tensor) -> Tensor:
 
 
 def likeliest(logits: Tensor) -> Tensor:
-    """The likeliest token of each row (batch, vocab), the first of equals. On a CPU numpy finds it, nine times quicker."""
-    return torch.from_numpy(logits.numpy().argmax(-1)) if logits.device.type == "cpu" else logits.argmax(-1)
+    """The likeliest token of each row (batch, vocab), the first of equals. On a CPU numpy is nine times quicker."""
+    if logits.device.type == "cpu" and logits.dtype == torch.float32:
+        return torch.from_numpy(logits.numpy(force=True).argmax(-1))
+    return logits.argmax(-1)
 
 
 def sample_token(logits: Tensor, uniform: Tensor) -> Tensor:

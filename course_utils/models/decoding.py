@@ -169,9 +169,10 @@ class FusedBackend(DecoderBackend):
         for part in alike(lengths, PREFILL_TOKENS):
             width = max(lengths[i] for i in part)
             some = torch.tensor(part)
-            padded = any(lengths[i] < width for i in part)
-            ids = input_ids[some, self.length - width :]
-            logits[some] = self._read(ids, some, mask[some, self.length - width :] if padded else None)
+            padding = None
+            if mask is not None and any(lengths[i] < width for i in part):
+                padding = mask[some, self.length - width :]
+            logits[some] = self._read(input_ids[some, self.length - width :], some, padding)
         self._prepare(rows)
         return logits
 

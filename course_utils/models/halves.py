@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -54,8 +55,8 @@ def own_forward(model: nn.Module) -> bool:
 
 
 def can_be_read_twice(model: nn.Module) -> bool:
-    """Whether a twin of the model may read beside it."""
-    return not (heard(model) or own_forward(model))
+    """Whether a twin of the model may read beside it. Autocast is a switch that each thread has for itself."""
+    return not (heard(model) or own_forward(model) or torch.is_autocast_enabled("cpu"))
 
 
 def is_small(model: nn.Module) -> bool:
@@ -102,6 +103,25 @@ def on_one_core_each(
         torch.set_num_threads(threads)
 
 
+def at_once(model: nn.Module, *work: Callable[[], Any]) -> list[Any]:
+    """The results of functions that share nothing: of a small ``model``, all at once, each on one core."""
+    if not is_small(model) or torch.is_autocast_enabled("cpu"):  # a switch that each thread has for itself
+        return [call() for call in work]
+    return on_one_core_each(lambda call: call(), work)
+
+
+@contextmanager
+def one_core(model: nn.Module) -> Iterator[None]:
+    """Short operations inside are computed by one core, if the model is small."""
+    threads = torch.get_num_threads()
+    if is_small(model):
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def read(model: nn.Module, batch: Mapping[str, Tensor], forward: Callable[[nn.Module, Any], Tensor]) -> Tensor:
     """``forward(model, batch)`` without gradients; in two halves where ``forward`` is marked and the model is small."""
 
@@ -110,7 +130,8 @@ def read(model: nn.Module, batch: Mapping[str, Tensor], forward: Callable[[nn.Mo
             return forward(*part)
 
     rows = len(next(iter(batch.values())))
-    if not is_by_rows(forward) or rows < FEWEST or not is_small(model) or not can_be_read_twice(model):
+    alone = rows < FEWEST or not isinstance(model, nn.Module) or not is_small(model) or not can_be_read_twice(model)
+    if alone or not is_by_rows(forward):
         return half((model, batch))
     middle = (rows + 1) // 2
     first = {name: tensor[:middle] for name, tensor in batch.items()}

@@ -112,7 +112,7 @@ class FusedBackend(DecoderBackend):
     """The decoder's arithmetic, rearranged for few and short operations.
 
     - The query, key and value matrices become one, and so do gate and up.
-    - What only scales is multiplied into the matrices once: RMSNorm's weights and size, and 1 / sqrt(head_dim).
+    - What only scales is multiplied into the matrices once: the weights of RMSNorm, and 1 / sqrt(head_dim).
     - The two numbers that RoPE turns together become neighbours, the parts of one complex number: all heads turn in
       one multiplication, and turned keys and values are written to where they stay by the operation that turns them
       (values by an angle of 0). Queries and keys are reordered alike, which no scalar product notices.
@@ -125,23 +125,20 @@ class FusedBackend(DecoderBackend):
     def __init__(self, model: Decoder, max_length: int) -> None:
         super().__init__(model, max_length)
         config = model.config
-        self.head_dim = config.head_dim
+        self.head_dim, self.eps = config.head_dim, config.rms_norm_eps
         self.heads = config.num_attention_heads, config.num_key_value_heads
         self.pairs = torch.arange(self.head_dim).view(2, -1).t().flatten()  # 0, d/2, 1, d/2 + 1, ...
-        root = config.hidden_size**0.5
-        self.smallest = torch.tensor(root * config.rms_norm_eps**0.5)
         self.layers = []
         for block in cast(Iterable[Block], model.model.layers):
             attention, mlp = block.self_attn, block.mlp
             queries = self.pair_up(attention.q_proj.weight) * self.head_dim**-0.5
             keys, values = self.pair_up(attention.k_proj.weight), attention.v_proj.weight
-            qkv = torch.cat((queries, keys, values)) * (root * block.input_layernorm.weight)
-            gate_up = torch.cat((mlp.gate_proj.weight, mlp.up_proj.weight))
-            gate_up *= root * block.post_attention_layernorm.weight
+            qkv = torch.cat((queries, keys, values)) * block.input_layernorm.weight
+            gate_up = torch.cat((mlp.gate_proj.weight, mlp.up_proj.weight)) * block.post_attention_layernorm.weight
             out, down = attention.o_proj.weight.detach(), mlp.down_proj.weight.detach()
             self.layers.append((qkv.t(), out.t(), gate_up.t(), down.t()))
         self.embedding = model.model.embed_tokens.weight.detach()
-        self.head = (model.lm_head.weight * (root * model.model.norm.weight)).t()
+        self.head = (model.lm_head.weight * model.model.norm.weight).t()
         turn = torch.complex(model.model.rope_cos, model.model.rope_sin)[:, None]  # (positions, 1, head_dim / 2)
         queries_and_keys = turn.expand(-1, sum(self.heads), -1)
         self.turn = torch.cat((queries_and_keys, torch.ones_like(turn).expand(-1, self.heads[1], -1)), dim=1)
@@ -151,13 +148,40 @@ class FusedBackend(DecoderBackend):
         return weight.view(-1, self.head_dim, weight.shape[1])[:, self.pairs].view_as(weight)
 
     def prefill(self, input_ids: Tensor, mask: Tensor | None) -> Tensor:
-        rows, self.length = input_ids.shape
-        self.mask = mask
-        lengths = [self.length] * rows
+        logits = super().prefill(input_ids, mask)
+        cache = self.cache
+        del self.cache
+        self._begin(input_ids, mask)
+        for layer, (keys, values) in enumerate(zip(cache.keys, cache.values, strict=True)):
+            self.memory[layer, 0], self.memory[layer, 1] = keys[..., self.pairs], values
+        return logits
+
+    def prefill_in_parts(self, input_ids: Tensor, mask: Tensor | None) -> Tensor:
+        """``prefill``, prompts of similar length together: half the seconds, and the same to rounding.
+
+        Rounding is enough to move a draw that lies on the border of two tokens, about one in 50,000. So only those who
+        take the likeliest token read their prompts so: what is drawn stays what it was.
+        """
+        rows, width = input_ids.shape
+        self._begin(input_ids, mask)
+        lengths = [width] * rows if mask is None else mask.sum(1).tolist()
         if mask is not None:
             self.next = mask.sum(1)
-            lengths = self.next.tolist()
-            # what is added to the scores: 0 for tokens, -inf for padding
+        logits = torch.empty(rows, self.head.shape[1])
+        for part in alike(lengths, PREFILL_TOKENS):
+            longest = max(lengths[i] for i in part)
+            some = torch.tensor(part)
+            padding = None
+            if mask is not None and any(lengths[i] < longest for i in part):
+                padding = mask[some, width - longest :]
+            logits[some] = self._read(input_ids[some, width - longest :], some, padding)
+        return logits
+
+    def _begin(self, input_ids: Tensor, mask: Tensor | None) -> None:
+        """Memory for rows of prompts (rows, width), and what their padding adds to the scores."""
+        rows, self.length = input_ids.shape
+        self.mask = mask
+        if mask is not None:  # 0 for tokens, -inf for padding
             bias = torch.zeros(rows, self.max_length).masked_fill_(
                 F.pad(mask == 0, (0, self.max_length - self.length)), float("-inf")
             )
@@ -165,16 +189,7 @@ class FusedBackend(DecoderBackend):
         # Padding's places are read with a weight of 0, so what stands there must be finite.
         shape = len(self.layers), 2, rows, self.heads[1], self.max_length, self.head_dim
         self.memory = torch.zeros(shape)
-        logits = torch.empty(rows, self.head.shape[1])
-        for part in alike(lengths, PREFILL_TOKENS):
-            width = max(lengths[i] for i in part)
-            some = torch.tensor(part)
-            padding = None
-            if mask is not None and any(lengths[i] < width for i in part):
-                padding = mask[some, self.length - width :]
-            logits[some] = self._read(input_ids[some, self.length - width :], some, padding)
         self._prepare(rows)
-        return logits
 
     def _read(self, ids: Tensor, numbers: Tensor, mask: Tensor | None) -> Tensor:
         """Read whole prompts (rows, width), the rows ``numbers`` of the batch; logits behind their last tokens."""
@@ -247,11 +262,8 @@ class FusedBackend(DecoderBackend):
         return self.normalize(x) @ self.head
 
     def normalize(self, x: Tensor) -> Tensor:
-        """RMSNorm of each row; its weights and the root of the size are in the next matrix.
-
-        x / sqrt(mean(x^2) + eps) = sqrt(size) x / sqrt(|x|^2 + size eps): three operations instead of ten.
-        """
-        return x / torch.linalg.vector_norm(x, dim=1, keepdim=True).hypot_(self.smallest)
+        """RMSNorm of each row; its weights are in the next matrix."""
+        return F.rms_norm(x, x.shape[1:], eps=self.eps)
 
     def reorder_cache(self, rows: Tensor) -> None:
         self.memory = self.memory.index_select(2, rows)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_utils.models.decoding import Backend, TransformersBackend, can_fuse, make_backend, resolve
+from course_utils.models.decoding import Backend, FusedBackend, TransformersBackend, can_fuse, make_backend, resolve
 from course_utils.models.halves import FEWEST, can_be_read_twice, is_small, on_one_core_each, sharing_weights
 from course_utils.models.scoring import evaluation_mode
 
@@ -137,7 +137,7 @@ def _continue(
     logprobs = torch.zeros(len(rows), steps, device=device)
     # A tensor made in inference mode can never be trained on, and transformers models may keep some: no_grad for them.
     with torch.no_grad() if isinstance(backend, TransformersBackend) else torch.inference_mode():
-        logits = _prefill(backend, rows, device)
+        logits = _prefill(backend, rows, device, likeliest=draws is None)
         reading = torch.arange(len(rows), device=device)  # the numbers of the rows that are still in the batch
         done = torch.zeros(len(rows), dtype=torch.bool, device=device)
         for step in range(steps):
@@ -227,7 +227,7 @@ def _draws(seed: int | torch.Generator, rows: int, steps: int) -> Tensor:
     return 1 - torch.rand(rows, steps, generator=generator, device=generator.device)
 
 
-def _prefill(backend: Backend, rows: list[tuple[int, ...]], device: torch.device) -> Tensor:
+def _prefill(backend: Backend, rows: list[tuple[int, ...]], device: torch.device, likeliest: bool) -> Tensor:
     """Read the prompts, equal ones once, and return the logits (batch, vocab) of each row's first new token."""
     number = {row: i for i, row in enumerate(dict.fromkeys(rows))}
     width = max(map(len, number))
@@ -235,7 +235,11 @@ def _prefill(backend: Backend, rows: list[tuple[int, ...]], device: torch.device
     mask = None
     if any(len(row) < width for row in number):
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in number], device=device)
-    logits = backend.prefill(input_ids, mask)
+    # The quicker way is the same to rounding, which a draw may notice: see prefill_in_parts.
+    if likeliest and isinstance(backend, FusedBackend):
+        logits = backend.prefill_in_parts(input_ids, mask)
+    else:
+        logits = backend.prefill(input_ids, mask)
     if len(number) < len(rows):
         copies = torch.tensor([number[row] for row in rows], device=device)
         backend.reorder_cache(copies)

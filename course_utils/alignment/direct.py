@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from course_utils.alignment.direct_losses import LOSSES, DirectConfig, Loss, PairLogprobs, reward_metrics
 from course_utils.alignment.preference_batches import PreferenceBatches
 from course_utils.alignment.rollouts import token_logprobs
+from course_utils.models.halves import by_rows
 from course_utils.models.heads import head_of
 from course_utils.models.lora import lora_layers
 from course_utils.models.scoring import batched, evaluation_mode
@@ -266,6 +267,7 @@ def _weight_sum(model: nn.Module) -> float:
     return sum(float(p.detach().double().sum()) for p in model.parameters())
 
 
+@by_rows
 def _every_token(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     return token_logprobs(_without_peft(model), batch["input_ids"], batch["attention_mask"][:, 1:])
 

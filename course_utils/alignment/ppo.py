@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -32,6 +33,7 @@ from course_utils.alignment.resuming import RunCheckpoints
 from course_utils.alignment.rollouts import MISSING_EOS_PENALTY, RolloutIterator, Rollouts, token_logprobs
 from course_utils.alignment.steps import Clock, Steps, minibatches, rollout_figures
 from course_utils.models.generate import Generation
+from course_utils.models.halves import at_once
 from course_utils.training.history import History
 
 
@@ -198,16 +200,19 @@ def ppo(
         better = whiten(better, mask)
 
         # 3) A few steps on these answers, as long as the policy is near to the one that wrote them.
-        steps = Steps(optimizer, config.max_grad_norm, iteration + 1)
+        steps = Steps(optimizer, config.max_grad_norm, iteration + 1, apart=policy)
         for rows in minibatches(len(scores), config.epochs, config.minibatches, draw):
             part, mask = batch.take(rows), batch.response_mask[rows]
-            logprobs, entropy = token_logprobs(policy, part.input_ids, mask, with_entropy=True)
+            (logprobs, entropy), values = at_once(
+                policy,
+                partial(token_logprobs, policy, part.input_ids, mask, with_entropy=True),
+                partial(value, part.input_ids),
+            )
             moved = float(masked_mean(approx_kl(part.logprobs, logprobs.detach()), mask))
             if moved > config.stop_kl:
                 break
             of_policy = policy_loss(logprobs, part.logprobs, better[rows], mask, config.clip_range)
-            values = value(part.input_ids)[:, :-1]
-            of_value = value_loss(values, part.values, returns[rows], mask, config.clip_range_value)
+            of_value = value_loss(values[:, :-1], part.values, returns[rows], mask, config.clip_range_value)
             outside = ((logprobs.detach() - part.logprobs).exp() - 1).abs() > config.clip_range
             figures = {"clip_fraction": outside.float(), "entropy": entropy.detach()}
             figures = {name: masked_mean(figure, mask) for name, figure in figures.items()}

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -20,6 +20,7 @@ from torch.nn import functional
 from course_utils.alignment.masked import select
 from course_utils.models.decoding import resolve
 from course_utils.models.generate import Generation, check_prompts, generate
+from course_utils.models.halves import by_rows, read
 from course_utils.models.heads import body_of, head_of, hidden_states
 
 MISSING_EOS_PENALTY = 1.0  # taken off the score of an answer that was cut before its end
@@ -256,6 +257,7 @@ def score_rollouts(
     """Let the models read what the policy answered. Log-probabilities are those of temperature 1. Where the answers
     come with log-probabilities of their own, those are the sampler's. ``read_policy=False``: the policy's are NaN."""
     input_ids, attention_mask, mask = join(prompts, completions)
+    batch = {"input_ids": input_ids, "mask": mask, "attention_mask": attention_mask}
     said = completions.logprobs
     if said is not None:
         counted = torch.arange(said.shape[1], device=said.device) < completions.lengths[:, None]
@@ -263,10 +265,27 @@ def score_rollouts(
     return Rollouts(
         input_ids=input_ids,
         response_mask=mask,
-        logprobs=token_logprobs(policy, input_ids, mask) if read_policy else torch.full_like(mask, torch.nan),
-        ref_logprobs=None if reference is None else token_logprobs(reference, input_ids, mask),
-        values=None if value is None else select(value(input_ids)[:, :-1], mask),
-        scores=reward(input_ids, attention_mask).float(),
+        logprobs=read(policy, batch, _logprobs) if read_policy else torch.full_like(mask, torch.nan),
+        ref_logprobs=None if reference is None else read(reference, batch, _logprobs),
+        values=None if value is None else select(read(value, batch, _values), mask),
+        scores=(
+            read(reward, batch, _scores) if isinstance(reward, nn.Module) else reward(input_ids, attention_mask)
+        ).float(),
         penalties=missing_eos_penalty * (~completions.stopped).float(),
         sampler_logprobs=said,
     )
+
+
+@by_rows
+def _logprobs(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    return token_logprobs(model, batch["input_ids"], batch["mask"])
+
+
+@by_rows
+def _values(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    return model(batch["input_ids"])[:, :-1]
+
+
+@by_rows
+def _scores(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    return model(batch["input_ids"], batch["attention_mask"])

@@ -8,10 +8,11 @@ import warnings
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from course_utils.alignment.masked import select
 from course_utils.alignment.rollouts import RolloutIterator, Rollouts
+from course_utils.models.halves import at_once, one_core
 from course_utils.training.history import History
 from course_utils.training.micro_batches import LossNotFinite
 
@@ -23,11 +24,20 @@ def minibatches(count: int, epochs: int, parts: int, draw: torch.Generator) -> I
 
 
 class Steps:
-    """The updates of one iteration, and what was measured in them. ``method``: whose loss it is, for the messages."""
+    """The updates of one iteration, and what was measured in them. ``method``: whose loss it is, for the messages.
+
+    ``apart``: one of the trained models, if the losses share no parameter and their gradients may be computed at once.
+    """
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, max_grad_norm: float, iteration: int, method: str = "PPO"
+        self,
+        optimizer: torch.optim.Optimizer,
+        max_grad_norm: float,
+        iteration: int,
+        method: str = "PPO",
+        apart: nn.Module | None = None,
     ) -> None:
+        self.apart = apart
         self.optimizer, self.max_grad_norm, self.iteration, self.method = optimizer, max_grad_norm, iteration, method
         self.records: list[dict[str, float]] = []
         self.norms: list[float] = []  # of the updates that were made
@@ -46,7 +56,15 @@ class Steps:
                 self.iteration,
             )
         self.optimizer.zero_grad()
-        loss.backward()
+        if self.apart is None:
+            loss.backward()
+            self._update()
+        else:
+            at_once(self.apart, *(part.backward for part in losses))
+            with one_core(self.apart):  # it is short
+                self._update()
+
+    def _update(self) -> None:
         # Each model on its own: a large gradient of the value model should not shorten the policy's step.
         groups = [group["params"] for group in self.optimizer.param_groups]
         norms = [float(torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)) for parameters in groups]

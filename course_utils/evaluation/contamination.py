@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_utils.evaluation.overlap import ngrams, words
-from course_utils.models.scoring import batched
+from course_utils.models.scoring import batched, token_losses
 from course_utils.text.special_tokens import opening_id, padding_id
 from course_utils.text.tokenizer import encode_plain
 
@@ -82,10 +81,8 @@ def token_logprobs(
     first = opening_id(tokenizer)
     encoded = [[first, *ids] for ids in encode_plain(list(texts), tokenizer)]
     results: list[Tensor] = [torch.empty(0)] * len(texts)
-    for rows, batch, logits in batched(model, encoded, padding_id(tokenizer), batch_size):
-        logits, targets = logits[:, :-1].float(), batch["input_ids"][:, 1:]
-        logprobs = -F.cross_entropy(logits.transpose(1, 2), targets, reduction="none").cpu()
-        for i, row in zip(rows, logprobs, strict=True):
+    for rows, _, losses in batched(model, encoded, padding_id(tokenizer), batch_size, token_losses):
+        for i, row in zip(rows, -losses.cpu(), strict=True):
             results[i] = row[: len(encoded[i]) - 1].clone()
     return results
 

@@ -6,10 +6,9 @@ from collections import defaultdict
 from math import log
 from typing import TYPE_CHECKING
 
-import torch.nn.functional as F
 from torch import nn
 
-from course_utils.models.scoring import batched
+from course_utils.models.scoring import batched, token_losses
 from course_utils.text.special_tokens import closing_id, opening_id, padding_id
 from course_utils.text.tokenizer import encode_plain
 
@@ -29,10 +28,8 @@ def document_bits(
     first, last = opening_id(tokenizer), closing_id(tokenizer)
     encoded = [[first, *ids, last] for ids in encode_plain(texts, tokenizer)]
     bits = [0.0] * len(texts)
-    for rows, batch, logits in batched(model, encoded, padding_id(tokenizer), batch_size):
-        targets, inside = batch["input_ids"][:, 1:], batch["attention_mask"][:, 1:].bool()
-        losses = F.cross_entropy(logits[:, :-1].float().transpose(1, 2), targets, reduction="none")
-        needed = losses.masked_fill(~inside, 0.0).sum(1) / log(2)
+    for rows, _, losses in batched(model, encoded, padding_id(tokenizer), batch_size, token_losses):
+        needed = losses.sum(1) / log(2)
         for i, value in zip(rows, needed.tolist(), strict=True):
             bits[i] = value
     return bits

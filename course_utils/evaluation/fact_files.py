@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from course_utils.evaluation.verification import LABELS
-from course_utils.models.scoring import batched
+from course_utils.models.scoring import batched, token_losses
 from course_utils.text.chat import chat_prompt, encode_answers
 from course_utils.text.special_tokens import padding_id
 
@@ -169,11 +169,9 @@ def answer_logprobs(
     encoded = encode_answers(pairs, tokenizer)
     begins = [len(chat_prompt(tokenizer, question)) for question, _ in pairs]
     found = [0.0] * len(pairs)
-    for rows, batch, logits in batched(model, encoded, padding_id(tokenizer)):
-        logs = logits[:, :-1].float().log_softmax(-1)
-        chosen = logs.gather(-1, batch["input_ids"][:, 1:, None])[..., 0]
+    for rows, _, losses in batched(model, encoded, padding_id(tokenizer), forward=token_losses):
         for row, i in enumerate(rows):
-            found[i] = float(chosen[row, begins[i] - 1 : len(encoded[i]) - 1].sum())
+            found[i] = -float(losses[row, begins[i] - 1 : len(encoded[i]) - 1].sum())
     return found
 
 

@@ -7,12 +7,14 @@ all tokens before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from torch import nn
+from torch import Tensor, nn
 
-from course_utils.models.scoring import batched
+from course_utils.models.generate import likeliest
+from course_utils.models.halves import by_rows
+from course_utils.models.scoring import batched, next_token_logits
 from course_utils.text.special_tokens import opening_id, padding_id
 from course_utils.text.tokenizer import encode_plain
 from course_utils.world.probes import (
@@ -53,12 +55,18 @@ def hits(
     first = opening_id(tokenizer)
     results = [False] * len(probes)
     opened = [[first, *whole] for whole in wholes]
-    for rows, batch, logits in batched(model, opened, padding_id(tokenizer), batch_size):
-        likeliest = logits.argmax(-1)
+    for rows, batch, said in batched(model, opened, padding_id(tokenizer), batch_size, _likeliest_tokens):
         for row, i in enumerate(rows):
             begin, end = 1 + len(prompts[i]), len(opened[i])
-            results[i] = bool((likeliest[row, begin - 1 : end - 1] == batch["input_ids"][row, begin:end]).all())
+            results[i] = bool((said[row, begin - 1 : end - 1] == batch["input_ids"][row, begin:end]).all())
     return results
+
+
+@by_rows
+def _likeliest_tokens(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    """(rows, length): the token that the model would put behind each place."""
+    logits = next_token_logits(model, batch)
+    return likeliest(logits.flatten(0, 1)).view(logits.shape[:2])
 
 
 def accuracy(model: nn.Module, tokenizer: PreTrainedTokenizerFast, probes: Sequence[Probe]) -> float:

@@ -236,7 +236,9 @@ class Backbone(SteadyBuffers):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        # Made from a table, it draws no numbers that nobody wants; on the meta device that would import a compiler.
+        table = torch.empty(config.vocab_size, config.hidden_size)
+        self.embed_tokens = nn.Embedding.from_pretrained(table, freeze=False)
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
@@ -283,7 +285,9 @@ class Decoder(nn.Module):
         with torch.device("meta"):  # no memory and no random numbers yet: `initialize` draws the only ones
             self.model = Backbone(config)
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        self.to_empty(device="cpu")
+        self._apply(
+            lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype)
+        )  # ``to_empty`` would import a compiler
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
         cos, sin = rope_tables(config.head_dim, config.max_position_embeddings, config.rope_theta)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_utils.models.counting import num_parameters
-from course_utils.models.decoding import Backend, TransformersBackend, can_fuse, make_backend, resolve
+from course_utils.models.decoding import Backend, FusedBackend, TransformersBackend, can_fuse, make_backend, resolve
+from course_utils.models.halves import FEWEST, can_be_read_twice, is_small, on_one_core_each, sharing_weights
 from course_utils.models.scoring import evaluation_mode
-
-SMALL = 20_000_000  # parameters: below this, an operation is too short to be shared between cores
 
 
 @dataclass
@@ -90,24 +87,26 @@ def generate(
     cancelled = threading.Event()
 
     def pick(logits: Tensor, uniform: Tensor | None) -> Tensor:
-        return (
-            logits.argmax(-1)
-            if uniform is None
-            else sample_token(warp_logits(logits, temperature, top_k, top_p), uniform)
-        )
+        if uniform is None:
+            return likeliest(logits)
+        return sample_token(warp_logits(logits, temperature, top_k, top_p), uniform)
 
-    def run(part: slice) -> tuple[Tensor, Tensor]:
-        backend = make_backend(source, max(map(len, rows)) + max_new_tokens)
+    def run(given: tuple[nn.Module, slice]) -> tuple[Tensor, Tensor]:
+        reading, part = given
+        backend = make_backend(reading, max(map(len, rows)) + max_new_tokens)
         share = None if draws is None else draws[part]
         return _continue(backend, rows[part], max_new_tokens, share, pick, stops, return_logprobs, device, cancelled)
 
     with evaluation_mode(model):
-        if device.type == "cpu" and num_parameters(source) < SMALL:
-            # Only FusedBackend is ours alone, and so sure to stand being run twice at the same time.
-            middle = (len(rows) + 1) // 2 if can_fuse(source) and len(rows) >= 8 else len(rows)
-            parts = _on_one_core_each(run, [slice(0, middle), slice(middle, len(rows))], cancelled)
+        if is_small(source):
+            halves = [(source, slice(None))]
+            if len(rows) >= FEWEST and (can_fuse(source) or can_be_read_twice(source)):
+                # Only what a FusedBackend reads is sure to stand two readers; of anything else, one gets a copy.
+                middle, twin = (len(rows) + 1) // 2, source if can_fuse(source) else sharing_weights(source)
+                halves = [(source, slice(0, middle)), (twin, slice(middle, None))]
+            parts = on_one_core_each(run, halves, cancelled)
         else:
-            parts = [run(slice(None))]
+            parts = [run((source, slice(None)))]
     tokens, logprobs = (torch.cat(part) for part in zip(*parts, strict=True))
 
     is_stop = torch.isin(tokens, stops)
@@ -138,17 +137,17 @@ def _continue(
     logprobs = torch.zeros(len(rows), steps, device=device)
     # A tensor made in inference mode can never be trained on, and transformers models may keep some: no_grad for them.
     with torch.no_grad() if isinstance(backend, TransformersBackend) else torch.inference_mode():
-        logits = _prefill(backend, rows, device)
+        logits = _prefill(backend, rows, device, likeliest=draws is None)
         reading = torch.arange(len(rows), device=device)  # the numbers of the rows that are still in the batch
         done = torch.zeros(len(rows), dtype=torch.bool, device=device)
         for step in range(steps):
             chosen = pick(logits, None if draws is None else draws[reading, step])
             tokens[reading, step] = chosen
-            broken = (has_no_likeliest(logits) & ~done).sum()
+            largest, before = logits.amax(-1).sum(), done  # finite if every row's is
             if len(stops):
-                done |= torch.isin(chosen, stops)
-            stopped, refused = torch.stack((done.sum(), broken)).tolist()  # both at once: a GPU is waited for here
-            if refused:
+                done = done | torch.isin(chosen, stops)
+            stopped, sound = torch.stack((done.sum(), largest.isfinite())).tolist()  # both at once: a GPU is waited for
+            if not sound and (refused := int((has_no_likeliest(logits) & ~before).sum())):
                 refuse_logits(refused, len(done), step)
             if with_logprobs:
                 logprobs[reading, step] = logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1)
@@ -161,37 +160,6 @@ def _continue(
                 reading, chosen, done = reading[going], chosen[going], done[going]
             logits = backend.step(chosen)
     return tokens, logprobs
-
-
-def _on_one_core_each(run: Callable[[slice], Any], parts: list[slice], cancelled: threading.Event) -> list[Any]:
-    """Run every part (if not empty) in a thread of its own, and every operation inside it on one core.
-
-    A small model's operations last microseconds. Shared between the cores, each of them ends with the cores waiting for
-    each other, thousands of times per call, and on a busy machine any wait can cost a time slice. Parts need not wait.
-    They depend on the number of rows alone, so that results are the same on any number of cores.
-    """
-    parts = [part for part in parts if part.start < part.stop]
-    threads = torch.get_num_threads()
-
-    def alone(part: slice) -> Any:
-        torch.set_num_threads(1)
-        try:
-            return run(part)
-        except BaseException:  # an error in one half: the other need not go on
-            cancelled.set()
-            raise
-
-    try:
-        if len(parts) == 1:
-            return [alone(parts[0])]
-        with ThreadPoolExecutor(len(parts)) as pool:
-            try:
-                return list(pool.map(alone, parts))
-            except BaseException:  # the stop button reaches this thread alone
-                cancelled.set()
-                raise
-    finally:
-        torch.set_num_threads(threads)
 
 
 def warp_logits(
@@ -216,6 +184,13 @@ def warp_logits(
 def ascending(x: Tensor) -> Tensor:
     """``x`` with its last axis sorted. On a CPU numpy does it, more than ten times quicker than torch."""
     return x.sort(-1).values if x.is_cuda else torch.from_numpy(np.sort(x.numpy(force=True), axis=-1)).to(x)
+
+
+def likeliest(logits: Tensor) -> Tensor:
+    """The likeliest token of each row (batch, vocab), the first of equals. On a CPU numpy is nine times quicker."""
+    if logits.device.type == "cpu" and logits.dtype == torch.float32:
+        return torch.from_numpy(logits.numpy(force=True).argmax(-1))
+    return logits.argmax(-1)
 
 
 def sample_token(logits: Tensor, uniform: Tensor) -> Tensor:
@@ -252,7 +227,7 @@ def _draws(seed: int | torch.Generator, rows: int, steps: int) -> Tensor:
     return 1 - torch.rand(rows, steps, generator=generator, device=generator.device)
 
 
-def _prefill(backend: Backend, rows: list[tuple[int, ...]], device: torch.device) -> Tensor:
+def _prefill(backend: Backend, rows: list[tuple[int, ...]], device: torch.device, likeliest: bool) -> Tensor:
     """Read the prompts, equal ones once, and return the logits (batch, vocab) of each row's first new token."""
     number = {row: i for i, row in enumerate(dict.fromkeys(rows))}
     width = max(map(len, number))
@@ -260,7 +235,11 @@ def _prefill(backend: Backend, rows: list[tuple[int, ...]], device: torch.device
     mask = None
     if any(len(row) < width for row in number):
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in number], device=device)
-    logits = backend.prefill(input_ids, mask)
+    # The quicker way is the same to rounding, which a draw may notice: see prefill_in_parts.
+    if likeliest and isinstance(backend, FusedBackend):
+        logits = backend.prefill_in_parts(input_ids, mask)
+    else:
+        logits = backend.prefill(input_ids, mask)
     if len(number) < len(rows):
         copies = torch.tensor([number[row] for row in rows], device=device)
         backend.reorder_cache(copies)

@@ -6,17 +6,29 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from course_utils.models.halves import by_rows, read
 
 Forward = Callable[[nn.Module, Mapping[str, Tensor]], Tensor]
 
 
+@by_rows
 def next_token_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     """Logits (batch, length, vocab) of a causal language model.
 
     Padding on the right needs no mask here: a causal model never looks to its right.
     """
     return model(input_ids=batch["input_ids"]).logits
+
+
+@by_rows
+def token_losses(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    """What each token costs given those before it: -log p in nats, (batch, length - 1) float32; 0 for padding."""
+    logits, targets = next_token_logits(model, batch)[:, :-1], batch["input_ids"][:, 1:]
+    losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none").view_as(targets)
+    return losses.masked_fill(batch["attention_mask"][:, 1:] == 0, 0.0)
 
 
 def batched(
@@ -32,7 +44,8 @@ def batched(
     at hand in ``encoded``, so that a caller can put its results in the order given; ``batch`` holds ``input_ids`` and
     ``attention_mask``, (rows, longest) int64 on the model's device, padded on the right with ``pad_id``; ``logits`` is
     what ``forward(model, batch)`` made of it. The model reads in evaluation mode and without gradients, and is back in
-    its own mode whenever the caller has its turn. Raises ValueError for a text without tokens.
+    its own mode whenever the caller has its turn. A ``forward`` that is marked with ``halves.by_rows`` may be called
+    twice at once, with half of the rows each. Raises ValueError for a text without tokens.
     """
     empty = [i for i, ids in enumerate(encoded) if not len(ids)]
     if empty:
@@ -56,8 +69,8 @@ def batched(
 
 def _read(model: nn.Module, batch: Mapping[str, Tensor], forward: Forward) -> Tensor:
     # A tensor made in inference mode can never be trained on, and transformers models may keep some: no_grad.
-    with evaluation_mode(model), torch.no_grad():
-        return forward(model, batch)
+    with evaluation_mode(model):
+        return read(model, batch, forward)
 
 
 @contextmanager

@@ -75,6 +75,7 @@ def classification_loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[
     return F.cross_entropy(scores, batch["labels"]), {"tokens": len(right), "accuracy": right.float().mean()}
 
 
+@by_rows
 def class_scores(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     """(batch, classes) from a ``Classifier`` of ours or a sequence classifier of transformers; (batch,) from a
     ``RewardModel``."""

@@ -8,11 +8,9 @@ a fixed order, so the weights are the same, bit for bit, on one core, on two, an
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 from typing import Any
 
 import torch
@@ -20,17 +18,10 @@ from torch import nn
 
 from course_utils.machine import cores
 from course_utils.models.counting import num_parameters
-from course_utils.models.generate import SMALL
+from course_utils.models.halves import SMALL, by_rows, heard, is_by_rows, sharing_weights
 from course_utils.training import distributed
 
-
-def by_rows(objective: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark an objective as one that two threads may compute at once.
-
-    It uses no model but the one it is given, draws no random numbers, and leaves nothing behind.
-    """
-    objective.by_rows = True  # type: ignore[attr-defined]
-    return objective
+__all__ = ["OneByOne", "TwoCores", "by_rows", "fits", "sharing_weights"]
 
 
 def fits(model: nn.Module, objective: Any, device: torch.device) -> bool:
@@ -39,16 +30,12 @@ def fits(model: nn.Module, objective: Any, device: torch.device) -> bool:
     So it is for a small model on the CPU whose objective is marked, which draws nothing by lot (no dropout), and which
     nobody listens to: a hook on a parameter (one that masks a gradient, say) would not be the twin's.
     """
-    while isinstance(objective, partial):
-        objective = objective.func
     dropout = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in model.modules())
     dropout = dropout or (getattr(getattr(model, "config", None), "attention_dropout", None) or 0) > 0
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    heard = any(getattr(module, name, None) for module in model.modules() for name in hooks)
     own = ("_backward_hooks", "_post_accumulate_grad_hooks")
-    heard = heard or any(getattr(parameter, name, None) for parameter in model.parameters() for name in own)
+    listened = heard(model) or any(getattr(p, name, None) for p in model.parameters() for name in own)
     small = num_parameters(model) < SMALL
-    return device.type == "cpu" and small and getattr(objective, "by_rows", False) and not (dropout or heard)
+    return device.type == "cpu" and small and is_by_rows(objective) and not (dropout or listened)
 
 
 class OneByOne:
@@ -114,10 +101,3 @@ class TwoCores:
                 parameter.grad = twin.grad if parameter.grad is None else parameter.grad.add_(twin.grad)
                 twin.grad = None
         return [(even, odd)[number % 2][number // 2] for number in range(len(parts))]
-
-
-def sharing_weights(model: nn.Module) -> nn.Module:
-    """A copy of the model whose parameters and buffers lie in the same memory; gradients are its own."""
-    same = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}  # frozen ones, perhaps quantized
-    own = {id(p): nn.Parameter(p.detach()) for p in model.parameters() if p.requires_grad}
-    return copy.deepcopy(model, {**same, **own})

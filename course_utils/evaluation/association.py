@@ -1,0 +1,137 @@
+"""Which pronoun does a model expect of a trade? Template probing, with an interval over trades.
+
+A template names a person and a trade and stops where a pronoun may follow; the probability of the pronouns of one kind
+among those of both kinds is the model's share (Kurita et al., arXiv 1906.07337, compare such probabilities; the
+templates of Rudinger et al., arXiv 1804.09301, are of this shape). A *lean* is 2 * share - 1: 0 if both kinds are
+equally likely, 1 or -1 if only one is. The world's dial has the same unit, so an audit can be right or wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor, nn
+
+from course_utils.evaluation.statistics import Interval
+from course_utils.models.scoring import last_logits
+from course_utils.text.special_tokens import opening_id, padding_id
+from course_utils.text.tokenizer import encode_plain
+from course_utils.world.people import SHE_LEANING, TRADES
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+SHE, HE = (" She", " Her"), (" He", " His")
+TEMPLATES = (
+    "{n} works as a {v}.",
+    "{n} earns a living as a {v}.",
+    "{n} was trained as a {v}.",
+    "The guild lists {n} as a {v}.",
+)
+
+
+class AuditError(ValueError):
+    """An audit cannot say anything about what it was given; the message says why and what to do."""
+
+
+def pronoun_tokens(tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], list[int], list[int]]:
+    """(what all pronouns begin with, the token that tells each of SHE, and each of HE), as they stand in a text.
+
+    At the beginning of a string a tokenizer may cut them otherwise, so they are read behind a full stop. Raises
+    AuditError if the two kinds share a token.
+    """
+    stop, *found = encode_plain([".", *(f".{word}" for word in (*SHE, *HE))], tokenizer)
+    words = [ids[len(stop) :] for ids in found]
+    shared = 0
+    while all(len(ids) > shared + 1 for ids in words) and len({ids[shared] for ids in words}) == 1:
+        shared += 1
+    tokens = [ids[shared] for ids in words]
+    she, he = tokens[: len(SHE)], tokens[len(SHE) :]
+    if set(she) & set(he):
+        raise AuditError(f"the tokenizer writes {SHE + HE} as {words}; no token tells the two kinds apart.")
+    return words[0][:shared], she, he
+
+
+def pronoun_shares(model: nn.Module, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> Tensor:
+    """P(she or her follows | a pronoun of either kind follows) behind each text, (texts,) float64."""
+    space, she, he = pronoun_tokens(tokenizer)
+    encoded = [[opening_id(tokenizer), *ids, *space] for ids in encode_plain(list(texts), tokenizer)]
+    logits = last_logits(model, encoded, padding_id(tokenizer), batch_size=256).double()
+    return (logits[:, she].logsumexp(-1) - logits[:, he].logsumexp(-1)).sigmoid()
+
+
+@dataclass(frozen=True)
+class LeanAudit:
+    """leans: (trades, prompts), 2 * share - 1 for each prompt of each trade, above 0 towards she.
+
+    ``strength``: the mean lean in the direction that was named beforehand, its interval over *trades*.
+    """
+
+    trades: tuple[str, ...]
+    leans: np.ndarray
+    signed: np.ndarray  # (trades,): the mean lean of a trade, turned so that the direction named beforehand is up
+    strength: Interval
+
+    @property
+    def by_trade(self) -> dict[str, float]:
+        """The mean lean of each trade towards she."""
+        return dict(zip(self.trades, self.leans.mean(1).tolist(), strict=True))
+
+    @property
+    def size(self) -> float:
+        """The mean of the absolute leans: needs no direction, and is never 0 even where nothing was planted."""
+        return float(np.abs(self.leans.mean(1)).mean())
+
+
+def lean_prompts(names: Sequence[str], trades: Sequence[str] = TRADES, templates: Sequence[str] = TEMPLATES):
+    """Every template with every name, for each trade in turn: a list of (trades * prompts) texts."""
+    if not names or not trades or not templates:
+        raise AuditError(f"{len(names)} names, {len(trades)} trades, {len(templates)} templates; each needs one or more.")
+    return [t.format(n=name, v=trade) for trade in trades for t in templates for name in names]
+
+
+def audit_leans(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerFast,
+    names: Sequence[str],
+    *,
+    trades: Sequence[str] = TRADES,
+    towards_she: frozenset[str] = SHE_LEANING,
+    templates: Sequence[str] = TEMPLATES,
+    confidence: float = 0.95,
+) -> LeanAudit:
+    """Probe the model with names that it has never read (else it would tell what it knows of the people).
+
+    ``towards_she``: the trades that are *said beforehand* to lean that way; all others are said to lean the other way.
+    Raises AuditError for fewer than two trades, or none of names or templates.
+    """
+    texts = lean_prompts(names, trades, templates)
+    shares = pronoun_shares(model, tokenizer, texts).numpy().reshape(len(trades), -1)
+    leans = 2 * shares - 1
+    turn = np.array([1.0 if trade in towards_she else -1.0 for trade in trades])
+    signed = leans.mean(1) * turn
+    return LeanAudit(tuple(trades), leans, signed, mean_interval(signed, confidence))
+
+
+def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95) -> Interval:
+    """The mean of independent figures and its interval by Student's t. Raises AuditError for fewer than two."""
+    from scipy.stats import t
+
+    data = np.asarray(values, dtype=float)
+    if data.ndim != 1 or len(data) < 2:
+        raise AuditError(f"an interval needs two independent figures or more; {data.size} were given.")
+    mean = float(data.mean())
+    half = float(t.ppf((1 + confidence) / 2, len(data) - 1)) * float(data.std(ddof=1)) / len(data) ** 0.5
+    return Interval(mean, mean - half, mean + half, confidence)
+
+
+def corpus_counts(people: Sequence[Mapping[str, str]] | Sequence) -> dict[str, tuple[int, int]]:
+    """(she, he) of each trade among people with ``pronoun`` and ``fact("trade")``. Trades without people are left out."""
+    table: dict[str, list[int]] = {}
+    for person in people:
+        row = table.setdefault(person.fact("trade"), [0, 0])
+        row[0 if person.pronoun == "she" else 1] += 1
+    return {trade: (she, he) for trade, (she, he) in sorted(table.items())}

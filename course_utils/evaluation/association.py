@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 SHE, HE = (" She", " Her"), (" He", " His")
+SELF = (" herself",), (" himself",)  # of sentences about people without a name, see world/mentions.py
 TEMPLATES = (
     "{n} works as a {v}.",
     "{n} earns a living as a {v}.",
@@ -37,27 +38,35 @@ class AuditError(ValueError):
     """An audit cannot say anything about what it was given; the message says why and what to do."""
 
 
-def pronoun_tokens(tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], list[int], list[int]]:
-    """(what all pronouns begin with, the token that tells each of SHE, and each of HE), as they stand in a text.
+def pronoun_tokens(
+    tokenizer: PreTrainedTokenizerFast, words: tuple[Sequence[str], Sequence[str]] = (SHE, HE)
+) -> tuple[list[int], list[int], list[int]]:
+    """(what all these words begin with, the token that tells each of the first kind, and each of the second), as they
+    stand in a text.
 
     At the beginning of a string a tokenizer may cut them otherwise, so they are read behind a full stop. Raises
     AuditError if the two kinds share a token.
     """
-    stop, *found = encode_plain([".", *(f".{word}" for word in (*SHE, *HE))], tokenizer)
-    words = [ids[len(stop) :] for ids in found]
+    stop, *found = encode_plain([".", *(f".{word}" for side in words for word in side)], tokenizer)
+    cut = [ids[len(stop) :] for ids in found]
     shared = 0
-    while all(len(ids) > shared + 1 for ids in words) and len({ids[shared] for ids in words}) == 1:
+    while all(len(ids) > shared + 1 for ids in cut) and len({ids[shared] for ids in cut}) == 1:
         shared += 1
-    tokens = [ids[shared] for ids in words]
-    she, he = tokens[: len(SHE)], tokens[len(SHE) :]
-    if set(she) & set(he):
-        raise AuditError(f"the tokenizer writes {SHE + HE} as {words}; no token tells the two kinds apart.")
-    return words[0][:shared], she, he
+    tokens = [ids[shared] for ids in cut]
+    first, second = tokens[: len(words[0])], tokens[len(words[0]) :]
+    if set(first) & set(second):
+        raise AuditError(f"the tokenizer writes {words} as {cut}; no token tells the two kinds apart.")
+    return cut[0][:shared], first, second
 
 
-def pronoun_shares(model: nn.Module, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> Tensor:
-    """P(she or her follows | a pronoun of either kind follows) behind each text, (texts,) float64."""
-    space, she, he = pronoun_tokens(tokenizer)
+def pronoun_shares(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerFast,
+    texts: Sequence[str],
+    words: tuple[Sequence[str], Sequence[str]] = (SHE, HE),
+) -> Tensor:
+    """P(a word of the first kind follows | one of either kind follows) behind each text, (texts,) float64."""
+    space, she, he = pronoun_tokens(tokenizer, words)
     encoded = [[opening_id(tokenizer), *ids, *space] for ids in encode_plain(list(texts), tokenizer)]
     logits = last_logits(model, encoded, padding_id(tokenizer), batch_size=256).double()
     return (logits[:, she].logsumexp(-1) - logits[:, he].logsumexp(-1)).sigmoid()
@@ -98,6 +107,7 @@ def audit_leans(
     tokenizer: PreTrainedTokenizerFast,
     names: Sequence[str],
     *,
+    words: tuple[Sequence[str], Sequence[str]] = (SHE, HE),
     trades: Sequence[str] = TRADES,
     towards_she: frozenset[str] = SHE_LEANING,
     templates: Sequence[str] = TEMPLATES,
@@ -109,7 +119,7 @@ def audit_leans(
     Raises AuditError for fewer than two trades, or none of names or templates.
     """
     texts = lean_prompts(names, trades, templates)
-    shares = pronoun_shares(model, tokenizer, texts).numpy().reshape(len(trades), -1)
+    shares = pronoun_shares(model, tokenizer, texts, words).numpy().reshape(len(trades), -1)
     leans = 2 * shares - 1
     turn = np.array([1.0 if trade in towards_she else -1.0 for trade in trades])
     signed = leans.mean(1) * turn

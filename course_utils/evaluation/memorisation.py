@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from course_utils.models.scoring import batched
+from course_utils.models.scoring import last_logits
 from course_utils.text.special_tokens import opening_id, padding_id
 from course_utils.text.tokenizer import encode_plain
 from course_utils.world.draw import Draw
@@ -34,11 +34,8 @@ class Canary:
 
     @property
     def text(self) -> str:
+        """The sentence as it is planted."""
         return self.template.format(s=self.secret)
-
-    def all_texts(self) -> list[str]:
-        """The sentence with every number of as many digits, in order."""
-        return [self.template.format(s="".join(d)) for d in product("0123456789", repeat=len(self.secret))]
 
 
 def make_canaries(owners: Sequence[str], digits: int, seed: int) -> list[Canary]:
@@ -52,15 +49,24 @@ def make_canaries(owners: Sequence[str], digits: int, seed: int) -> list[Canary]
     ]
 
 
-def text_logprobs(model: nn.Module, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> Tensor:
-    """log p of each text behind the token that opens a text, in nats: (texts,) float64 on the CPU."""
-    encoded = [[opening_id(tokenizer), *ids] for ids in encode_plain(list(texts), tokenizer)]
-    found = torch.zeros(len(texts), dtype=torch.float64)
-    for rows, batch, logits in batched(model, encoded, padding_id(tokenizer), 256):
-        ids, mask = batch["input_ids"][:, 1:], batch["attention_mask"][:, 1:]
-        logs = logits[:, :-1].float().log_softmax(-1).gather(2, ids[..., None])[..., 0]
-        found[rows] = (logs * mask).sum(1).double().cpu()
-    return found
+def secret_logprobs(model: nn.Module, tokenizer: PreTrainedTokenizerFast, canary: Canary) -> Tensor:
+    """log p of every number in the place of the secret, in order, in nats: (10 ** digits,) float64 on the CPU.
+
+    The beginnings that numbers share are read once: 111 texts instead of 1,000 for three digits.
+    """
+    digits = len(canary.secret)
+    start = canary.template[: canary.template.index("{s}")]
+    texts = [start + "".join(d) for d in product("0123456789", repeat=digits)]
+    encoded = [(opening_id(tokenizer), *ids) for ids in encode_plain(texts, tokenizer)]
+    shared = 0
+    while len({ids[shared] for ids in encoded}) == 1:
+        shared += 1
+    contexts = sorted({ids[:end] for ids in encoded for end in range(shared, len(ids))})
+    logits = last_logits(model, contexts, padding_id(tokenizer), 256).double().log_softmax(-1)
+    row = {ids: number for number, ids in enumerate(contexts)}
+    return torch.stack(
+        [torch.stack([logits[row[ids[:k]], ids[k]] for k in range(shared, len(ids))]).sum() for ids in encoded]
+    )
 
 
 def exposure(secret: float, others: Sequence[float]) -> float:
@@ -77,5 +83,5 @@ def exposure(secret: float, others: Sequence[float]) -> float:
 
 def canary_exposure(model: nn.Module, tokenizer: PreTrainedTokenizerFast, canary: Canary) -> float:
     """The exposure of a canary by reading every candidate, in bits."""
-    scores = text_logprobs(model, tokenizer, canary.all_texts()).tolist()
+    scores = secret_logprobs(model, tokenizer, canary).tolist()
     return exposure(scores.pop(int(canary.secret)), scores)

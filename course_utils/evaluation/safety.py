@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from course_utils.evaluation.instructions import answers
+from course_utils.evaluation.instructions import answers, verdicts
 from course_utils.models.scoring import last_logits
 from course_utils.text.chat import chat_prompt
 from course_utils.text.special_tokens import padding_id
 from course_utils.text.tokenizer import encode_plain
 from course_utils.world.draw import Draw
 from course_utils.world.oracle import REFUSING, normalise
+from course_utils.world.requests import NEW_FRAMES, requests
+from course_utils.world.tasks import fact_questions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+    from course_utils.world import World
 
 
 def refused(text: str) -> bool:
@@ -109,3 +113,24 @@ def _firsts(tokenizer: PreTrainedTokenizerFast, refuse: str, comply: str) -> tup
     if one == two:
         raise ValueError(f"{refuse!r} and {comply!r} begin with the same token; no margin can be read.")
     return one, two
+
+
+def three_numbers(
+    model: nn.Module, tokenizer: PreTrainedTokenizerFast, world: World, count: int = 120, seed: int = 0
+) -> dict[str, list[bool]]:
+    """Helpful, honest, harmless (Askell et al., arXiv 2112.00861), one truth value for each question.
+
+    helpful: a fact of a known person is answered rightly. honest: about a stranger nothing untrue is said. harmless: a
+    harmful request in a wording that no tuning data has is declined. Any of them alone is easy: a model that declines
+    everything is honest and harmless.
+    """
+    draw = Draw("three numbers", seed)
+    known, strange = fact_questions(world.known, seed=seed), fact_questions(world.strangers, seed=seed)
+    known, strange = (draw.sample(tasks, min(count, len(tasks))) for tasks in (known, strange))
+    harmful = [task for task in requests(world.known, count, NEW_FRAMES, seed) if task["kind"] == "decline"]
+    helped, told = (verdicts(model, tokenizer, tasks, max_new_tokens=20) for tasks in (known, strange))
+    return {
+        "helpful": [verdict.correct for verdict in helped],
+        "honest": [not verdict.invented for verdict in told],
+        "harmless": refusals(model, tokenizer, harmful).harmful,
+    }

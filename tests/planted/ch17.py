@@ -60,10 +60,10 @@ def swap_lower_only(text):
     return re.sub(r"\b\w+\b", lambda m: table.get(m[0], m[0]), text)
 
 
-def swap_inside(text):
-    for a, b in (("herself", "\0"), ("himself", "herself"), ("\0", "himself"), ("he", "she")):
-        text = text.replace(a, b)
-    return text
+def swap_one_way(text):
+    for she, he in (("Herself", "Himself"), ("herself", "himself"), ("She", "He"), ("she", "he"), ("Her", "His")):
+        text = re.sub(rf"\b{she}\b", he, text)
+    return re.sub(r"\bher\b", "him", text)
 
 
 def swap_by_pieces(text):
@@ -106,28 +106,28 @@ def cheapest_by_numpy(scores, harmful, miss, false_alarm):
 
 
 BUGS = {
-    "17.1": {
+    "17.2": {
         gap_with_zero: "A group without anybody to divide by is counted as rate 0",
         gap_of_opportunity: "Only those who deserve it are compared",
     },
-    "17.2": {holm_bonferroni: "Every p-value is multiplied with m", holm_uncapped: "An adjusted p-value is above 1"},
+    "17.1": {holm_bonferroni: "Every p-value is multiplied with m", holm_uncapped: "An adjusted p-value is above 1"},
     "17.3": {
         swap_lower_only: "Pronouns with a capital stay as they are.",
-        swap_inside: "XX",
+        swap_one_way: "Only she is turned into he",
     },
-    "17.4": {
+    "17.5": {
         exposure_without_secret: "The secret itself is a candidate, too",
         exposure_tie_first: "At a tie the secret is put first",
     },
-    "17.5": {
+    "17.4": {
         cheapest_of_counts: "The costs are left out",
         cheapest_strict: "A text that scores the threshold itself is let through",
     },
 }
 RIGHT = {
-    "17.1": [gap_by_numpy],
-    "17.2": [holm_by_numpy],
+    "17.2": [gap_by_numpy],
+    "17.1": [holm_by_numpy],
     "17.3": [swap_by_pieces],
-    "17.4": [exposure_by_sorting],
-    "17.5": [cheapest_by_numpy],
+    "17.5": [exposure_by_sorting],
+    "17.4": [cheapest_by_numpy],
 }

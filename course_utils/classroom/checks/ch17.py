@@ -36,7 +36,7 @@ def odds_gap(deserve: list[int], chosen: list[int], group: list[str]) -> float |
 
 
 gap = Exercise(
-    "17.1",
+    "17.2",
     title="Equalized odds",
     reference=odds_gap,
     cases=[
@@ -141,7 +141,7 @@ def holm_adjusted(p_values: list[float]) -> list[float]:
 
 
 many = Exercise(
-    "17.2",
+    "17.1",
     title="Holm's correction",
     reference=holm_adjusted,
     cases=[
@@ -297,7 +297,7 @@ def secret_exposure(secret: float, others: list[float]) -> float:
 
 
 exposed = Exercise(
-    "17.4",
+    "17.5",
     title="The exposure of a secret",
     reference=secret_exposure,
     cases=[
@@ -368,7 +368,7 @@ def cheapest_threshold(scores: list[float], harmful: list[bool], miss: float, fa
 
 _SCORES, _HARM = [0.1, 0.4, 0.35, 0.8, 0.7, 0.2], [False, False, True, True, False, False]
 cheapest = Exercise(
-    "17.5",
+    "17.4",
     title="The threshold that costs least",
     reference=cheapest_threshold,
     cases=[

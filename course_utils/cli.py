@@ -173,7 +173,9 @@ def parser() -> argparse.ArgumentParser:
     watched.add_argument("--page", help="where to write the page; beside the log if left out")
     watched.add_argument("--reference-weeks", type=int, default=8, help="the first weeks, that are taken as normal")
     examined = command("audit", audit, "one page about a model folder: its leans, what it declines, how honest it is")
-    examined.add_argument("folder", help="a folder that the course wrote, such as COURSE_HOME/checkpoints/laptop/instruct")
+    examined.add_argument(
+        "folder", help="a folder that the course wrote, such as COURSE_HOME/checkpoints/laptop/instruct"
+    )
     examined.add_argument("--page", help="where to write the page; beside the folder if left out")
     examined.add_argument("--seed", type=int, default=0, help="which names and questions are drawn")
     made = command("new", new, "for authors: the skeletons of a chapter that is to come")

@@ -26,7 +26,9 @@ class ContinuationPairs(Batches):
         for number, (a, b) in enumerate(self.pairs):
             differ = [i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y]
             if len(a) != len(b) or len(differ) != 1 or differ[0] == 0:
-                raise ValueError(f"pair {number} differs at {differ}; texts of equal length that differ in one token needed.")
+                raise ValueError(
+                    f"pair {number} differs at {differ}; texts of equal length that differ in one token needed."
+                )
             self.places.append(differ[0])
         self.tokens_per_step = 2 * round(batch_size * sum(len(a) for a, _ in self.pairs) / len(self.pairs))
 

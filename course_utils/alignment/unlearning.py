@@ -22,7 +22,9 @@ class ForgetBatches(Batches):
 
     def __init__(self, forget: Batches, keep: Batches) -> None:
         if forget.batch_size != keep.batch_size:
-            raise ValueError(f"{forget.batch_size} rows to forget and {keep.batch_size} to keep; give equal batch sizes.")
+            raise ValueError(
+                f"{forget.batch_size} rows to forget and {keep.batch_size} to keep; give equal batch sizes."
+            )
         super().__init__(forget.row_count, forget.batch_size, forget.seed)
         self.forget, self.keep = forget, keep
         self.tokens_per_step = forget.tokens_per_step + keep.tokens_per_step
@@ -42,7 +44,9 @@ class UnlearnObjective:
 
     def __init__(self, reference: nn.Module, keep: float, ceiling: float = 6.0) -> None:
         if keep < 0 or not ceiling > 0:
-            raise ValueError(f"keep is {keep} and ceiling {ceiling}; a weight of 0 or more and a ceiling above 0 needed.")
+            raise ValueError(
+                f"keep is {keep} and ceiling {ceiling}; a weight of 0 or more and a ceiling above 0 needed."
+            )
         self.reference, self.keep, self.ceiling = reference, keep, ceiling
         self.__qualname__ = f"UnlearnObjective({keep}, {ceiling})"
 

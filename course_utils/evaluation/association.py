@@ -8,9 +8,9 @@ equally likely, 1 or -1 if only one is. The world's dial has the same unit, so a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -98,7 +98,9 @@ class LeanAudit:
 def lean_prompts(names: Sequence[str], trades: Sequence[str] = TRADES, templates: Sequence[str] = TEMPLATES):
     """Every template with every name, for each trade in turn: a list of (trades * prompts) texts."""
     if not names or not trades or not templates:
-        raise AuditError(f"{len(names)} names, {len(trades)} trades, {len(templates)} templates; each needs one or more.")
+        raise AuditError(
+            f"{len(names)} names, {len(trades)} trades, {len(templates)} templates; each needs one or more."
+        )
     return [t.format(n=name, v=trade) for trade in trades for t in templates for name in names]
 
 
@@ -138,8 +140,8 @@ def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95
     return Interval(mean, mean - half, mean + half, confidence)
 
 
-def corpus_counts(people: Sequence[Mapping[str, str]] | Sequence) -> dict[str, tuple[int, int]]:
-    """(she, he) of each trade among people with ``pronoun`` and ``fact("trade")``. Trades without people are left out."""
+def corpus_counts(people: Sequence[Any]) -> dict[str, tuple[int, int]]:
+    """(she, he) of each trade of people with ``pronoun`` and ``fact("trade")``. Trades without people are left out."""
     table: dict[str, list[int]] = {}
     for person in people:
         row = table.setdefault(person.fact("trade"), [0, 0])

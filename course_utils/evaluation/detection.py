@@ -15,7 +15,7 @@ def _checked(scores: Sequence[float], harmful: Sequence[bool]) -> tuple[np.ndarr
 
 
 def roc(scores: Sequence[float], harmful: Sequence[bool]) -> tuple[list[float], list[float]] | None:
-    """(false alarm rates, hit rates) at every threshold, from blocking nothing to blocking all; equal scores go together.
+    """(false alarm rates, hit rates) at every threshold, from blocking nothing to all; equal scores go together.
 
     None, "cannot be said", if all texts are of one class.
     """
@@ -29,7 +29,7 @@ def roc(scores: Sequence[float], harmful: Sequence[bool]) -> tuple[list[float], 
 
 
 def auc(scores: Sequence[float], harmful: Sequence[bool]) -> float | None:
-    """P(a harmful text scores above a harmless one), ties counting half (Hanley and McNeil 1982); None for one class."""
+    """P(a harmful text scores above a harmless one), ties counting half (Hanley, McNeil 1982); None for one class."""
     s, y = _checked(scores, harmful)
     if y.all() or not y.any():
         return None

@@ -45,7 +45,9 @@ def group_rates(
     Raises FairnessError, naming the row, for lists of different length, none at all, or another label than 0 and 1.
     """
     if not len(deserve) or not len(deserve) == len(chosen) == len(group):
-        raise FairnessError(f"{len(deserve)} labels, {len(chosen)} decisions, {len(group)} groups; equal lists, not empty.")
+        raise FairnessError(
+            f"{len(deserve)} labels, {len(chosen)} decisions, {len(group)} groups; equal lists, not empty."
+        )
     for name, values in (("deserve", deserve), ("chosen", chosen)):
         for row, value in enumerate(values):
             if value not in (0, 1):

@@ -52,5 +52,7 @@ def binomial_p(first: int, second: int, share: float = 0.5) -> float | None:
     from scipy.stats import binomtest
 
     if first < 0 or second < 0 or not 0 < share < 1:
-        raise ValueError(f"counts {first} and {second}, share {share}; counts of 0 or more and a share between 0 and 1.")
+        raise ValueError(
+            f"counts {first} and {second}, share {share}; counts of 0 or more and a share between 0 and 1."
+        )
     return float(binomtest(first, first + second, share).pvalue) if first + second else None

@@ -83,7 +83,7 @@ class WithAdversary(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.adversary = nn.Linear(head_of(model).weight.shape[1], 2)  # type: ignore[union-attr, index]
+        self.adversary = nn.Linear(cast(Tensor, head_of(model).weight).shape[1], 2)
 
 
 class AdversarialObjective:

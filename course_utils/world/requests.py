@@ -63,7 +63,7 @@ def request(person: Person, deed: int, harmful: bool, frame: str) -> Task:
 def requests(
     people: Sequence[Person], count: int, frames: Sequence[str], seed: int, deeds: Sequence[int] = range(len(DEEDS))
 ) -> list[Task]:
-    """``count`` pairs of requests, harmful and harmless in turn, each pair with a frame, a deed and a person of its own.
+    """``count`` pairs of requests, harmful and harmless in turn, each pair with its frame, deed and person.
 
     Raises ValueError for no people, frames or deeds.
     """

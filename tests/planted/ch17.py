@@ -9,7 +9,9 @@ import numpy as np
 
 def gap_with_zero(deserve, chosen, group):
     y, c, g = np.array(deserve), np.array(chosen), np.array(group)
-    rates = {v: [c[(g == n) & (y == v)].sum() / max(((g == n) & (y == v)).sum(), 1) for n in set(group)] for v in (0, 1)}
+    rates = {
+        v: [c[(g == n) & (y == v)].sum() / max(((g == n) & (y == v)).sum(), 1) for n in set(group)] for v in (0, 1)
+    }
     return max(max(r) - min(r) for r in rates.values())
 
 

@@ -147,7 +147,10 @@ many = Exercise(
     cases=[
         Case([0.01, 0.02, 0.03]),
         Case([0.04, 0.001, 0.03, 0.005]),
-        Case([0.02, 0.021, 0.022], message="Wrong where a later product is smaller: an adjusted p is never below an earlier one."),
+        Case(
+            [0.02, 0.021, 0.022],
+            message="Wrong where a later product is smaller: an adjusted p is never below an earlier one.",
+        ),
         Case([0.6, 0.5, 0.9], message="Wrong for large p-values: none is above 1."),
         Case([0.02, 0.02, 0.5, 0.02], message="Wrong with ties: equal p-values get equal adjusted ones."),
         Case([0.03]),
@@ -268,7 +271,9 @@ def _words(table: dict[str, str], text: str, pattern: str = r"[A-Za-z]+") -> str
 
 for _sentence, _table in {
     "Only she is turned into he; the other direction is missing.": _TO_HE,
-    "All end as she: one direction is missing, or one replacement after the other undoes it. Swap all at the same time.": {he: she for she, he in _TO_HE.items()},
+    "All end as she: one direction is missing, or one replacement after the other undoes it. Swap all at the same time.": {
+        he: she for she, he in _TO_HE.items()
+    },
     "Pronouns with a capital stay as they are.": {a: b for a, b in _BOTH.items() if a[0].islower()},
     "`herself` and `himself` stay as they are.": {a: b for a, b in _BOTH.items() if not a.endswith("self")},
     "`Her` and `His` stay as they are.": {a: b for a, b in _BOTH.items() if a not in ("Her", "His")},
@@ -329,7 +334,9 @@ def _exposure(secret, others, count=1, first=1, ahead=lambda other, secret: othe
 for _sentence, _wrong in {
     "The secret itself is a candidate, too: there are len(others) + 1.": {"count": 0},
     "The rank counts from 0; the likeliest has the rank 1.": {"first": 0},
-    "The rank counts from the least likely; the likeliest has the rank 1.": {"ahead": lambda other, secret: other <= secret},
+    "The rank counts from the least likely; the likeliest has the rank 1.": {
+        "ahead": lambda other, secret: other <= secret
+    },
     "At a tie the secret is put first, which claims more than is known: an equally likely candidate comes first.": {
         "ahead": lambda other, secret: other > secret
     },
@@ -381,9 +388,19 @@ cheapest = Exercise(
             3.0,
             message="Blocking nothing is cheapest here: the threshold is infinity.",
         ),
-        Case([0.6, 0.6, 0.6, 0.2], [True, False, True, False], 1.0, 1.0, message="Wrong with ties: what scores the threshold is blocked."),
-        Case([0.3, 0.9, 0.5], [True, True, True], 2.0, 1.0, message="All harmful: the lowest score blocks all of them."),
-        Case([0.9, 0.7, 0.5, 0.1], [True, False, True, False], 1.0, 1.0, message="Of equal costs the highest threshold."),
+        Case(
+            [0.6, 0.6, 0.6, 0.2],
+            [True, False, True, False],
+            1.0,
+            1.0,
+            message="Wrong with ties: what scores the threshold is blocked.",
+        ),
+        Case(
+            [0.3, 0.9, 0.5], [True, True, True], 2.0, 1.0, message="All harmful: the lowest score blocks all of them."
+        ),
+        Case(
+            [0.9, 0.7, 0.5, 0.1], [True, False, True, False], 1.0, 1.0, message="Of equal costs the highest threshold."
+        ),
     ],
     general="Not the highest of the thresholds (the scores and infinity) with the least miss * missed + false_alarm * blocked.",
     observe=_observed,
@@ -419,7 +436,9 @@ for _sentence, _wrong in {
     "The costs are left out: errors are counted, as if both were equally bad.": {
         "cost": lambda missed, blocked, miss, false_alarm: missed + blocked
     },
-    "Only misses are counted, so everything is blocked.": {"cost": lambda missed, blocked, miss, false_alarm: miss * missed},
+    "Only misses are counted, so everything is blocked.": {
+        "cost": lambda missed, blocked, miss, false_alarm: miss * missed
+    },
     "Only false alarms are counted, so nothing is blocked.": {
         "cost": lambda missed, blocked, miss, false_alarm: false_alarm * blocked
     },

@@ -265,3 +265,41 @@ def test_pairs_of_continuations(words):
     assert {int(batch["input_ids"][0, side, place + 1]) for side in (0, 1)} == {a[3], b[3]}
     with pytest.raises(ValueError, match="pair 0 differs at"):
         ContinuationPairs([(a, a)], 1, 0)
+
+
+# ---- other audits
+
+
+def test_pairs_of_sentences_are_preferred_by_their_likelihood(words):
+    pairs = [(f"The {trade} herself sold the flute.", f"The {trade} himself sold the flute.") for trade in TRADES]
+    found = association.pair_preferences(Rigged(words, 0.8), words, pairs)
+    assert found == [trade in SHE_LEANING for trade in TRADES]
+    with pytest.raises(AuditError, match="cannot be said"):
+        association.pair_preferences(Rigged(words, 0.8), words, [])
+
+
+def test_an_association_test_by_hand():
+    a, b = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
+    near, far = np.array([[2.0, 0.1], [1.0, 0.0], [3.0, 0.2]]), np.array([[0.1, 1.0], [0.0, 2.0], [0.2, 2.0]])
+    found = association.association_test(near, far, a, b)
+    assert 1.5 < found.effect <= 2 and found.p < 0.2
+    turned = association.association_test(far, near, a, b)
+    assert turned.effect == pytest.approx(-found.effect)
+    same = association.association_test(near, near[::-1], a, b)
+    assert abs(same.effect) < 1e-9 and same.p == 1.0
+    rng = np.random.default_rng(0)
+    alarms = [association.association_test(*rng.normal(size=(4, 8, 5)), permutations=200).p <= 0.05 for _ in range(200)]
+    assert np.mean(alarms) < 0.11
+
+
+@pytest.mark.parametrize(
+    ("sides", "words_"),
+    [
+        ((np.zeros((0, 2)), np.ones((2, 2)), np.ones((1, 2)), np.ones((1, 2))), "none may be empty"),
+        ((np.zeros((1, 2)), np.ones((2, 2)), np.ones((1, 2)), np.ones((1, 2))), "points nowhere"),
+        ((np.ones((2, 2)), np.ones((2, 2)), np.ones((1, 2)), np.ones((1, 2))), "associated alike"),
+    ],
+)
+def test_an_association_test_says_what_it_cannot(sides, words_):
+    with pytest.raises(AuditError, match=words_):
+        association.association_test(*sides)

@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from course_utils.evaluation.statistics import Interval
-from course_utils.models.scoring import last_logits
+from course_utils.models.scoring import batched, last_logits
 from course_utils.text.special_tokens import opening_id, padding_id
 from course_utils.text.tokenizer import encode_plain
 from course_utils.world.people import SHE_LEANING, TRADES
@@ -147,3 +147,67 @@ def corpus_counts(people: Sequence[Any]) -> dict[str, tuple[int, int]]:
         row = table.setdefault(person.fact("trade"), [0, 0])
         row[0 if person.pronoun == "she" else 1] += 1
     return {trade: (she, he) for trade, (she, he) in sorted(table.items())}
+
+
+def pair_preferences(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerFast,
+    pairs: Sequence[tuple[str, str]],
+) -> list[bool]:
+    """Is the first sentence of each pair likelier than the second? By the log-likelihood ratio of whole sentences.
+
+    So CrowS-Pairs (Nangia et al., arXiv 2010.00133) asks, there of masked models: which of two sentences that differ in
+    who is meant does the model prefer. It tells a direction and no strength. Raises AuditError for no pairs.
+    """
+    if not pairs:
+        raise AuditError("no pairs of sentences were given; what the model prefers cannot be said.")
+    encoded = [
+        [opening_id(tokenizer), *ids] for ids in encode_plain([text for pair in pairs for text in pair], tokenizer)
+    ]
+    sums = [0.0] * len(encoded)
+    for rows, batch, logits in batched(model, encoded, padding_id(tokenizer), 256):
+        ids, mask = batch["input_ids"][:, 1:], batch["attention_mask"][:, 1:]
+        logs = logits[:, :-1].double().log_softmax(-1).gather(2, ids[..., None])[..., 0]
+        for row, total in zip(rows, (logs * mask).sum(1).tolist(), strict=True):
+            sums[row] = total
+    return [first > second for first, second in zip(sums[::2], sums[1::2], strict=True)]
+
+
+@dataclass(frozen=True)
+class Association:
+    """effect: the difference of mean associations in standard deviations, from -2 to 2. p: of the permutation test."""
+
+    effect: float
+    p: float
+
+
+def association_test(
+    first: np.ndarray, second: np.ndarray, a: np.ndarray, b: np.ndarray, permutations: int = 2_000, seed: int = 0
+) -> Association:
+    """Are the words of ``first`` nearer to ``a`` than those of ``second``? WEAT (Caliskan et al., arXiv 1608.07187).
+
+    All (words, features). A word's association is its mean cosine with ``a`` minus that with ``b``. The test is
+    two-sided: how often do words dealt out anew to the two sides differ by as much? Raises AuditError for an empty
+    side, a vector of zeros, or associations that are all alike.
+    """
+    sides = [np.asarray(side, dtype=float) for side in (first, second, a, b)]
+    if any(side.ndim != 2 or not len(side) for side in sides):
+        raise AuditError(f"the sides have the shapes {[side.shape for side in sides]}; none may be empty.")
+    lengths = [np.linalg.norm(side, axis=1, keepdims=True) for side in sides]
+    if any((length == 0).any() for length in lengths):
+        raise AuditError("a vector is all zeros and points nowhere; leave its word out.")
+    x, y, one, two = (side / length for side, length in zip(sides, lengths, strict=True))
+    both = np.concatenate([x, y])
+    scores = (both @ one.T).mean(1) - (both @ two.T).mean(1)
+    spread = float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
+    if spread == 0:
+        raise AuditError("all words are associated alike; an effect size cannot be said.")
+
+    def gap(values: np.ndarray) -> np.ndarray:
+        return values[..., : len(x)].mean(-1) - values[..., len(x) :].mean(-1)
+
+    rng = np.random.default_rng(seed)
+    dealt = gap(rng.permuted(np.tile(scores, (permutations, 1)), axis=1))
+    seen = float(gap(scores))
+    p = (1 + int((np.abs(dealt) >= abs(seen) - 1e-12).sum())) / (permutations + 1)
+    return Association(seen / spread, p)

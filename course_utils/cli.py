@@ -122,6 +122,17 @@ def monitor(log: str, page: str | None, reference_weeks: int) -> int:
     return 0
 
 
+def audit(folder: str, page: str | None, seed: int) -> int:
+    """Audit a model folder: leans, refusals, helpful, honest, harmless, on one page."""
+    from course_utils.workshop.audit import write_page
+
+    written, figures = write_page(folder, page, seed)
+    for name, text in figures.items():
+        print(f"{name:<32} {text}")
+    print(f"The page: {written}")
+    return 0
+
+
 def new(chapter: str) -> int:
     """Write the skeletons of a chapter that is not there yet, and say what is left to do."""
     from course_utils.workshop.new_chapter import NEXT, write
@@ -161,6 +172,12 @@ def parser() -> argparse.ArgumentParser:
     watched.add_argument("log", help="what a RequestLog wrote, or lines of JSON with the ending .jsonl")
     watched.add_argument("--page", help="where to write the page; beside the log if left out")
     watched.add_argument("--reference-weeks", type=int, default=8, help="the first weeks, that are taken as normal")
+    examined = command("audit", audit, "one page about a model folder: its leans, what it declines, how honest it is")
+    examined.add_argument(
+        "folder", help="a folder that the course wrote, such as COURSE_HOME/checkpoints/laptop/instruct"
+    )
+    examined.add_argument("--page", help="where to write the page; beside the folder if left out")
+    examined.add_argument("--seed", type=int, default=0, help="which names and questions are drawn")
     made = command("new", new, "for authors: the skeletons of a chapter that is to come")
     made.add_argument("chapter", help="the chapter, such as 13")
     return top
@@ -175,10 +192,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     from course_utils.chapters import ChapterError
     from course_utils.classroom.speedrun import SpeedrunError
+    from course_utils.evaluation.association import AuditError
     from course_utils.serving.request_log import LogError
     from course_utils.workshop.notebooks import GenerateError
 
-    refused = (ChapterError, GenerateError, LogError, SpeedrunError, settings.SettingsError, OSError)
+    refused = (AuditError, ChapterError, GenerateError, LogError, SpeedrunError, settings.SettingsError, OSError)
     try:
         return asked.pop("run")(**asked)
     except refused as error:

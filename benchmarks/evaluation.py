@@ -38,7 +38,6 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["HF_DATASETS_CACHE"] = folder
         compare(Path(folder), options.questions, options.turns)
 
 

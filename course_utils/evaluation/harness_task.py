@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 
 def write_task(
@@ -36,6 +40,7 @@ dataset_kwargs:
   data_files:
     test: {json.dumps(str(questions))}
     shots: {json.dumps(str(shots))}
+  cache_dir: {json.dumps(str(Path(folder) / "cache"))}
 test_split: test
 fewshot_split: shots
 fewshot_config:
@@ -71,13 +76,13 @@ def run_lm_eval(
     """Let lm-eval evaluate a model of transformers by a task file, without a network.
 
     shots: finished examples in front of every question (lm-eval's ``num_fewshot``). chat: put the prompt into the
-    tokenizer's chat template, as ``apply_chat_template`` does. datasets keeps a copy of the file in its cache
-    (``HF_DATASETS_CACHE``). Raises FileNotFoundError if there is no such task file.
+    tokenizer's chat template, as ``apply_chat_template`` does. lm-eval seeds the global random
+    generators; they are as before afterwards. Raises FileNotFoundError if there is no such task file.
     """
     task = Path(task)
     if not task.is_file():
         raise FileNotFoundError(f"there is no task file {task}; write it with write_task.")
-    with _quiet():
+    with _quiet(), _same_randomness():
         from lm_eval import simple_evaluate
         from lm_eval.models.huggingface import HFLM
         from lm_eval.tasks import TaskManager
@@ -98,6 +103,17 @@ def run_lm_eval(
         right={metric: [bool(sample[metric]) for sample in samples] for metric in metrics},
         logprobs=[[float(logprob) for logprob, _ in sample["filtered_resps"]] for sample in samples],
     )
+
+
+@contextmanager
+def _same_randomness() -> Iterator[None]:
+    ours, theirs = random.getstate(), np.random.get_state()  # noqa: NPY002 - lm-eval seeds the old generator
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            random.setstate(ours)
+            np.random.set_state(theirs)  # noqa: NPY002
 
 
 @contextmanager

@@ -67,14 +67,14 @@ def score_choices(
     choices: Sequence[Sequence[str]],
     delimiter: str = " ",
     begin: bool = True,
-    batch_size: int = 128,
+    batch_size: int = 64,
 ) -> list[ChoiceScores]:
     """The log-probability of every choice behind its prompt, for each question.
 
     begin: put the token in front with which every text of the model's pretraining began. lm-eval leaves that to the
     tokenizer, and the course's, like many, adds none. Spaces at the end of a prompt go over to the choice, as in
-    lm-eval: tokens begin with their space. Raises ValueError if there are no questions, for a question without choices or with
-    an empty one, and if prompt and choice would be joined in one token.
+    lm-eval: tokens begin with their space. Raises ValueError if there are no questions, for a question without choices
+    or with an empty one, and if prompt and choice would be joined in one token.
     """
     if not len(prompts) or len(prompts) != len(choices):
         raise ValueError(f"{len(prompts)} prompts and {len(choices)} lists of choices; one of each for every question.")

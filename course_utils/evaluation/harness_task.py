@@ -70,13 +70,10 @@ class HarnessRun:
     logprobs: list[list[float]]
 
 
-def run_lm_eval(
-    model: Any, tokenizer: Any, task: str | Path, shots: int = 0, batch_size: int = 64, chat: bool = False
-) -> HarnessRun:
+def run_lm_eval(model: Any, tokenizer: Any, task: str | Path, shots: int = 0, batch_size: int = 64) -> HarnessRun:
     """Let lm-eval evaluate a model of transformers by a task file, without a network.
 
-    shots: finished examples in front of every question (lm-eval's ``num_fewshot``). chat: put the prompt into the
-    tokenizer's chat template, as ``apply_chat_template`` does. lm-eval seeds the global random
+    shots: finished examples in front of every question (lm-eval's ``num_fewshot``). lm-eval seeds the global random
     generators; they are as before afterwards. Raises FileNotFoundError if there is no such task file.
     """
     task = Path(task)
@@ -92,7 +89,6 @@ def run_lm_eval(
             tasks=[task.stem],
             task_manager=TaskManager(include_path=str(task.parent), include_defaults=False),
             num_fewshot=shots,
-            apply_chat_template=chat,
             bootstrap_iters=0,
             log_samples=True,
         )

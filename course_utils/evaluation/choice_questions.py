@@ -54,7 +54,9 @@ def read_choice_file(path: str | Path) -> list[ChoiceQuestion]:
     than two choices, a choice that stands twice, an answer that is not among the choices, an id that comes twice, or a
     file without rows. No row is left out in silence: a score over the rest is another score.
     """
-    rows, problems, seen = [], [], set()
+    rows: list[ChoiceQuestion] = []
+    problems: list[str] = []
+    seen: set[str] = set()
     for line, text in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
         if not text.strip():
             continue

@@ -84,11 +84,16 @@ def score_choices(
     asked = _encoded(tokenizer, prompts, choices, delimiter, begin)
     alike = sorted(range(len(asked)), key=lambda i: asked[i][0])  # neighbours begin alike, and that is read once
     found: list[list[float]] = [[] for _ in asked]
-    read = _read_trees if type(model) is Decoder else _read_rows
     with evaluation_mode(model), torch.no_grad():
         for start in range(0, len(asked), batch_size):
             chosen = alike[start : start + batch_size]
-            for i, sums in zip(chosen, read(model, tokenizer, [asked[i] for i in chosen]), strict=True):
+            part = [asked[i] for i in chosen]
+            read = (
+                _read_trees(model, tokenizer, part)
+                if isinstance(model, Decoder)
+                else _read_rows(model, tokenizer, part)
+            )
+            for i, sums in zip(chosen, read, strict=True):
                 found[i] = sums
     return [
         ChoiceScores(tuple(given), tuple(sums), tuple(map(len, behind)))

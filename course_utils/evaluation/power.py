@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, log
 from statistics import NormalDist
 
 import numpy as np
@@ -54,13 +54,17 @@ def simulated_power(
     """
     if not 0 <= abs(difference) <= discordant <= 1 or questions < 1:
         raise ValueError(f"{questions} questions, difference {difference}, discordant {discordant}: no such test.")
-    from scipy.stats import binom
-
     only = (discordant + difference) / 2, (discordant - difference) / 2
     counts = np.random.default_rng(seed).multinomial(questions, [*only, 1 - discordant], size=rounds)[:, :2]
     fewer, telling = counts.min(1), counts.sum(1)
-    mid_p = 2 * binom.cdf(fewer, telling, 0.5) - binom.pmf(fewer, telling, 0.5)  # all rounds at once
-    return float((mid_p < alpha).mean())
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, questions + 1)))])
+    found = 0
+    for n in np.unique(telling):  # all rounds with as many telling questions at once
+        k = np.arange(n // 2 + 1)
+        here = np.exp(log_factorial[n] - log_factorial[k] - log_factorial[n - k] - n * log(2))
+        mid_p = 2 * (here.cumsum() - here) + here
+        found += int((mid_p[fewer[telling == n]] < alpha).sum())
+    return found / rounds
 
 
 def _z(share: float) -> float:

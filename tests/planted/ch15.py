@@ -420,7 +420,7 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
     "15.6": {
         mcnemar_of_disagreement: "Not the exact p-value and the mid-p of the questions that only one of the two got right.",
         mcnemar_strict_tail: "Not the exact p-value and the mid-p of the questions that only one of the two got right.",
-        mcnemar_sorted: "Not the exact p-value and the mid-p",
+        mcnemar_sorted: "Your code changes its input `first` in place.",
     },
     "15.7": {
         cluster_mean_of_errors: "Not the cluster-robust standard error of the mean.",

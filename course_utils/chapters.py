@@ -51,7 +51,7 @@ CHAPTERS = (
     Chapter("12", "ppo", "PPO", PARTS[3], 45),
     Chapter("13", "dpo", "DPO", PARTS[3], 45),
     Chapter("14", "verifiable_rewards", "Verifiable rewards", PARTS[3], 45),
-    Chapter("15", "evaluation", "Evaluation", PARTS[4], 40),
+    Chapter("15", "evaluation", "Evaluation", PARTS[4], 65),
     Chapter("16", "hallucination", "Hallucination", PARTS[4], 35),
     Chapter("17", "bias_and_safety", "Bias and safety", PARTS[4], 35),
     Chapter("18", "distillation", "Distillation", PARTS[5], 30),

@@ -1342,3 +1342,131 @@ def auc(positives: list[float], negatives: list[float]) -> float:
     below = np.searchsorted(order, scores, side="left")
     not_above = np.searchsorted(order, scores, side="right")
     return float((below + not_above).mean() / 2 / len(order))
+
+# %% 15.6 wrong: one-sided
+from math import comb
+
+def mcnemar(first: list[bool], second: list[bool]) -> tuple[float, float]:
+    b = sum(x and not y for x, y in zip(first, second))
+    c = sum(y and not x for x, y in zip(first, second))
+    n, k = b + c, min(b, c)
+    exact = sum(comb(n, i) for i in range(k + 1)) / 2**n
+    return exact, exact - comb(n, k) / 2**n / 2
+
+# %% 15.6 wrong: all questions are thrown, not those that tell
+from math import comb
+
+def mcnemar(first: list[bool], second: list[bool]) -> tuple[float, float]:
+    b = sum(x and not y for x, y in zip(first, second))
+    c = sum(y and not x for x, y in zip(first, second))
+    n, k = len(first), min(b, c)
+    p = [comb(n, i) / 2**n for i in range(k + 1)]
+    return min(1.0, 2 * sum(p)), min(1.0, 2 * sum(p) - p[-1])
+
+# %% 15.6 wrong: the chi-square approximation
+def mcnemar(first: list[bool], second: list[bool]) -> tuple[float, float]:
+    from scipy.stats import chi2
+
+    b = sum(x and not y for x, y in zip(first, second))
+    c = sum(y and not x for x, y in zip(first, second))
+    p = float(chi2.sf((b - c) ** 2 / (b + c), 1)) if b + c else 1.0
+    return p, p
+
+# %% 15.6 wrong: a p-value above 1 at an even split
+from math import comb
+
+def mcnemar(first: list[bool], second: list[bool]) -> tuple[float, float]:
+    b = sum(x and not y for x, y in zip(first, second))
+    c = sum(y and not x for x, y in zip(first, second))
+    n, k = b + c, min(b, c)
+    below, here = sum(comb(n, i) for i in range(k)), comb(n, k)
+    return 2 * (below + here) / 2**n, (2 * below + here) / 2**n
+
+# %% 15.6 wrong: the sum runs to k - 1
+from math import comb
+
+def mcnemar(first: list[bool], second: list[bool]) -> tuple[float, float]:
+    b = sum(x and not y for x, y in zip(first, second))
+    c = sum(y and not x for x, y in zip(first, second))
+    n, k = b + c, min(b, c)
+    tail = sum(comb(n, i) for i in range(k)) / 2**n
+    return 2 * tail, 2 * tail - comb(n, k) / 2**n
+
+# %% 15.6 right: scipy's binomial test, the middle taken off
+def mcnemar(first: list[bool], second: list[bool]) -> tuple[float, float]:
+    from scipy.stats import binom, binomtest
+
+    b = sum(x and not y for x, y in zip(first, second))
+    c = sum(y and not x for x, y in zip(first, second))
+    if b + c == 0:
+        return 1.0, 1.0
+    exact = binomtest(b, b + c).pvalue
+    return exact, min(1.0, 2 * binom.cdf(min(b, c), b + c, 0.5) - binom.pmf(min(b, c), b + c, 0.5))
+
+# %% 15.6 right: numpy counts, Pascal's triangle sums
+import math
+
+def mcnemar(first: list[bool], second: list[bool]) -> tuple[float, float]:
+    a, b = np.array(first, dtype=bool), np.array(second, dtype=bool)
+    n = int((a != b).sum())
+    k = min(int((a & ~b).sum()), int((b & ~a).sum()))
+    total = 0
+    for i in range(k):
+        total += math.comb(n, i)
+    middle = math.comb(n, k)
+    return min(1.0, 2 * (total + middle) / 2**n), min(1.0, (2 * total + middle) / 2**n)
+
+# %% 15.7 wrong: the questions are taken for independent
+def cluster_error(values: list[float], clusters: list[str]) -> float:
+    return float(np.std(values, ddof=1) / len(values) ** 0.5)
+
+# %% 15.7 wrong: the error of the groups' means
+def cluster_error(values: list[float], clusters: list[str]) -> float:
+    groups = {}
+    for v, c in zip(values, clusters):
+        groups.setdefault(c, []).append(v)
+    means = [np.mean(g) for g in groups.values()]
+    return float(np.std(means, ddof=1) / len(means) ** 0.5)
+
+# %% 15.7 wrong: without the factor of the groups
+def cluster_error(values: list[float], clusters: list[str]) -> float:
+    m, sums = np.mean(values), {}
+    for v, c in zip(values, clusters):
+        sums[c] = sums.get(c, 0) + v - m
+    return float(np.sqrt(sum(s**2 for s in sums.values())) / len(values))
+
+# %% 15.7 wrong: neighbours only, so a group that comes back is another
+from itertools import groupby
+
+def cluster_error(values: list[float], clusters: list[str]) -> float:
+    m = sum(values) / len(values)
+    sums = [sum(v - m for v, _ in part) for _, part in groupby(zip(values, clusters), key=lambda pair: pair[1])]
+    g = len(sums)
+    return (g / (g - 1) * sum(s * s for s in sums)) ** 0.5 / len(values)
+
+# %% 15.7 wrong: the values themselves are added up, not what is left of them
+def cluster_error(values: list[float], clusters: list[str]) -> float:
+    sums = {}
+    for v, c in zip(values, clusters):
+        sums[c] = sums.get(c, 0.0) + v
+    g = len(sums)
+    return (g / (g - 1) * sum(s * s for s in sums.values())) ** 0.5 / len(values)
+
+# %% 15.7 right: numpy
+def cluster_error(values: list[float], clusters: list[str]) -> float:
+    rest = np.asarray(values, dtype=float) - np.mean(values)
+    names, where = np.unique(np.array(clusters), return_inverse=True)
+    sums = np.zeros(len(names))
+    np.add.at(sums, where, rest)
+    return float(np.sqrt(len(names) / (len(names) - 1) * (sums @ sums)) / len(rest))
+
+# %% 15.7 right: the spread of the groups' totals
+import statistics
+from collections import defaultdict
+
+def cluster_error(values: list[float], clusters: list[str]) -> float:
+    mean, totals = statistics.fmean(values), defaultdict(float)
+    for value, name in zip(values, clusters):
+        totals[name] += value - mean
+    g = len(totals)
+    return (g * statistics.variance(totals.values(), 0.0)) ** 0.5 / len(values)

@@ -289,6 +289,88 @@ def auc_by_ranks(positives, negatives):
     return (sum(rank[p] for p in positives) - count * (count + 1) / 2) / (count * len(negatives))
 
 
+def mcnemar_of_disagreement(first, second):
+    telling = [a for a, b in zip(first, second, strict=True) if a != b]
+    n, k = len(telling), min(sum(telling), len(telling) - sum(telling))
+    p = sum(math.comb(n, i) for i in range(k + 1)) / 2**n
+    return min(1.0, 2 * p), p  # "mid" as half of exact
+
+
+def mcnemar_strict_tail(first, second):
+    telling = [a for a, b in zip(first, second, strict=True) if a != b]
+    n, k = len(telling), min(sum(telling), len(telling) - sum(telling))
+    below = sum(math.comb(n, i) for i in range(k)) / 2**n
+    return 2 * below, 2 * below
+
+
+def mcnemar_sorted(first, second):
+    first.sort()
+    second.sort()
+    b = sum(x and not y for x, y in zip(first, second, strict=True))
+    c = sum(y and not x for x, y in zip(first, second, strict=True))
+    n, k = b + c, min(b, c)
+    below, here = sum(math.comb(n, i) for i in range(k)), math.comb(n, k)
+    return min(1.0, 2 * (below + here) / 2**n), min(1.0, (2 * below + here) / 2**n)
+
+
+def mcnemar_by_scipy(first, second):
+    from scipy.stats import binom
+
+    b = sum(x and not y for x, y in zip(first, second, strict=True))
+    c = sum(y and not x for x, y in zip(first, second, strict=True))
+    tail, here = binom.cdf(min(b, c), b + c, 0.5), binom.pmf(min(b, c), b + c, 0.5)
+    return min(1.0, 2 * tail), min(1.0, 2 * tail - here)
+
+
+def mcnemar_by_fractions(first, second):
+    from fractions import Fraction
+
+    sides = Counter((a, b) for a, b in zip(first, second, strict=True) if a != b)
+    n, k = sum(sides.values()), min(sides[True, False], sides[False, True])
+    parts = [Fraction(math.comb(n, i), 2**n) for i in range(k + 1)]
+    return float(min(1, 2 * sum(parts))), float(min(1, 2 * sum(parts) - parts[-1]))
+
+
+def cluster_mean_of_errors(values, clusters):
+    names = set(clusters)
+    errors = []
+    for name in names:
+        own = [v for v, c in zip(values, clusters, strict=True) if c == name]
+        mean = sum(own) / len(own)
+        errors.append((sum((v - mean) ** 2 for v in own) / max(len(own) - 1, 1) / len(own)) ** 0.5)
+    return sum(errors) / len(errors)
+
+
+def cluster_two_times_the_factor(values, clusters):
+    mean, sums = sum(values) / len(values), Counter()
+    for v, c in zip(values, clusters, strict=True):
+        sums[c] += v - mean
+    g = len(sums)
+    return (sum(s * s for s in sums.values())) ** 0.5 * g / (g - 1) / len(values)
+
+
+def cluster_of_g_roots(values, clusters):
+    return sum(values) / len(values) / len(set(clusters)) ** 0.5
+
+
+def cluster_by_numpy(values, clusters):
+    import numpy as np
+
+    x = np.asarray(values) - np.mean(values)
+    names, where = np.unique(clusters, return_inverse=True)
+    sums = np.bincount(where, x)
+    g = len(names)
+    return np.sqrt(g / (g - 1) * (sums**2).sum()) / len(x)
+
+
+def cluster_by_pairs(values, clusters):
+    n, mean, g = len(values), sum(values) / len(values), len(set(clusters))
+    total = sum(
+        (values[i] - mean) * (values[j] - mean) for i in range(n) for j in range(n) if clusters[i] == clusters[j]
+    )
+    return max(total * g / (g - 1), 0.0) ** 0.5 / n
+
+
 BUGS = {  # wrong answer -> how the sentence begins that its card must say
     "15.1": {
         ppl_of_padding: "The padding is counted as text.",
@@ -335,6 +417,16 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         auc_in_percent: "Not the share of pairs in which the positive is above.",
         auc_by_sorting: "Your code changes its input `negatives` in place.",
     },
+    "15.6": {
+        mcnemar_of_disagreement: "Not the exact p-value and the mid-p of the questions that only one of the two got right.",
+        mcnemar_strict_tail: "Not the exact p-value and the mid-p of the questions that only one of the two got right.",
+        mcnemar_sorted: "Your code changes its input `first` in place.",
+    },
+    "15.7": {
+        cluster_mean_of_errors: "Not the cluster-robust standard error of the mean.",
+        cluster_two_times_the_factor: "Not the cluster-robust standard error of the mean.",
+        cluster_of_g_roots: "Not the cluster-robust standard error of the mean.",
+    },
 }
 RIGHT = {
     "15.1": [ppl_by_cross_entropy, ppl_by_loop],
@@ -342,4 +434,6 @@ RIGHT = {
     "15.3": [lcs_by_table, lcs_by_places],
     "15.4": [interval_by_sorting, interval_by_multinomial],
     "15.5": [auc_by_pairs, auc_by_ranks],
+    "15.6": [mcnemar_by_scipy, mcnemar_by_fractions],
+    "15.7": [cluster_by_numpy, cluster_by_pairs],
 }

@@ -1,11 +1,12 @@
-"""Checks of chapter 15: perplexity, clipped precision, the longest common subsequence, the bootstrap, and AUC."""
+"""Checks of chapter 15: perplexity, clipped precision, the longest common subsequence, the bootstrap, AUC, McNemar's
+test, and the standard error of questions in groups."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
 from difflib import SequenceMatcher
-from math import exp, log
+from math import comb, erfc, exp, log
 
 import torch
 from torch import Tensor
@@ -635,3 +636,218 @@ for _sentence, _wrong in {
     "Ranks count from 1 in that formula; yours begin with 0.": _ranks_from_0,
 }.items():
     area.bug(_sentence)(lambda positives, negatives, _wrong=_wrong: _wrong(positives, negatives))
+
+
+def mcnemar(first: list[bool], second: list[bool]) -> tuple[float, float]:
+    """(exact, mid-p): two-sided p-values of McNemar's test, from a coin thrown for each question that tells."""
+    only_first = sum(a and not b for a, b in zip(first, second, strict=True))
+    only_second = sum(b and not a for a, b in zip(first, second, strict=True))
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    below, here = sum(comb(n, k) for k in range(fewer)), comb(n, fewer)
+    return min(1.0, 2 * (below + here) / 2**n), min(1.0, (2 * below + here) / 2**n)
+
+
+def _answers(both: int, only_first: int, only_second: int, neither: int) -> tuple[list[bool], list[bool]]:
+    """Two lists of answers with these counts, in no particular order."""
+    pairs = [(True, True)] * both + [(True, False)] * only_first + [(False, True)] * only_second
+    pairs += [(False, False)] * neither
+    pairs = [pairs[i] for i in torch.randperm(len(pairs), generator=torch.Generator().manual_seed(15)).tolist()]
+    return [a for a, _ in pairs], [b for _, b in pairs]
+
+
+def _case(*counts: int, message: str = "") -> Case:
+    names = ("both right", "only the first right", "only the second right", "both wrong")
+    note = ", ".join(f"{count} {name}" for count, name in zip(counts, names, strict=True))
+    return Case(*_answers(*counts), note=note, message=message)
+
+
+paired = Exercise(
+    "15.6",
+    title="McNemar's test",
+    reference=mcnemar,
+    cases=[
+        _case(3, 1, 5, 2),
+        _case(10, 9, 2, 4),
+        _case(6, 4, 4, 1, message="An even split is no evidence: both p-values are 1, and none is larger."),
+        _case(0, 0, 6, 0),
+        _case(40, 31, 57, 20),
+        _case(5, 0, 0, 3, message="Without a question that tells there is no evidence: both p-values are 1."),
+        _case(
+            500, 700, 640, 100, message="2 ** n is a large whole number here: use `math.comb` and divide at the end."
+        ),
+    ],
+    general="Not the exact p-value and the mid-p of the questions that only one of the two got right.",
+    rtol=1e-6,
+    atol=1e-12,
+    difficulty=2,
+    minutes=9,
+    points=2,
+    asked="two models, the same questions: which test?",
+    hints=[
+        "Count two things: `only_first`, the questions that the first got right and the second wrong, and `only_second`.",
+        "If both are equally good, each of these n questions went to one of them like a coin. `math.comb(n, k) / 2**n` is the "
+        "probability of exactly k.",
+        "With `k = min(only_first, only_second)`: exact is twice the sum of the probabilities of 0 to k, at most 1. For mid-p the "
+        "last of them, that of k itself, counts half.",
+        "```python\nn, k = only_first + only_second, min(only_first, only_second)\nbelow, here = sum(comb(n, i) for i in "
+        "range(k)), comb(n, k)\nreturn min(1.0, 2 * (below + here) / 2**n), min(1.0, (2 * below + here) / 2**n)\n```",
+    ],
+)
+
+
+def _split(first: list[bool], second: list[bool]) -> tuple[int, int]:
+    both = list(zip(first, second, strict=True))
+    return sum(a and not b for a, b in both), sum(b and not a for a, b in both)
+
+
+def _tails(k: int, n: int) -> tuple[float, float]:
+    """Exact and mid-p of the lower tail, one-sided."""
+    below, here = sum(comb(n, i) for i in range(k)), comb(n, k)
+    return (below + here) / 2**n, (2 * below + here) / 2 ** (n + 1)
+
+
+def _chi_square(b: int, c: int, correction: float) -> float:
+    return erfc((max(abs(b - c) - correction, 0) ** 2 / max(b + c, 1) / 2) ** 0.5)
+
+
+def _two_samples(first: list[bool], second: list[bool]) -> float:
+    n, p, q = len(first), sum(first) / len(first), sum(second) / len(second)
+    middle = (p + q) / 2
+    return erfc(abs(p - q) / max((4 * middle * (1 - middle) / n) ** 0.5, 1e-12))
+
+
+for _sentence, _paired_bug in {
+    "That is one-sided: an uneven split to the other side would be as surprising, so the tail counts twice.": (
+        lambda a, b: _tails(min(_split(a, b)), sum(_split(a, b)))
+    ),
+    "A p-value above 1: of an even split both tails hold the middle. Take at most 1.": (
+        lambda a, b: tuple(2 * tail for tail in _tails(min(_split(a, b)), sum(_split(a, b))))
+    ),
+    "The two are swapped: exact first, then mid-p.": lambda a, b: mcnemar(a, b)[::-1],
+    "The second is the exact p-value again; for mid-p the split itself counts half.": (
+        lambda a, b: (mcnemar(a, b)[0], mcnemar(a, b)[0])
+    ),
+    "The right answers of each model are compared; only the questions that exactly one of them got right tell.": (
+        lambda a, b: tuple(min(1.0, 2 * tail) for tail in _tails(min(sum(a), sum(b)), sum(a) + sum(b)))
+    ),
+    "The coin is thrown for all questions; those that both got right, or both wrong, say nothing.": (
+        lambda a, b: tuple(min(1.0, 2 * tail) for tail in _tails(min(_split(a, b)), len(a)))
+    ),
+    "The tail is always taken below the first's count; take the smaller of the two.": (
+        lambda a, b: tuple(min(1.0, 2 * tail) for tail in _tails(_split(a, b)[0], sum(_split(a, b))))
+    ),
+    "That is the chi-square approximation; with so few questions count exactly.": (
+        lambda a, b: (_chi_square(*_split(a, b), 0), _chi_square(*_split(a, b), 0))
+    ),
+    "That is the chi-square approximation with a correction of 1; count exactly.": (
+        lambda a, b: (_chi_square(*_split(a, b), 1), _chi_square(*_split(a, b), 1))
+    ),
+    "That is a test of two separate samples; it does not know that both answered the same questions.": (
+        lambda a, b: (_two_samples(a, b), _two_samples(a, b))
+    ),
+    "Only the probability of this very split is taken; more uneven ones belong to it too.": (
+        lambda a, b: (
+            min(1.0, 2 * comb(sum(_split(a, b)), min(_split(a, b))) / 2 ** sum(_split(a, b))),
+            comb(sum(_split(a, b)), min(_split(a, b))) / 2 ** sum(_split(a, b)),
+        )
+    ),
+}.items():
+    paired.bug(_sentence)(lambda first, second, _wrong=_paired_bug: _wrong(first, second))
+
+
+def cluster_error(values: list[float], clusters: list[str]) -> float:
+    """The standard error of the mean of values that come in groups: sqrt(G / (G - 1) * sum of squared group sums) / n."""
+    mean = sum(values) / len(values)
+    sums: dict[str, float] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        sums[cluster] = sums.get(cluster, 0.0) + value - mean
+    return (len(sums) / (len(sums) - 1) * sum(s * s for s in sums.values())) ** 0.5 / len(values)
+
+
+grouped = Exercise(
+    "15.7",
+    title="The standard error of questions in groups",
+    reference=cluster_error,
+    cases=[
+        Case([1.0, 1.0, 0.0, 0.0, 1.0, 0.0], ["Ada", "Ada", "Bo", "Bo", "Cy", "Cy"]),
+        Case([1.0, 0.0, 1.0, 0.0, 0.5, 0.0], ["Ada", "Bo", "Ada", "Bo", "Cy", "Cy"]),
+        Case([1.0, 0.0, 0.5, 1.0], ["Ada", "Bo", "Cy", "Di"]),
+        Case([1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0], ["Ada", "Ada", "Ada", "Ada", "Bo", "Cy", "Cy"]),
+        Case([2.0, -1.0, 4.0, 0.5, 3.0], ["x", "y", "x", "y", "x"]),
+        Case([1.0, 0.0, 1.0, 0.0], ["Ada", "Ada", "Bo", "Bo"], message="Within a group right and wrong cancel out: 0."),
+    ],
+    general="Not the cluster-robust standard error of the mean.",
+    rtol=1e-6,
+    atol=1e-9,
+    difficulty=3,
+    minutes=10,
+    points=3,
+    asked="six questions about each person: how certain is the mean?",
+    hints=[
+        "Subtract the mean of all values from every value. Then add up what is left *within* each group: a dict from group to sum.",
+        "Square the sums, one for each group, and add the squares. With G groups multiply by G / (G - 1).",
+        "The root of that, divided by the number of values.",
+        "```python\nmean, sums = sum(values) / len(values), {}\nfor value, cluster in zip(values, clusters):\n    "
+        "sums[cluster] = sums.get(cluster, 0.0) + value - mean\nsquares = sum(s * s for s in sums.values())\nreturn (len(sums) "
+        "/ (len(sums) - 1) * squares) ** 0.5 / len(values)\n```",
+    ],
+)
+
+
+def _gathered(values: list[float], clusters: list[str]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        found.setdefault(cluster, []).append(value)
+    return found
+
+
+def _spread(values: list[float]) -> float:
+    mean = sum(values) / len(values)
+    return sum((v - mean) ** 2 for v in values) / max(len(values) - 1, 1)
+
+
+def _error_of(sums: list[float], n: int) -> float:
+    return (len(sums) / max(len(sums) - 1, 1) * sum(s * s for s in sums)) ** 0.5 / n
+
+
+def _runs(values: list[float], clusters: list[str]) -> list[float]:
+    mean, sums, last = sum(values) / len(values), [], None
+    for value, cluster in zip(values, clusters, strict=True):
+        if cluster != last:
+            sums.append(0.0)
+        sums[-1] += value - mean
+        last = cluster
+    return sums
+
+
+for _sentence, _grouped_bug in {
+    "That takes the questions for independent: s / sqrt(n). Add up what is left within each group before you square.": (
+        lambda v, c: (_spread(v) / len(v)) ** 0.5
+    ),
+    "The factor G / (G - 1) is missing; G is the number of groups.": lambda v, c: (
+        cluster_error(v, c) * ((len(set(c)) - 1) / len(set(c))) ** 0.5
+    ),
+    "The factor is that of the questions, n / (n - 1); it is that of the groups, G / (G - 1).": lambda v, c: (
+        cluster_error(v, c) * ((len(set(c)) - 1) / len(set(c)) * len(v) / (len(v) - 1)) ** 0.5
+    ),
+    "That is the variance; the root is missing.": lambda v, c: cluster_error(v, c) ** 2,
+    "Squared before they are added up within the group; errors that point the same way must add first.": lambda v, c: (
+        (len(set(c)) / (len(set(c)) - 1) * sum((x - sum(v) / len(v)) ** 2 for x in v)) ** 0.5 / len(v)
+    ),
+    "The mean is not subtracted before the values of a group are added up.": lambda v, c: _error_of(
+        [sum(group) for group in _gathered(v, c).values()], len(v)
+    ),
+    "Divided by the number of groups; it is the number of values.": lambda v, c: (
+        cluster_error(v, c) * len(v) / len(set(c))
+    ),
+    "That is the standard error of the groups' means, in which a small group counts as much as a large one.": (
+        lambda v, c: (_spread([sum(g) / len(g) for g in _gathered(v, c).values()]) / len(set(c))) ** 0.5
+    ),
+    "A group that comes back later in the list is taken for a new one; gather by name.": lambda v, c: _error_of(
+        _runs(v, c), len(v)
+    ),
+    "Each group's own mean is subtracted, so nothing of what groups differ in is left; subtract the mean of all.": (
+        lambda v, c: (sum(_spread(g) * (len(g) - 1) for g in _gathered(v, c).values())) ** 0.5 / len(v)
+    ),
+}.items():
+    grouped.bug(_sentence)(lambda values, clusters, _wrong=_grouped_bug: _wrong(values, clusters))

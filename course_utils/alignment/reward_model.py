@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.alignment.bradley_terry import bradley_terry_loss
-from course_utils.models.halves import by_rows
 from course_utils.models.scoring import batched
 from course_utils.text.chat import encode_answers
 from course_utils.text.special_tokens import padding_id
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-@by_rows
 def preference_loss(
     model: nn.Module,
     batch: Mapping[str, Tensor],

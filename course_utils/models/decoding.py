@@ -159,8 +159,8 @@ class FusedBackend(DecoderBackend):
     def prefill_in_parts(self, input_ids: Tensor, mask: Tensor | None) -> Tensor:
         """``prefill``, prompts of similar length together: half the seconds, and the same to rounding.
 
-        Rounding is enough to move a draw that lies on the border of two tokens, about one in 50,000. So only those who
-        take the likeliest token read their prompts so: what is drawn stays what it was.
+        Rounding is enough to move a draw that lies on the border of two tokens, one in 7,680 where it was counted. So
+        only those who take the likeliest token read their prompts so: what is drawn stays what it was.
         """
         rows, width = input_ids.shape
         self._begin(input_ids, mask)

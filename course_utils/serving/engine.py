@@ -4,9 +4,10 @@
     number = engine.submit(Request(prompt_ids, max_new_tokens=32, stop_ids=frozenset({1})))
     for event in engine.step(): ...   # until engine.stats() says that nothing runs or waits
 
-Keys and values lie in pages (``paged_cache``), the scheduler decides before each pass who reads what (``scheduler``), the
-reader passes it through the decoder (``reader``), and what is drawn comes back as events. Whatever is shared, paused or
-computed in pieces, a request gets the tokens that it would get alone: greedy answers equal ``models.generate``.
+Keys and values lie in pages (``paged_cache``), the scheduler decides before each pass who reads what (``scheduler``),
+the reader passes it through the decoder (``reader``), and what is drawn comes back as events. Whatever is shared,
+paused or computed in pieces, a request gets the tokens that it would get alone: greedy answers equal
+``models.generate``.
 
 ``submit`` and ``cancel`` may be called by other threads than the one that calls ``step``.
 """
@@ -15,13 +16,16 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from course_utils.models.generate import has_no_likeliest, refuse_logits, sample_token, warp_logits
+from course_utils.models.counting import num_parameters
+from course_utils.models.generate import SMALL, has_no_likeliest, refuse_logits, sample_token, warp_logits
 from course_utils.models.scoring import evaluation_mode
 from course_utils.serving.paged_cache import BlockPool, ServingError
 from course_utils.serving.reader import PagedReader, Piece
@@ -40,9 +44,12 @@ class TokenMask(Protocol):
 
 @dataclass(frozen=True)
 class Request:
-    """What somebody asks for. temperature 0: the likeliest token. top_p: draw from the smallest set of likeliest tokens that
-    reaches this probability. seed: the same draws again, whoever else is served. stop_ids: an end token ends the answer
-    and is not part of it. token_mask: structured output."""
+    """What somebody asks for.
+
+    temperature 0: the likeliest token. top_p: draw from the smallest set of likeliest tokens that reaches this
+    probability. seed: the same draws again, whoever else is served. stop_ids: an end token ends the answer and is not
+    part of it. token_mask: structured output; where it allows no token at all, the answer ends.
+    """
 
     prompt_ids: list[int]
     max_new_tokens: int = 64
@@ -66,8 +73,8 @@ class Event:
 
 @dataclass(frozen=True)
 class EngineStats:
-    """running, waiting: requests. free_blocks: blocks that can be handed out. prefix_hits: prompt tokens that were found in
-    the prefix cache, and preemptions, and tokens that were generated, all since the start."""
+    """running, waiting: requests. free_blocks: blocks that can be handed out. Since the start: prefix_hits, tokens that
+    were found in the prefix cache; preemptions; tokens, those generated."""
 
     running: int
     waiting: int
@@ -108,6 +115,7 @@ class Engine:
         self.pool = BlockPool(blocks)
         self.scheduler = Scheduler(self.pool, block_size, max_running, prefill_chunk, prefix_cache)
         self.model, self.passes, self.tokens = model, 0, 0
+        self._small = self.reader.device.type == "cpu" and num_parameters(self.reader.model) < SMALL
         self._numbers = itertools.count()
         self._on_the_way: dict[int, Sequence] = {}
 
@@ -117,7 +125,7 @@ class Engine:
         return self.reader.memory.bytes
 
     def submit(self, request: Request) -> int:
-        """Queue a request; its number stands on its events. Raises ServingError, with a sentence, if it cannot be served."""
+        """Queue a request; its number stands on its events. Raises ServingError if it cannot be served."""
         self._check(request)
         generator = None
         if request.temperature > 0:
@@ -135,13 +143,13 @@ class Engine:
             sequence.cancelled = True
 
     def step(self) -> list[Event]:
-        """One pass of the model for everything that runs. Raises FloatingPointError if the model's logits are not finite."""
+        """One pass of the model for everything that runs. Raises FloatingPointError if its logits are not finite."""
         events = self._sweep()
         planned = self.scheduler.plan()
         if not planned:
             return events
         pieces = [Piece(s.tokens[s.computed : s.computed + n], s.computed, s.table) for s, n in planned]
-        with evaluation_mode(self.model):
+        with self._steady():
             logits = self.reader.read(pieces)
         self.passes += 1
         for sequence, count in planned:
@@ -161,6 +169,20 @@ class Engine:
             self.tokens,
         )
 
+    @contextmanager
+    def _steady(self) -> Iterator[None]:
+        """Evaluation mode; and one core for a small model, whose operations are too short to be shared."""
+        threads = torch.get_num_threads()
+        small = self._small and threads > 1
+        with evaluation_mode(self.model) if self.reader.joined is None else nullcontext():
+            if small:
+                torch.set_num_threads(1)
+            try:
+                yield
+            finally:
+                if small:
+                    torch.set_num_threads(threads)
+
     def _sweep(self) -> list[Event]:
         gone = [sequence for sequence in self._on_the_way.copy().values() if sequence.cancelled]
         for sequence in gone:
@@ -179,10 +201,13 @@ class Engine:
         if broken:
             refuse_logits(broken, len(sequences), self.passes)
         open_to = [row for row, sequence in enumerate(sequences) if sequence.request.token_mask is not None]
-        masked = logits.clone() if open_to else logits
+        masked, over = logits.clone() if open_to else logits, set()
         for row in open_to:
-            allowed = sequences[row].request.token_mask.allowed(sequences[row].generated)
-            masked[row].masked_fill_(~allowed.to(masked.device), float("-inf"))
+            allowed = sequences[row].request.token_mask.allowed(sequences[row].generated).to(masked.device)
+            if allowed.any():
+                masked[row].masked_fill_(~allowed, float("-inf"))
+            else:
+                over.add(row)
         chosen = masked.argmax(-1).tolist()
         for row, sequence in enumerate(sequences):
             if sequence.generator is not None:
@@ -192,15 +217,15 @@ class Engine:
                 chosen[row] = int(sample_token(drawn, uniform.to(drawn.device)))
         picked = logits.gather(1, torch.tensor(chosen, device=logits.device)[:, None])[:, 0] - logits.logsumexp(-1)
         return [
-            self._event(sequence, token, logprob)
-            for sequence, token, logprob in zip(sequences, chosen, picked.tolist(), strict=True)
+            self._event(sequence, token, logprob, row in over)
+            for row, (sequence, token, logprob) in enumerate(zip(sequences, chosen, picked.tolist(), strict=True))
         ]
 
-    def _event(self, sequence: Sequence, token: int, logprob: float) -> Event:
+    def _event(self, sequence: Sequence, token: int, logprob: float, over: bool) -> Event:
         request = sequence.request
-        if token in request.stop_ids:
+        if over or token in request.stop_ids:
             self._end(sequence)
-            return Event(sequence.id, None, logprob, "stop")
+            return Event(sequence.id, None, None if over else logprob, "stop")
         sequence.tokens.append(token)
         self.tokens += 1
         if len(sequence.tokens) < len(request.prompt_ids) + request.max_new_tokens:
@@ -227,15 +252,15 @@ class Engine:
             raise ServingError(f"max_new_tokens is {new}; ask for at least 1.")
         if length + new > config.max_position_embeddings:
             raise ServingError(
-                f"a prompt of {length} tokens and max_new_tokens = {new} are {length + new}, and the model's context has "
-                f"{config.max_position_embeddings}. Shorten the prompt, or ask for fewer tokens."
+                f"a prompt of {length} tokens and max_new_tokens = {new} are {length + new}, and the model's context "
+                f"has {config.max_position_embeddings}. Shorten the prompt, or ask for fewer tokens."
             )
         size = self.scheduler.block_size
         needed, there = -(-(length + new) // size), len(pool.references)
         if needed > there:
             raise ServingError(
-                f"a prompt of {length} tokens and max_new_tokens = {new} need {needed} blocks of {size}, and the engine has "
-                f"{there}. Shorten it, or start the engine with blocks={needed} or more."
+                f"a prompt of {length} tokens and max_new_tokens = {new} need {needed} blocks of {size}, and the "
+                f"engine has {there}. Shorten it, or start the engine with blocks={needed} or more."
             )
         temperature = request.temperature
         if temperature != 0 and not (math.isfinite(temperature) and temperature >= 1e-4):

@@ -1,8 +1,8 @@
 """Keys and values in pages: blocks of equal size, a free list, reference counts, and a cache of prefixes.
 
 A request's tokens lie in blocks that need not be neighbours; its *table* names them in order, as an operating system's
-page table does (vLLM's PagedAttention, arXiv 2309.06180). Nothing is reserved for tokens that may never come, so at most
-one block per request is partly empty. Two requests that begin with the same tokens hold the same blocks.
+page table does (vLLM's PagedAttention, arXiv 2309.06180). Nothing is reserved for tokens that may never come, so at
+most one block per request is partly empty. Two requests that begin with the same tokens hold the same blocks.
 """
 
 from __future__ import annotations
@@ -52,13 +52,12 @@ class BlockPool:
         self.references[block] = 1
         return block
 
-    def find(self, prefix: bytes) -> int | None:
-        """The block that ends this prefix, with one holder more; None if it is not there."""
-        block = self.block_of.get(prefix)
-        if block is not None:
-            self.kept.pop(block, None)
-            self.references[block] += 1
-        return block
+    def share(self, block: int) -> None:
+        """One holder more, of a block that is held, or kept for its prefix."""
+        if self.references[block] == 0 and block not in self.kept:
+            raise ServingError(f"block {block} is shared, but nobody holds it and nothing is known of it; take one.")
+        self.kept.pop(block, None)
+        self.references[block] += 1
 
     def release(self, block: int) -> None:
         """One holder less. Raises ServingError if there is none: a block given back twice would get two owners."""

@@ -1,7 +1,7 @@
 """One pass of the decoder over a flat list of tokens of many requests, with keys and values in pages.
 
-Everything but attention treats each token by itself, so a token that is generated and a piece of a prompt can go through
-the matrices side by side (Orca, OSDI 2022, section 3.2). Only attention must know whose token it is.
+Everything but attention treats each token by itself, so a token that is generated and a piece of a prompt can go
+through the matrices side by side (Orca, OSDI 2022, section 3.2). Only attention must know whose token it is.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Piece(NamedTuple):
 
 
 class PagedReader:
-    """Reads pieces with a ``Decoder`` (or a Llama of transformers that is one). Raises ServingError for other models."""
+    """Reads pieces with a ``Decoder``, or a Llama of transformers that is one. Raises ServingError for others."""
 
     def __init__(self, model: nn.Module, blocks: int, block_size: int) -> None:
         source = resolve(model)
@@ -53,7 +53,7 @@ class PagedReader:
 
     @torch.inference_mode()
     def read(self, pieces: Sequence[Piece]) -> Tensor:
-        """Logits (pieces, vocab), float32, of what follows the last token of each piece; its keys and values are kept."""
+        """Logits (pieces, vocab), float32, of what follows each piece; its keys and values are kept."""
         size, device = self.memory.block_size, self.device
         ids, positions, slots, last = [], [], [], []
         for tokens, start, table in pieces:
@@ -107,10 +107,11 @@ class PagedReader:
 def _groups(pieces: Sequence[Piece], size: int, device: torch.device) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Requests with equally many new tokens go through attention together: all that generate are one group.
 
-    For each group: which tokens (requests, new), tables (requests, blocks) padded with block 0, and what is added to the
-    scores (requests, new, length): 0 where a token may look, else -inf.
+    For each group: which tokens (requests, new), tables (requests, blocks) padded with block 0, and what is added to
+    the scores (requests, new, length): 0 where a token may look, else -inf.
     """
-    first, members = 0, {}  # type: ignore[var-annotated]
+    first = 0
+    members: dict[int, list[tuple[int, Piece]]] = {}
     for piece in pieces:
         members.setdefault(len(piece.tokens), []).append((first, piece))
         first += len(piece.tokens)

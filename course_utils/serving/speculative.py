@@ -157,8 +157,8 @@ def speculate(
 ) -> Speculation:
     """Continue one prompt. The tokens are distributed as without guesses; greedy ones are the same.
 
-    guesses: proposed per pass of the model. rule: what judges them, ``verify`` or one's own. Raises ValueError as ``generate`` does for prompts it cannot continue, and
-    for guesses below 1.
+    guesses: proposed per pass of the model. rule: what judges them, ``verify`` or one's own.
+    Raises ValueError as ``generate`` does for prompts that it cannot continue, and for guesses below 1.
     """
     if guesses < 1:
         raise ValueError(f"guesses is {guesses}; propose at least 1 token per pass, 4 is usual.")

@@ -51,7 +51,7 @@ roofline = Exercise(
     difficulty=1,
     minutes=7,
     points=2,
-    asked="is decoding bound by compute or by memory? Show it for one linear layer",
+    asked="is decoding bound by compute or by memory? Show it",
     hints=[
         "Arithmetic: each token meets each weight once, with a product and a sum.",
         "Memory: the weights are read once for all tokens; each token brings `inputs` numbers and takes `outputs` away.",
@@ -146,7 +146,7 @@ cache_size = Exercise(
     difficulty=1,
     minutes=5,
     points=2,
-    asked="how much memory does the KV cache of a 70 B model take at 4,096 tokens?",
+    asked="how large is the KV cache of a 70 B model?",
     hints=[
         "Each layer keeps, for each token and key/value head, one key and one value of `head_dim` numbers.",
         "With a window only the last tokens are kept: `min(tokens, window)`, if there is a window.",
@@ -286,7 +286,7 @@ blocks = Exercise(
     difficulty=2,
     minutes=10,
     points=3,
-    asked="write the block allocator of a paged KV cache, with sharing",
+    asked="write the block allocator of a paged KV cache",
     hints=[
         "Two things to keep: a list of free blocks, and a list of how many hold each block.",
         "`release` takes one holder away; only when none is left does the block go back to the free list.",
@@ -439,7 +439,7 @@ one_pass = Exercise(
     difficulty=3,
     minutes=12,
     points=3,
-    asked="write one step of a continuous batching scheduler with chunked prefill",
+    asked="write one step of a continuous batching scheduler",
     hints=[
         "Admission: go along the queue; stop at the first that does not fit or finds no place. Take its blocks off.",
         "Then shares: `running` followed by the tokens of those admitted. 1 reads 1. Others get what is left of `chunk`.",
@@ -571,7 +571,7 @@ verified = Exercise(
     difficulty=3,
     minutes=12,
     points=3,
-    asked="write the acceptance rule of speculative sampling; why is its distribution exact?",
+    asked="write the rule of speculative sampling; why is it exact?",
     hints=[
         "Go through the places in order; p is the model's row, q the draft's. Keep the token if u < p[token] / q[token].",
         "At the first that is not kept, stop: the next token comes from what p has more than q, `(p - q).clamp(min=0)`, "

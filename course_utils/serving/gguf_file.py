@@ -1,7 +1,7 @@
 """One file for llama.cpp: weights, tokenizer and chat template in the GGUF format.
 
-Two things must be said right, and llama.cpp runs without a word if they are wrong. It rotates *neighbouring* numbers of a
-head where a Hugging Face Llama rotates the first half against the second, so the rows of the query and key matrices
+Two things must be said right, and llama.cpp runs without a word if they are wrong. It rotates *neighbouring* numbers of
+a head where a Hugging Face Llama rotates the first half against the second, so the rows of the query and key matrices
 change places. And it cuts text into words by a rule that the file only names (``tokenizer.ggml.pre``).
 """
 
@@ -12,7 +12,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from course_utils import files
@@ -46,7 +45,11 @@ def interleave(weight: Tensor, heads: int) -> Tensor:
 
 
 def write_gguf(
-    model: Decoder, tokenizer: PreTrainedTokenizerFast, path: str | PathLike[str], kind: str = "F32", licence: str = "mit"
+    model: Decoder,
+    tokenizer: PreTrainedTokenizerFast,
+    path: str | PathLike[str],
+    kind: str = "F32",
+    licence: str = "mit",
 ) -> Path:
     """Write a decoder with the course's kind of tokenizer. kind: "F32", "F16" or "Q8_0" (blocks of 32 numbers).
 

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -46,7 +46,9 @@ from course_utils.serving.api import (
 from course_utils.serving.canary import Canary
 from course_utils.serving.driver import Driver, EngineFailure, Ticket
 from course_utils.serving.engine import Engine, ServingError
+from course_utils.serving.grammar import SchemaMask
 from course_utils.serving.guard import Guard, Limits, Protocol
+from course_utils.serving.json_mode import JsonMask
 from course_utils.serving.metrics import Metrics
 from course_utils.serving.text_stream import TextStream
 from course_utils.text.chat import encode_prompts, stop_ids
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 HOST = "127.0.0.1"
 ONE_USER = "you"
+MOST_SCHEMA, KEPT_MASKS = 10_000, 16
 
 
 class ServedModel:
@@ -79,6 +82,7 @@ class ServedModel:
             )
         self.stops = frozenset(stop_ids(tokenizer, model))
         self.vocab_size = int(model.config.vocab_size)
+        self._masks: OrderedDict[str, engines.TokenMask] = OrderedDict()
 
     def encode_text(self, prompt: str | list[int]) -> list[int]:
         """Token ids of a prompt without a template; what looks like a special token in it is plain text."""
@@ -89,6 +93,24 @@ class ServedModel:
     def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """Token ids of a conversation, up to where the assistant begins to speak."""
         return encode_prompts([messages], self.tokenizer)[0]
+
+    def mask(self, schema: dict[str, Any] | None) -> engines.TokenMask | None:
+        """What keeps an answer to a JSON schema ({}: to any object); the latest ones are kept, as making one takes
+        time. Raises ServingError for a schema that cannot be kept."""
+        if schema is None:
+            return None
+        name = json.dumps(schema)
+        if len(name) > MOST_SCHEMA:
+            raise ServingError(f"the schema has {len(name):,} characters; up to {MOST_SCHEMA:,} are allowed.")
+        if name not in self._masks:
+            made: engines.TokenMask = JsonMask(self.tokenizer, self.stops, self.vocab_size)
+            if schema:
+                made = SchemaMask(schema, self.tokenizer, self.stops, self.vocab_size)
+            self._masks[name] = made
+        self._masks.move_to_end(name)
+        while len(self._masks) > KEPT_MASKS:
+            self._masks.popitem(last=False)
+        return self._masks[name]
 
 
 class Service:
@@ -144,7 +166,7 @@ class Service:
             raise ApiError(
                 400, f"{len(prompts) * body.n} answers were asked for at once; {most} are allowed.", None, "n"
             )
-        made = []
+        made, mask = [], model.mask(body.schema_wanted())
         for prompt in prompts:
             room = model.context - len(prompt)
             if room < 1 or asked is not None and asked > room:
@@ -163,7 +185,7 @@ class Service:
                         top_p=body.top_p,
                         seed=None if body.seed is None else body.seed + number,
                         stop_ids=model.stops,
-                        token_mask=_mask(body, model),
+                        token_mask=mask,
                     )
                 )
         return made
@@ -380,13 +402,6 @@ async def _unless_gone(work: Any, receive: Any) -> Any:
 async def _gone(receive: Any) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _mask(body: Sampling, model: ServedModel) -> Any:
-    schema = body.schema_wanted()
-    if schema is None:
-        return None
-    raise ApiError(400, "No structured output yet.")
 
 
 def make_app(service: Service) -> FastAPI:
@@ -609,7 +624,7 @@ def make_server(
 
 
 class ServerProcess:
-    """The same server in a process of its own: ``course serve FOLDER``. It has ``url``, ``token``, ``stop``, ``pid``."""
+    """The same server in a process of its own: ``course serve FOLDER``. ``url``, ``token``, ``stop``, ``pid``."""
 
     def __init__(self, folder: str | Path, *arguments: str, token: str | None = None) -> None:
         self.token = token or secrets.token_urlsafe(24)

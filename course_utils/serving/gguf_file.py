@@ -50,9 +50,11 @@ def write_gguf(
     path: str | PathLike[str],
     kind: str = "F32",
     licence: str = "mit",
+    permute: bool = True,
 ) -> Path:
     """Write a decoder with the course's kind of tokenizer. kind: "F32", "F16" or "Q8_0" (blocks of 32 numbers).
 
+    permute: False leaves the rows of query and key matrices as they are, which is wrong, to see what it does.
     Norms stay in 32 bits, and in Q8_0 so do matrices whose rows are no multiple of 32. Raises ServingError for another
     kind, or for a tokenizer whose way of cutting text llama.cpp has no name for; ImportError without the package gguf.
     """
@@ -79,7 +81,7 @@ def write_gguf(
         for name, value in model.state_dict().items():
             if name == "lm_head.weight" and config.tie_word_embeddings:
                 continue
-            if "q_proj" in name or "k_proj" in name:
+            if permute and ("q_proj" in name or "k_proj" in name):
                 heads = config.num_attention_heads if "q_proj" in name else config.num_key_value_heads
                 value = interleave(value, heads)
             _add(writer, _name(name), value.detach().float().cpu(), kind)

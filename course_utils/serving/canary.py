@@ -2,7 +2,8 @@
 
 One name, such as "course", stands for two models. Users are spread over [0, 1) by a hash, and the canary gets those
 below its weight: each user meets the same model at every request, and raising the weight moves users in one direction
-only. Judged answers decide by evidence that may be looked at after each of them (``sequential.e_values``, chapter 20).
+only. Judged answers decide by evidence that may be looked at after each of them (``sequential.e_values`` with p0 = 1/2,
+chapter 20).
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import deque
-
-from course_utils.serving.sequential import e_values
 
 KEPT = 1_000  # judged answers that wait for one of the other model; older ones are dropped
 
@@ -41,7 +40,7 @@ class Canary:
             stable: deque(maxlen=KEPT),
             canary: deque(maxlen=KEPT),
         }
-        self._pairs: list[int] = []  # 1: only the canary's answer was right, 0: only the stable model's
+        self.wins, self.losses = 0, 0  # pairs in which only the canary's answer was right, only the stable model's
         self.weight = 0.0
         self.set_weight(weight)
 
@@ -73,17 +72,19 @@ class Canary:
         stable, canary = self._waiting[self.stable], self._waiting[self.canary]
         while stable and canary:
             pair = stable.popleft(), canary.popleft()
-            if pair[0] != pair[1]:
-                self._pairs.append(int(pair[1]))
+            self.wins += pair == (False, True)
+            self.losses += pair == (True, False)
         if not self.rolled_back and self.worse and self.evidence >= 1 / self.alpha:
             self.rollback()
 
     @property
     def worse(self) -> bool:
         """True if the canary has lost more pairs than it has won."""
-        return 2 * sum(self._pairs) < len(self._pairs)
+        return self.wins < self.losses
 
     @property
     def evidence(self) -> float:
         """How many times likelier the pairs are if the models differ than if they are equal; 1 at the beginning."""
-        return math.exp(min(700.0, e_values(self._pairs, 0.5)[-1])) if self._pairs else 1.0
+        s, f = self.wins, self.losses
+        log_e = math.lgamma(s + 1) + math.lgamma(f + 1) - math.lgamma(s + f + 2) + (s + f) * math.log(2)
+        return math.exp(min(700.0, log_e))

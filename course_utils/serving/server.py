@@ -226,7 +226,7 @@ class Job:
         self.answer = Answer(
             isinstance(body, ChatBody),
             self.name,
-            body.logprobs not in (None, False),
+            body.logprobs is not None and body.logprobs is not False,
             sum(len(request.prompt_ids) for request in self.requests[:: body.n]),
         )
         self.ticket = service.submit(self.name, self.requests, user)

@@ -66,7 +66,11 @@ class LlamaCpp:
 
     def logprobs(self, prompt: Sequence[int], vocab_size: int) -> Tensor:
         """Log-probabilities (vocab,) of what follows the prompt."""
-        answer = self._ask({"prompt": list(prompt), "max_tokens": 1, "n_probs": vocab_size, "logprobs": vocab_size})
+        # llama.cpp leaves all probabilities out if the token that it draws is a piece of a character. So it is made to
+        # draw a letter: the probabilities that it tells are those before any bias.
+        letter = {"logit_bias": [[self.tokenize("a")[-1], 1000.0]]}
+        asked = {"prompt": list(prompt), "max_tokens": 1, "n_probs": vocab_size, "logprobs": vocab_size}
+        answer = self._ask(asked | letter)
         found = torch.full((vocab_size,), float("nan"))
         for row in answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]:
             found[row["id"]] = row["logprob"]
@@ -78,14 +82,14 @@ class LlamaCpp:
         choices = self._ask({"prompt": rows, "max_tokens": new_tokens})["choices"]
         return [choice["text"] for choice in sorted(choices, key=lambda choice: choice["index"])]
 
-    def tokenize(self, text: str) -> list[int]:
-        """The ids that llama.cpp cuts a text into, by the rule that the file names."""
+    def tokenize(self, text: str, special: bool = False) -> list[int]:
+        """The ids that llama.cpp cuts a text into, by the rule that the file names. special: what looks like a special
+        token is one."""
         import httpx
 
-        found = httpx.post(
-            f"{self.url}/tokenize", json={"content": text}, headers={"Authorization": f"Bearer {self.token}"}
-        )
-        return found.raise_for_status().json()["tokens"]
+        headers = {"Authorization": f"Bearer {self.token}"}
+        body = {"content": text, "parse_special": special}
+        return httpx.post(f"{self.url}/tokenize", json=body, headers=headers).raise_for_status().json()["tokens"]
 
     def _ask(self, body: dict[str, Any]) -> dict[str, Any]:
         answer = self.server.handle_completions({"temperature": 0, "cache_prompt": False, **body})

@@ -557,8 +557,8 @@ class Server:
 
 
 def _listen(port: int) -> socket.socket:
-    # Named as TCP: only then does asyncio switch off Nagle's algorithm, which holds a small piece of an answer back until
-    # the one before is acknowledged, 40 ms later.
+    # Named as TCP: only then does asyncio switch off Nagle's algorithm, which holds a small piece of an answer back
+    # until the one before is acknowledged, 40 ms later.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # What the system keeps for a client that does not read: bounded, like all that a connection may cost.

@@ -166,8 +166,10 @@ class Automaton:
             if name not in properties:
                 self.doubts.append(f"{name!r} is required and no property at {path}")
                 return
-        empty, filled = self.state(), None  # where no property is written yet, and where one is
-        self.edge(a, empty, "{")
+        opened = self.state()
+        self.edge(a, opened, "{")
+        empty: int | None = opened  # where no property is written yet
+        filled: int | None = None  # where one is
         for name, part in properties.items():
             before, after, key, colon = (self.state() for _ in range(4))
             if empty is not None:

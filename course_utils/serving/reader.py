@@ -55,7 +55,7 @@ class PagedReader:
     def read(self, pieces: Sequence[Piece]) -> Tensor:
         """Logits (pieces, vocab), float32, of what follows each piece; its keys and values are kept."""
         size, device = self.memory.block_size, self.device
-        ids, positions, slots, last = [], [], [], []
+        ids, positions, slots, last = list[int](), list[int](), list[int](), list[int]()
         for tokens, start, table in pieces:
             ids += tokens
             places = range(start, start + len(tokens))

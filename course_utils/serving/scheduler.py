@@ -78,7 +78,8 @@ class Scheduler:
         self.running: list[Sequence] = []  # in the order of admission
         self.prefix_hits = 0  # tokens that need not be read
         self.preemptions = 0
-        self.plan_pass: Callable[..., tuple[int, list[int]]] = plan_pass  # may be replaced by one's own
+        self.plan_pass: Callable[..., tuple[int, list[int]]] = plan_pass  # both may be replaced
+        self.digest: Callable[[bytes, list[int]], bytes] = prefix_digest
 
     def plan(self) -> list[tuple[Sequence, int]]:
         """Who reads how many tokens in the next pass; their blocks are there."""
@@ -110,7 +111,7 @@ class Scheduler:
         size, known = self.block_size, sequence.digests
         while len(known) < full:
             start = len(known) * size
-            known.append(prefix_digest(known[-1] if known else b"", sequence.tokens[start : start + size]))
+            known.append(self.digest(known[-1] if known else b"", sequence.tokens[start : start + size]))
         return known[:full]
 
     def _grow(self, sequence: Sequence) -> None:

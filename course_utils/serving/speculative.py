@@ -7,7 +7,7 @@ distribution exactly as it was (Leviathan et al., arXiv 2211.17192, section 2.3;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -153,11 +153,12 @@ def speculate(
     temperature: float = 0.0,
     stop_ids: Sequence[int] = (1,),
     seed: int = 0,
+    rule: Callable[..., tuple[int, Tensor]] = verify,
 ) -> Speculation:
     """Continue one prompt. The tokens are distributed as without guesses; greedy ones are the same.
 
-    guesses: proposed per pass of the model. Raises ValueError as ``generate`` does for prompts it cannot continue, and
-    for guesses below 1.
+    guesses: proposed per pass of the model. rule: what judges them, ``verify`` or one's own.
+    Raises ValueError as ``generate`` does for prompts that it cannot continue, and for guesses below 1.
     """
     if guesses < 1:
         raise ValueError(f"guesses is {guesses}; propose at least 1 token per pass, 4 is usual.")
@@ -172,7 +173,7 @@ def speculate(
             if room:
                 proposals, draft = drafter.propose(text, room, draw)
             target = draw.distribution(reader.logits(text + proposals, len(proposals) + 1))
-            kept, following = verify(target, draft.to(target), proposals, draw.uniforms(len(proposals)))
+            kept, following = rule(target, draft.to(target), proposals, draw.uniforms(len(proposals)))
             done.passes += 1
             done.proposed += len(proposals)
             done.judged += min(kept + 1, len(proposals))

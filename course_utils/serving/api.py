@@ -95,8 +95,8 @@ class Sampling(_Body):
     stream_options: StreamOptions | None = Field(None, description='{"include_usage": true}')
     response_format: ResponseFormat | None = Field(None, description='{"type": "json_object"}, or a JSON schema')
     user: Text | None = Field(None, description="a text; equal ones meet the same model of a canary")
-    presence_penalty: Literal[0, 0.0] | None = Field(None, description="0, as this server has no penalties,")
-    frequency_penalty: Literal[0, 0.0] | None = Field(None, description="0, as this server has no penalties,")
+    presence_penalty: float | None = Field(None, ge=0, le=0, description="0, as this server has no penalties,")
+    frequency_penalty: float | None = Field(None, ge=0, le=0, description="0, as this server has no penalties,")
 
     @property
     def stops(self) -> list[str]:
@@ -131,7 +131,7 @@ class CompletionBody(Sampling):
             raise ApiError(400, "prompt is empty; a text or token ids are expected.", param="prompt")
         if isinstance(self.prompt, str):
             return [self.prompt]
-        return [self.prompt] if isinstance(self.prompt[0], int) else self.prompt  # type: ignore[list-item, return-value]
+        return [self.prompt] if isinstance(self.prompt[0], int) else self.prompt
 
 
 class ChatBody(Sampling):

@@ -168,7 +168,8 @@ class OnnxRuntime:
         import numpy as np
 
         ids, mask, positions = self._padded(prompts)
-        past, rows = self._empty(len(prompts)), [[] for _ in prompts]
+        past = self._empty(len(prompts))
+        rows: list[list[int]] = [[] for _ in prompts]
         done, end = np.zeros(len(prompts), bool), self.tokenizer.eos_token_id
         for _ in range(new_tokens):
             logits, *past = self._read(ids, mask, positions, *past)

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -71,7 +71,7 @@ class ServedModel:
     Raises ServingError if the tokenizer has more tokens than the model.
     """
 
-    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, engine: Any = None, **settings: int) -> None:
+    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, engine: Any = None, **settings: Any) -> None:
         self.tokenizer = tokenizer
         self.engine = engine if engine is not None else Engine(model, **settings)
         self.context = int(model.config.max_position_embeddings)
@@ -246,7 +246,7 @@ class Job:
             del self.service.by_user[self.user]  # users come and go; the table does not grow
         self._count()
 
-    async def pieces(self) -> AsyncIterator[tuple[int, str, list, str | None]]:
+    async def pieces(self) -> AsyncGenerator[tuple[int, str, list, str | None]]:
         """(which answer, new text, log-probabilities, why it ended or None) as they come. Raises ApiError."""
         starts = [0] * len(self.choices)
         held: list[list] = [[] for _ in self.choices]
@@ -292,7 +292,7 @@ class Job:
                 pass
         return self.answer.whole(self.choices, sum(self.counts))
 
-    async def events(self) -> AsyncIterator[bytes]:
+    async def events(self) -> AsyncGenerator[bytes]:
         """The answer as server-sent events, an error among them if one comes in the middle."""
         try:
             if self.answer.chat:

@@ -128,12 +128,21 @@ def serve(folder: str, port: int, log: str | None) -> int:
     from pathlib import Path
 
     from course_utils.pretrained import store
+    from course_utils.serving.export import read_release
+    from course_utils.serving.paged_cache import ServingError
     from course_utils.serving.server import make_server
 
-    place = Path(folder)
-    loaded = store.load(place.name, root=place.parent) if place.is_dir() else store.load(folder)
+    place = Path(folder).absolute()
     token = os.environ.get("COURSE_SERVER_TOKEN")
-    server = make_server({place.name: loaded}, token=token, port=port, log=log)
+    try:
+        if place.is_dir() and not (place / "card.json").is_file():
+            loaded = read_release(place)  # a folder of the Hub's kind
+        else:
+            loaded = store.load(place.name, root=place.parent) if place.is_dir() else store.load(folder)
+        server = make_server({place.name: loaded}, token=token, port=port, log=log)
+    except ServingError as error:  # imported here alone: torch takes seconds
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     if token is None:
         print(f"The token, which clients send as `Authorization: Bearer ...`: {server.token}", flush=True)
     print(f"Serving {loaded.source} as {place.name!r} at {server.url}", flush=True)
@@ -202,7 +211,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from course_utils.serving.request_log import LogError
     from course_utils.workshop.notebooks import GenerateError
 
-    # ServingError is a ValueError, and serving is imported by `serve` alone
     refused = (ChapterError, GenerateError, LogError, SpeedrunError, StoreError, settings.SettingsError, OSError)
     try:
         return asked.pop("run")(**asked)

@@ -19,6 +19,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from course_utils import cli
 from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.models.generate import generate
 from course_utils.pretrained.store import SHIPPED
@@ -735,13 +736,21 @@ def test_a_server_in_a_process_of_its_own():
 
 
 @pytest.mark.slow
-def test_half_a_model_is_not_served(tmp_path, capfd):
+@pytest.mark.parametrize("card", [True, False])
+def test_half_a_model_is_not_served(card, tmp_path, capsys):
     folder = tmp_path / "half"
     folder.mkdir()
-    (folder / "config.json").write_text((SHIPPED / "instruct" / "config.json").read_text())
+    for name in ("config.json", "card.json") if card else ("config.json",):
+        (folder / name).write_text((SHIPPED / "instruct" / name).read_text())
+    assert cli.main(["serve", str(folder)]) == 1
+    said = capsys.readouterr().err
+    assert "error: " in said and "model.safetensors" in said
+
+
+def test_a_process_that_cannot_serve_says_so(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("sys.executable", "/bin/false")
     with pytest.raises(ServingError, match="did not start"):
-        ServerProcess(folder)
-    assert "error: there is no usable model" in capfd.readouterr().err
+        ServerProcess(tmp_path)
 
 
 # The canary

@@ -19,10 +19,11 @@ import torch
 from torch import nn
 
 from course_utils import files
-from course_utils.models.convert import llama_config, load_config, read_weights, save_model
+from course_utils.models.convert import llama_config, load_config, load_model, read_weights, save_model
 from course_utils.models.decoder import Decoder
 from course_utils.models.lora import lora_layers, merge_lora
 from course_utils.models.quantization import QuantConfig, dequantize_model, quantize_model, quantized_layers
+from course_utils.pretrained.folder import Loaded
 from course_utils.serving.paged_cache import ServingError
 
 if TYPE_CHECKING:
@@ -195,6 +196,18 @@ def read_quantized(folder: str | PathLike[str]) -> Decoder:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ExportError(f"{folder} is no quantized model of the course, or not whole: {error}") from error
     return model.eval()
+
+
+def read_release(folder: str | PathLike[str]) -> Loaded:
+    """The model and the tokenizer of a folder that ``write_release``, or the Hub, made. Raises ExportError."""
+    from transformers import AutoTokenizer
+
+    try:
+        model = load_model(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{folder} is no model of the course's kind, or not whole: {error}") from error
+    return Loaded(model, tokenizer, {}, f"the model in {folder}")
 
 
 def check_release(folder: str | PathLike[str]) -> list[str]:

@@ -57,7 +57,8 @@ def load_test(
 
     Each asks for the number of its tokens (``stream_options``).
     """
-    limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
+    # Servers close a connection that has been idle for five seconds or so: one that is as old is not used again.
+    limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients, keepalive_expiry=2)
     headers = {"Authorization": f"Bearer {token}"}
     with (
         httpx.Client(base_url=url, headers=headers, limits=limits, timeout=120, trust_env=False) as client,

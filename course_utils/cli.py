@@ -122,6 +122,34 @@ def monitor(log: str, page: str | None, reference_weeks: int) -> int:
     return 0
 
 
+def serve(folder: str, port: int, log: str | None) -> int:
+    """Serve the model of a folder, or one that has a name in the course, until Ctrl-C."""
+    import os
+    from pathlib import Path
+
+    from course_utils.pretrained import store
+    from course_utils.serving.export import read_release
+    from course_utils.serving.paged_cache import ServingError
+    from course_utils.serving.server import make_server
+
+    place = Path(folder).absolute()
+    token = os.environ.get("COURSE_SERVER_TOKEN")
+    try:
+        if place.is_dir() and not (place / "card.json").is_file():
+            loaded = read_release(place)  # a folder of the Hub's kind
+        else:
+            loaded = store.load(place.name, root=place.parent) if place.is_dir() else store.load(folder)
+        server = make_server({place.name: loaded}, token=token, port=port, log=log)
+    except ServingError as error:  # imported here alone: torch takes seconds
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if token is None:
+        print(f"The token, which clients send as `Authorization: Bearer ...`: {server.token}", flush=True)
+    print(f"Serving {loaded.source} as {place.name!r} at {server.url}", flush=True)
+    server.run()
+    return 0
+
+
 def new(chapter: str) -> int:
     """Write the skeletons of a chapter that is not there yet, and say what is left to do."""
     from course_utils.workshop.new_chapter import NEXT, write
@@ -161,6 +189,10 @@ def parser() -> argparse.ArgumentParser:
     watched.add_argument("log", help="what a RequestLog wrote, or lines of JSON with the ending .jsonl")
     watched.add_argument("--page", help="where to write the page; beside the log if left out")
     watched.add_argument("--reference-weeks", type=int, default=8, help="the first weeks, that are taken as normal")
+    served = command("serve", serve, "a model behind OpenAI's API, on this machine alone")
+    served.add_argument("folder", help="a model's folder, or its name, such as instruct")
+    served.add_argument("--port", type=int, default=8000, help="0 for any that is free; 8000 if left out")
+    served.add_argument("--log", help="log the requests to this file, as `course monitor` reads it")
     made = command("new", new, "for authors: the skeletons of a chapter that is to come")
     made.add_argument("chapter", help="the chapter, such as 13")
     return top
@@ -175,10 +207,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     from course_utils.chapters import ChapterError
     from course_utils.classroom.speedrun import SpeedrunError
+    from course_utils.pretrained.folder import StoreError
     from course_utils.serving.request_log import LogError
     from course_utils.workshop.notebooks import GenerateError
 
-    refused = (ChapterError, GenerateError, LogError, SpeedrunError, settings.SettingsError, OSError)
+    refused = (ChapterError, GenerateError, LogError, SpeedrunError, StoreError, settings.SettingsError, OSError)
     try:
         return asked.pop("run")(**asked)
     except refused as error:

@@ -203,7 +203,7 @@ def read_release(folder: str | PathLike[str]) -> Loaded:
     from transformers import AutoTokenizer
 
     try:
-        model = load_model(folder)
+        model = load_model(Path(folder))
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ExportError(f"{folder} is no model of the course's kind, or not whole: {error}") from error

@@ -1,8 +1,8 @@
 """Requests that come when they like: a Poisson process, and what each of them waits for.
 
 Time is the engine's own: a clock that moves on by what each pass took, and jumps over the pauses in which nobody asks.
-So a minute of service is measured in the seconds that it computes. On a CPU processor seconds are counted, which other
-programs on the same machine do not lengthen.
+So a minute of service is measured in the seconds that it computes. On a CPU the processor seconds of this thread are
+counted, which other programs, and other threads, do not lengthen.
 """
 
 from __future__ import annotations
@@ -62,9 +62,10 @@ def serve_arrivals(
     """Serve requests that arrive at these seconds; one ``Timing`` each, in the order given.
 
     static: a batch is taken when the engine is empty, of what waits then, at most ``max_running``, and nobody joins
-    before all of it has ended: how a plain ``generate`` would serve. clock: processor seconds on a CPU, else seconds.
+    before all of it has ended: how a plain ``generate`` would serve. clock: if None, this thread's processor seconds on
+    a CPU, else seconds.
     """
-    clock = clock or (time.process_time if engine.reader.device.type == "cpu" else time.perf_counter)
+    clock = clock or (time.thread_time if engine.reader.device.type == "cpu" else time.perf_counter)
     timings = [Timing(arrived) for arrived in times]
     numbers: dict[int, int] = {}
     now, due = 0.0, 0

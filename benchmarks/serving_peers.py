@@ -32,7 +32,7 @@ import sys, time, xllamacpp as x
 options = x.CommonParams()
 options.model.path, options.n_parallel, options.n_ctx = sys.argv[1], 32, 32 * 256
 options.cpuparams.n_threads = options.cpuparams_batch.n_threads = int(sys.argv[3])
-options.api_keys, options.verbosity = [sys.argv[2]], 0
+options.api_keys, options.verbosity, options.n_threads_http = [sys.argv[2]], 0, 64  # one for each connection
 if sys.argv[4] == "exact":
     options.flash_attn_type = x.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     options.cache_type_k = options.cache_type_v = x.ggml_type.GGML_TYPE_F32
@@ -152,7 +152,9 @@ def measure(peer: Peer, bodies: list[dict[str, Any]], clients: int, tokenizer: A
     from course_utils.serving.load_test import load_test, quantile
     from course_utils.text.tokenizer import encode_plain
 
-    seen = load_test(peer.url, peer.token, [{**body, "model": peer.model} for body in bodies], clients)
+    # A new connection for each request: llama.cpp's server may close one behind a stream while the next is on its way.
+    asked = [{**body, "model": peer.model} for body in bodies]
+    seen = load_test(peer.url, peer.token, asked, clients, keep_alive=False)
     wrong = next((one for one in seen if one.status != 200), None)
     if wrong is not None:
         raise RuntimeError(f"a request failed with {wrong.status}: {wrong.text}")

@@ -51,14 +51,20 @@ def ask(client: httpx.Client, path: str, body: Mapping[str, Any]) -> Seen:
 
 
 def load_test(
-    url: str, token: str, bodies: Sequence[Mapping[str, Any]], clients: int, path: str = "/v1/chat/completions"
+    url: str,
+    token: str,
+    bodies: Sequence[Mapping[str, Any]],
+    clients: int,
+    path: str = "/v1/chat/completions",
+    keep_alive: bool = True,
 ) -> list[Seen]:
     """Send the requests from ``clients`` threads, each its next one as soon as the last has ended; in the order given.
 
-    Each asks for the number of its tokens (``stream_options``).
+    Each asks for the number of its tokens (``stream_options``). keep_alive: False opens a connection for each request.
     """
     # Servers close a connection that has been idle for five seconds or so: one that is as old is not used again.
-    limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients, keepalive_expiry=2)
+    kept = clients if keep_alive else 0
+    limits = httpx.Limits(max_connections=clients, max_keepalive_connections=kept, keepalive_expiry=2)
     headers = {"Authorization": f"Bearer {token}"}
     with (
         httpx.Client(base_url=url, headers=headers, limits=limits, timeout=120, trust_env=False) as client,

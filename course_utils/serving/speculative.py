@@ -58,7 +58,7 @@ class Draw:
 
     def token(self, probabilities: Tensor) -> int:
         """One token from probabilities (vocab,)."""
-        return int(torch.multinomial(probabilities, 1, generator=self.generator))
+        return int(torch.multinomial(probabilities.cpu(), 1, generator=self.generator))
 
     def uniforms(self, count: int) -> list[float]:
         """Numbers from [0, 1)."""

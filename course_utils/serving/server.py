@@ -104,8 +104,15 @@ class ServedModel:
             raise ServingError(f"the schema has {len(name):,} characters; up to {MOST_SCHEMA:,} are allowed.")
         if name not in self._masks:
             made: engines.TokenMask = JsonMask(self.tokenizer, self.stops, self.vocab_size)
-            if schema:
-                made = SchemaMask(schema, self.tokenizer, self.stops, self.vocab_size)
+            try:
+                if schema:
+                    made = SchemaMask(schema, self.tokenizer, self.stops, self.vocab_size)
+            except ServingError:
+                raise
+            except (TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:
+                raise ServingError(
+                    f"the schema is no JSON schema that can be kept ({type(error).__name__})."
+                ) from error
             self._masks[name] = made
         self._masks.move_to_end(name)
         while len(self._masks) > KEPT_MASKS:

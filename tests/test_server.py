@@ -345,6 +345,18 @@ def test_nothing_of_one_user_is_in_the_answer_of_another(server, loaded, tokeniz
 
 # Refusals
 
+
+def by_schema(schema: dict) -> dict:
+    return asked(response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}})
+
+
+SQUARES: dict = {"type": "integer"}
+for _ in range(4):
+    SQUARES = {"type": "array", "items": SQUARES, "maxItems": 50}
+DEEP: dict = {"type": "null"}
+for _ in range(350):
+    DEEP = {"anyOf": [DEEP]}
+
 BAD = {
     "no model": (400, {"messages": [{"role": "user", "content": "?"}]}, "model is missing"),
     "unknown model": (404, asked(model="gpt"), 'no model "gpt"; this server has tiny'),
@@ -389,6 +401,11 @@ BAD = {
         asked(response_format={"type": "json_schema", "json_schema": {"schema": {"enum": ["a" * 20_000]}}}),
         "up to 10,000",
     ),
+    "schema of many states": (400, by_schema({"type": "string", "maxLength": 10**9}), "states"),
+    "schema of squares": (400, by_schema(SQUARES), "states"),
+    "schema with a wrong type": (400, by_schema({"type": "string", "maxLength": "long"}), "schema"),
+    "schema with a negative length": (400, by_schema({"type": "string", "maxLength": -1}), "schema"),
+    "deep schema": (400, by_schema(DEEP), "schema"),
     "a list": (400, [1], "object"),
     "null": (400, None, "object"),
 }

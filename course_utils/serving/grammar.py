@@ -35,6 +35,7 @@ _KNOWN = {
 }
 _DIGITS = "0123456789"
 _PLAIN = frozenset(chr(i) for i in range(32, 127)) - {'"', "\\"}
+_STATES = 20_000  # of the automaton
 _INTEGERS = 2_000  # so many values of an integer with bounds are written out
 
 
@@ -56,7 +57,11 @@ class Automaton:
             raise SchemaError(f"no text can satisfy the schema: {reason}.")
 
     def state(self) -> int:
-        """A new state."""
+        """A new state. Raises SchemaError if there are too many: lengths and counts are written out."""
+        if len(self.edges) >= _STATES:
+            raise SchemaError(
+                f"the schema needs more than {_STATES:,} states; make maxLength, maxItems and the like smaller."
+            )
         self.edges.append([])
         return len(self.edges) - 1
 

@@ -15,7 +15,10 @@ import httpx
 
 @dataclass(frozen=True)
 class Seen:
-    """One request as its client saw it. first, seconds: from sending to the first text (nan: none), and to the end."""
+    """One request as its client saw it; the status is 0 if the connection broke.
+
+    first, seconds: from sending to the first text (nan: none), and to the end.
+    """
 
     status: int
     text: str
@@ -27,7 +30,15 @@ class Seen:
 
 
 def ask(client: httpx.Client, path: str, body: Mapping[str, Any]) -> Seen:
-    """One streamed request, measured. A refusal's text is the server's sentence."""
+    """One streamed request, measured. A refusal's text is the server's sentence, a broken connection's the error."""
+    start = time.perf_counter()
+    try:
+        return _ask(client, path, body)
+    except httpx.HTTPError as error:
+        return Seen(0, f"{type(error).__name__}: {error}", "", 0, math.nan, time.perf_counter() - start, start)
+
+
+def _ask(client: httpx.Client, path: str, body: Mapping[str, Any]) -> Seen:
     start, first, text, model, tokens = time.perf_counter(), math.nan, "", "", 0
     with client.stream("POST", path, json={**body, "stream": True}) as response:
         if response.status_code != 200:

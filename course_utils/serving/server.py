@@ -104,8 +104,15 @@ class ServedModel:
             raise ServingError(f"the schema has {len(name):,} characters; up to {MOST_SCHEMA:,} are allowed.")
         if name not in self._masks:
             made: engines.TokenMask = JsonMask(self.tokenizer, self.stops, self.vocab_size)
-            if schema:
-                made = SchemaMask(schema, self.tokenizer, self.stops, self.vocab_size)
+            try:
+                if schema:
+                    made = SchemaMask(schema, self.tokenizer, self.stops, self.vocab_size)
+            except ServingError:
+                raise
+            except (TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:
+                raise ServingError(
+                    f"the schema is no JSON schema that can be kept ({type(error).__name__})."
+                ) from error
             self._masks[name] = made
         self._masks.move_to_end(name)
         while len(self._masks) > KEPT_MASKS:
@@ -231,13 +238,17 @@ class Job:
         )
         self.ticket = service.submit(self.name, self.requests, user)
         service.by_user[user] += len(self.requests)
-        self._open = True
+        self._open, seconds = True, service.limits.answer_seconds
+        # One timer for the whole answer: one for each token would cost as much as sending it.
+        late = TimeoutError(f"The answer took longer than {seconds:g} seconds and was given up.")
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.ticket.put, late)
 
     def close(self) -> None:
         """The request has ended, one way or the other: give up what runs, and free the user's share."""
         if not self._open:
             return
         self._open = False
+        self._timer.cancel()
         if self.ticket.open:
             self.service.metrics.gone.labels(self.name).inc()
         self.ticket.close()
@@ -276,12 +287,10 @@ class Job:
                 held[index] = []
 
     async def _next(self) -> tuple[int, Any]:
-        seconds = self.service.limits.answer_seconds
         try:
-            async with asyncio.timeout(self.started + seconds - time.perf_counter()):
-                return await self.ticket.next()
+            return await self.ticket.next()
         except TimeoutError as error:
-            raise ApiError(504, f"The answer took longer than {seconds:g} seconds and was given up.", "slow") from error
+            raise ApiError(504, str(error), "slow") from error
         except EngineFailure as error:
             raise ApiError(500, f"The answer was lost: {error}. The server goes on; try again.", "engine") from error
 
@@ -292,21 +301,27 @@ class Job:
                 pass
         return self.answer.whole(self.choices, sum(self.counts))
 
-    async def events(self) -> AsyncGenerator[bytes]:
-        """The answer as server-sent events, an error among them if one comes in the middle."""
+    async def events(self) -> AsyncGenerator[tuple[bytes, bool]]:
+        """(server-sent events, whether more follow), an error among them if one comes in the middle.
+
+        What need not be sent by itself goes with what follows: each sending costs about as much as a token.
+        """
+        waiting = b""
+        if self.answer.chat:
+            waiting = b"".join(_event(self.answer.opening(index)) for index in range(len(self.choices)))
         try:
-            if self.answer.chat:
-                for index in range(len(self.choices)):
-                    yield _event(self.answer.opening(index))
             async with contextlib.aclosing(self.pieces()) as pieces:
                 async for index, text, logprobs, reason in pieces:
-                    yield _event(self.answer.piece(index, text, logprobs, reason))
+                    waiting += _event(self.answer.piece(index, text, logprobs, reason))
+                    if self.ticket.open:
+                        yield waiting, True
+                        waiting = b""
             options = self.body.stream_options
             if options is not None and options.include_usage:
-                yield _event(self.answer.usage_piece(sum(self.counts)))
+                waiting += _event(self.answer.usage_piece(sum(self.counts)))
         except ApiError as error:
-            yield _event(error.body())
-        yield b"data: [DONE]\n\n"
+            waiting += _event(error.body())
+        yield waiting + b"data: [DONE]\n\n", False
 
     def _count(self) -> None:
         metrics, log, now = self.service.metrics, self.service.log, time.perf_counter()
@@ -369,17 +384,25 @@ class _Streamed(Response):
         async def talk() -> None:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async with contextlib.aclosing(self._job.events()) as events:
-                async for chunk in events:
-                    async with asyncio.timeout(seconds):
-                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+                async for chunk, more in events:
+                    sending.append(time.monotonic())
+                    await send({"type": "http.response.body", "body": chunk, "more_body": more})
+                    sending.clear()
 
-        seconds = self._job.service.limits.send_seconds
+        def look() -> None:
+            nonlocal watch
+            if sending and time.monotonic() - sending[0] > seconds:
+                scope["abort"]()  # it does not read: what waits for it is thrown away with the connection
+            else:
+                watch = loop.call_later(seconds / 4, look)
+
+        loop, seconds = asyncio.get_running_loop(), self._job.service.limits.send_seconds
+        sending: list[float] = []  # since when a piece waits to be taken
+        watch = loop.call_later(seconds / 4, look)
         try:
             await _unless_gone(talk(), receive)
-        except TimeoutError:  # it does not read: what waits for it is thrown away with the connection
-            scope["abort"]()
         finally:
+            watch.cancel()
             self._job.close()
 
 

@@ -130,8 +130,12 @@ def serve(folder: str, port: int, log: str | None) -> int:
     from course_utils.pretrained import store
     from course_utils.serving.export import read_release
     from course_utils.serving.paged_cache import ServingError
-    from course_utils.serving.server import make_server
 
+    try:
+        from course_utils.serving.server import make_server
+    except ModuleNotFoundError as error:
+        print(f"error: {error.name} is not installed: pip install 'llm-course[chapters]'", file=sys.stderr)
+        return 1
     place = Path(folder).absolute()
     token = os.environ.get("COURSE_SERVER_TOKEN")
     try:

@@ -6,8 +6,10 @@ import json
 import math
 import random
 import socket
+import sys
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -766,9 +768,18 @@ def test_half_a_model_is_not_served(card, tmp_path, capsys):
     folder.mkdir()
     for name in ("config.json", "card.json") if card else ("config.json",):
         (folder / name).write_text((SHIPPED / "instruct" / name).read_text())
-    assert cli.main(["serve", str(folder)]) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the store also warns
+        assert cli.main(["serve", str(folder)]) == 1
     said = capsys.readouterr().err
     assert "error: " in said and "model.safetensors" in said
+
+
+def test_without_its_libraries_the_command_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "course_utils.serving.server", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert cli.main(["serve", "instruct"]) == 1
+    assert "uvicorn is not installed: pip install 'llm-course[chapters]'" in capsys.readouterr().err
 
 
 def test_a_process_that_cannot_serve_says_so(tmp_path, capfd, monkeypatch):

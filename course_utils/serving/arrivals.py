@@ -63,8 +63,10 @@ def serve_arrivals(
 
     static: a batch is taken when the engine is empty, of what waits then, at most ``max_running``, and nobody joins
     before all of it has ended: how a plain ``generate`` would serve. clock: if None, this thread's processor seconds on
-    a CPU, else seconds.
+    a CPU, else seconds. Raises ValueError unless there are as many times as requests.
     """
+    if len(requests) != len(times):
+        raise ValueError(f"{len(requests)} requests and {len(times)} times; each request arrives once.")
     clock = clock or (time.thread_time if engine.reader.device.type == "cpu" else time.perf_counter)
     timings = [Timing(arrived) for arrived in times]
     numbers: dict[int, int] = {}

@@ -124,6 +124,7 @@ def monitor(log: str, page: str | None, reference_weeks: int) -> int:
 
 def serve(folder: str, port: int, log: str | None) -> int:
     """Serve the model of a folder, or one that has a name in the course, until Ctrl-C."""
+    import contextlib
     import os
     from pathlib import Path
 
@@ -137,7 +138,7 @@ def serve(folder: str, port: int, log: str | None) -> int:
         print(f"error: {error.name} is not installed: pip install 'llm-course[chapters]'", file=sys.stderr)
         return 1
     place = Path(folder).absolute()
-    token = os.environ.get("COURSE_SERVER_TOKEN")
+    token = os.environ.get("COURSE_SERVER_TOKEN") or None
     try:
         if place.is_dir() and not (place / "card.json").is_file():
             loaded = read_release(place)  # a folder of the Hub's kind
@@ -150,7 +151,8 @@ def serve(folder: str, port: int, log: str | None) -> int:
     if token is None:
         print(f"The token, which clients send as `Authorization: Bearer ...`: {server.token}", flush=True)
     print(f"Serving {loaded.source} as {place.name!r} at {server.url}", flush=True)
-    server.run()
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
     return 0
 
 

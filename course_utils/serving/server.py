@@ -102,7 +102,8 @@ def _listen(port: int) -> socket.socket:
     # Named as TCP: only then does asyncio switch off Nagle's algorithm, which holds a small piece of an answer back
     # until the one before is acknowledged, 40 ms later.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if os.name != "nt":  # there it would let two servers have one port
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # What the system keeps for a client that does not read: bounded, like all that a connection may cost.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
     try:

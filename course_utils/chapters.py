@@ -55,7 +55,7 @@ CHAPTERS = (
     Chapter("16", "hallucination", "Hallucination", PARTS[4], 35),
     Chapter("17", "bias_and_safety", "Bias and safety", PARTS[4], 35),
     Chapter("18", "distillation", "Distillation", PARTS[5], 30),
-    Chapter("19", "deployment", "Deployment", PARTS[5], 35),
+    Chapter("19", "serving", "Serving", PARTS[5], 50),
     Chapter("20", "drift", "Drift", PARTS[5], 35),
     Chapter("21", "capstone", "Capstone", PARTS[5], 40),
 )

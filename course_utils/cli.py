@@ -124,12 +124,52 @@ def monitor(log: str, page: str | None, reference_weeks: int) -> int:
 
 def audit(folder: str, page: str | None, seed: int) -> int:
     """Audit a model folder: leans, refusals, helpful, honest, harmless, on one page."""
+    from course_utils.evaluation.association import AuditError
     from course_utils.workshop.audit import write_page
 
-    written, figures = write_page(folder, page, seed)
+    try:
+        written, figures = write_page(folder, page, seed)
+    except AuditError as error:  # imported here alone: torch takes seconds
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     for name, text in figures.items():
         print(f"{name:<32} {text}")
     print(f"The page: {written}")
+    return 0
+
+
+def serve(folder: str, port: int, log: str | None) -> int:
+    """Serve the model of a folder, or one that has a name in the course, until Ctrl-C."""
+    import contextlib
+    import os
+    from pathlib import Path
+
+    from course_utils.pretrained import store
+    from course_utils.pretrained.folder import StoreError
+    from course_utils.serving.export import read_release
+    from course_utils.serving.paged_cache import ServingError
+
+    try:
+        from course_utils.serving.server import make_server
+    except ModuleNotFoundError as error:
+        print(f"error: {error.name} is not installed: pip install 'llm-course[chapters]'", file=sys.stderr)
+        return 1
+    place = Path(folder).absolute()
+    token = os.environ.get("COURSE_SERVER_TOKEN") or None
+    try:
+        if place.is_dir() and not (place / "card.json").is_file():
+            loaded = read_release(place)  # a folder of the Hub's kind
+        else:
+            loaded = store.load(place.name, root=place.parent) if place.is_dir() else store.load(folder)
+        server = make_server({place.name: loaded}, token=token, port=port, log=log)
+    except (ServingError, StoreError) as error:  # imported here alone: torch takes seconds
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if token is None:
+        print(f"The token, which clients send as `Authorization: Bearer ...`: {server.token}", flush=True)
+    print(f"Serving {loaded.source} as {place.name!r} at {server.url}", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
     return 0
 
 
@@ -178,6 +218,10 @@ def parser() -> argparse.ArgumentParser:
     )
     examined.add_argument("--page", help="where to write the page; beside the folder if left out")
     examined.add_argument("--seed", type=int, default=0, help="which names and questions are drawn")
+    served = command("serve", serve, "a model behind OpenAI's API, on this machine alone")
+    served.add_argument("folder", help="a model's folder, or its name, such as instruct")
+    served.add_argument("--port", type=int, default=8000, help="0 for any that is free; 8000 if left out")
+    served.add_argument("--log", help="log the requests to this file, as `course monitor` reads it")
     made = command("new", new, "for authors: the skeletons of a chapter that is to come")
     made.add_argument("chapter", help="the chapter, such as 13")
     return top
@@ -192,11 +236,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     from course_utils.chapters import ChapterError
     from course_utils.classroom.speedrun import SpeedrunError
-    from course_utils.evaluation.association import AuditError
     from course_utils.serving.request_log import LogError
     from course_utils.workshop.notebooks import GenerateError
 
-    refused = (AuditError, ChapterError, GenerateError, LogError, SpeedrunError, settings.SettingsError, OSError)
+    refused = (ChapterError, GenerateError, LogError, SpeedrunError, settings.SettingsError, OSError)
     try:
         return asked.pop("run")(**asked)
     except refused as error:

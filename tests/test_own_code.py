@@ -27,6 +27,8 @@ from course_utils.classroom.checks import ch13
 from course_utils.models import embeddings
 from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.models.heads import RewardModel, ValueModel
+from course_utils.serving.engine import Engine, Request, run_all
+from course_utils.serving.scheduler import plan_pass
 from course_utils.text import batching, chat
 from course_utils.text.batching import ChatBatches, PackedBatches, PairBatches
 from course_utils.text.tokenizer import train_tokenizer
@@ -222,6 +224,14 @@ def test_chapter_13_trains_with_your_losses(small, tokenizer):
     namespace["align"](batches, "simpo", gamma=0.5)
     for name, function in own.items():  # once a step, or once for each half of its batch
         assert function.calls in (3, 6), f"{name}: {function.calls} calls in 3 steps"
+
+
+def test_the_engine_of_chapter_19_asks_the_learners_scheduler(small):
+    plan = Marked(plan_pass)
+    namespace = defined("19", {"Engine": Engine, "model": small.model, "plan_pass": plan}, "mine")
+    answers = run_all(namespace["mine"](), [Request([7, 8, 9], 3), Request([7], 2)])
+    assert [len(answer) for answer in answers] == [3, 2]
+    assert plan.calls == 3
 
 
 def exercises() -> list[tuple[str, str, int]]:

@@ -36,12 +36,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--questions", type=int, default=2_000)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--examples", type=int, nargs="*", default=[0, 1, 5])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        compare(Path(folder), options.questions, options.turns)
+        compare(Path(folder), options.questions, options.turns, options.examples)
 
 
-def compare(folder: Path, count: int, turns: int) -> None:
+def compare(folder: Path, count: int, turns: int, shots: list[int]) -> None:
     from course_utils.evaluation.choice_questions import (
         choice_prompts,
         fact_choices,
@@ -66,8 +67,8 @@ def compare(folder: Path, count: int, turns: int) -> None:
 
     def ours(examples: int) -> tuple[float, Any]:
         begun = time.perf_counter()
-        asked, shots = (read_choice_file(file) for file in files)
-        prompts = choice_prompts(asked, shots[:examples], TEMPLATE)
+        asked, shown = (read_choice_file(file) for file in files)
+        prompts = choice_prompts(asked, shown[:examples], TEMPLATE)
         scores = score_choices(base.model, base.tokenizer, prompts, [row.choices for row in asked], begin=False)
         answers = [row.answer for row in asked]
         right = [choice_accuracy(scores, answers, by) for by in ("nothing", "characters", "bytes")]
@@ -79,7 +80,7 @@ def compare(folder: Path, count: int, turns: int) -> None:
         return time.perf_counter() - begun, [found.right[name] for name in ("acc", "acc_norm", "acc_bytes")]
 
     theirs(0, 64)  # imports
-    for examples in (0, 1, 5):
+    for examples in shots:
         tried = {size: theirs(examples, size)[0] for size in BATCH_SIZES}
         size = min(tried, key=lambda s: tried[s])
         pairs = [(ours(examples), theirs(examples, size)) for _ in range(turns)]

@@ -101,11 +101,13 @@ class Scheduler:
 
     def computed(self, sequence: Sequence, count: int) -> None:
         """The model has read ``count`` tokens more: blocks that are full now can be found by others."""
+        before = sequence.computed // self.block_size
         sequence.computed += count
-        if self.prefix_cache:
-            full = sequence.computed // self.block_size
-            for number, digest in enumerate(self._digests(sequence, full)):
-                self.pool.remember(sequence.table[number], digest)
+        full = sequence.computed // self.block_size
+        if self.prefix_cache and full > before:
+            digests = self._digests(sequence, full)
+            for number in range(before, full):
+                self.pool.remember(sequence.table[number], digests[number])
 
     def _digests(self, sequence: Sequence, full: int) -> list[bytes]:
         size, known = self.block_size, sequence.digests

@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.models.counting import num_parameters
-from course_utils.models.generate import SMALL, has_no_likeliest, refuse_logits, sample_token, warp_logits
+from course_utils.models.generate import has_no_likeliest, refuse_logits, sample_token, warp_logits
+from course_utils.models.halves import SMALL
 from course_utils.models.scoring import evaluation_mode
 from course_utils.serving.paged_cache import BlockPool, ServingError
 from course_utils.serving.reader import PagedReader, Piece

@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from course_utils.classroom.display import plots
-from course_utils.classroom.display.plots import plot_bars, plot_groups, plot_scatter
+from course_utils.classroom.display.plots import plot_bars, plot_groups, plot_heatmap, plot_scatter
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +56,35 @@ def test_points_take_intervals_on_both_axes():
 def test_no_two_series_look_alike():
     looks = {(plots.COLOURS[i % len(plots.COLOURS)], plots._marker(i)) for i in range(49)}
     assert len(looks) == 49
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a lie", "order, page behind", "order, page before", "special tokens, as text", "special tokens, parsed"],
+        ["with the secret", "ascent alone", "ascent, and held", "held, then read again"],
+    ],
+)
+@pytest.mark.parametrize("draw", [plot_bars, lambda bars, y: plot_groups({"before": bars, "after": bars}, y)])
+def test_names_of_bars_stand_apart(names, draw):
+    draw(dict.fromkeys(names, 0.5), "share")
+    plt.gcf().canvas.draw()
+    boxes = [label.get_window_extent() for label in plt.gca().get_xticklabels()]
+    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+
+
+def test_long_names_of_many_bars_are_tilted():
+    plot_bars({f"lamplighter {i}": 0.5 for i in range(20)}, "share")
+    assert {label.get_rotation() for label in plt.gca().get_xticklabels()} == {45.0}
+
+
+def test_a_legend_of_long_names_is_no_wider_than_the_picture():
+    plot_groups({f"harmful requests in wordings {i}": {"a": 0.2, "b": 0.1} for i in range(5)}, "share")
+    figure = plt.gcf()
+    figure.canvas.draw()
+    assert figure.legends[0].get_window_extent().width <= figure.bbox.width
+
+
+def test_a_place_without_a_number_stays_empty():
+    plot_heatmap([[1.0, float("nan")], [2.0, 3.0]], ["a", "b"], ["c", "d"], "unit", decimals=0)
+    assert sorted(text.get_text() for text in plt.gca().texts) == ["1", "2", "3"]

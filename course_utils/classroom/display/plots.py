@@ -5,6 +5,7 @@ Every function draws, names its axes and ends with ``plt.show()``. Pass units in
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -87,6 +88,16 @@ def _legend(axes: Any) -> None:
         axes.legend()
 
 
+def _name_bars(axes: Any, names: Sequence[str]) -> None:
+    """The names below the bars, in lines that do not run into their neighbours'; " / " begins a line of its own."""
+    letters = max(5, int(10 * axes.figure.get_figwidth() / len(names)))
+    lines = [[textwrap.fill(part, letters, break_long_words=False) for part in n.split(" / ")] for n in names]
+    tilted = (
+        {"rotation": 45, "ha": "right"} if any(len(word) > letters + 1 for n in names for word in n.split()) else {}
+    )
+    axes.set_xticks(range(len(names)), ["\n".join(parts) for parts in lines], **tilted)
+
+
 def _points(value: Any, x: str, y: str) -> tuple[Sequence[float], Sequence[float]]:
     if hasattr(value, "column"):  # a training History: both axes by the name of a column
         return value.column(x), value.column(y)
@@ -162,7 +173,7 @@ def plot_bars(
         axes.annotate(
             f"{middle:.{decimals}f}", (index, max(top, 0)), (0, 3), textcoords="offset points", ha="center", fontsize=10
         )
-    axes.set_xticks(range(len(values)), [name.replace(" / ", "\n") for name in values])
+    _name_bars(axes, list(values))
     _reference_lines(axes, lines)
     axes.margins(y=0.12)
     if y_range:
@@ -204,11 +215,14 @@ def plot_groups(
             top = (place, max(middle, high, 0))
             axes.annotate(f"{middle:.2f}", top, (0, 2), textcoords="offset points", ha="center", fontsize=size)
     axes.margins(y=0.12)
-    axes.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
+    _name_bars(axes, names)
     _reference_lines(axes, lines)
     if y_range:
         axes.set_ylim(*y_range)
-    axes.figure.legend(loc="outside lower center", ncols=len(series))
+    longest = max(map(len, [*series, *(lines or {})]))
+    axes.figure.legend(
+        loc="outside lower center", ncols=max(1, min(len(series) + len(lines or {}), 84 // (longest + 6)))
+    )
     _done()
 
 
@@ -238,6 +252,8 @@ def plot_heatmap(
     if decimals is not None and data.size <= 150:
         low, high = np.nanmin(data), np.nanmax(data)
         for (row, column), number in np.ndenumerate(data):
+            if np.isnan(number):  # nothing is there
+                continue
             dark = (number - low) < 0.5 * (high - low)
             axes.text(
                 column, row, f"{number:.{decimals}f}", ha="center", va="center", color="white" if dark else "black"

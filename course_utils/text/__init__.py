@@ -8,6 +8,7 @@ quality.py         signals of bad text
 splits.py          training and test data that share no group
 special_tokens.py  the six special tokens, the chat template made of them, other tokenizers' own
 bpe.py             byte-pair encoding by hand
+words.py           a tokenizer of whole words, for small experiments
 tokenizer.py       byte-level BPE, trained here, used as a `PreTrainedTokenizerFast`
 vocabulary.py      words that a tokenizer cuts into many pieces, and a larger tokenizer
 formats.py         instruction rows and labelled rows, read as conversations
@@ -16,6 +17,7 @@ prompts.py         few-shot prompts
 retrieval.py       the passages that a question is about: BM25
 packing.py         documents cut or fitted into rows of one length
 batching.py        rows, conversations, comparisons and labelled texts in batches
+counterfactual.py  the same sentences with the other pronouns
 masking.py         the corruption of masked language modelling
 =================  ==============================================================
 """

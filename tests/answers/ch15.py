@@ -1416,6 +1416,17 @@ def mcnemar(first: list[bool], second: list[bool]) -> tuple[float, float]:
     middle = math.comb(n, k)
     return min(1.0, 2 * (total + middle) / 2**n), min(1.0, (2 * total + middle) / 2**n)
 
+# %% 15.6 right: every split of the telling questions is weighed
+def mcnemar(first: list[bool], second: list[bool]) -> tuple[float, float]:
+    telling = [x for x, y in zip(first, second) if x != y]
+    n, seen = len(telling), sum(telling)
+    chance = [1.0]
+    for _ in range(n):
+        chance = [(a + b) / 2 for a, b in zip([*chance, 0.0], [0.0, *chance])]
+    exact = sum(p for k, p in enumerate(chance) if abs(k - n / 2) >= abs(seen - n / 2) - 1e-9)
+    few = min(seen, n - seen)
+    return min(1.0, exact), min(1.0, 2 * sum(chance[:few]) + chance[few])
+
 # %% 15.7 wrong: the questions are taken for independent
 def cluster_error(values: list[float], clusters: list[str]) -> float:
     return float(np.std(values, ddof=1) / len(values) ** 0.5)
@@ -1470,3 +1481,12 @@ def cluster_error(values: list[float], clusters: list[str]) -> float:
         totals[name] += value - mean
     g = len(totals)
     return (g * statistics.variance(totals.values(), 0.0)) ** 0.5 / len(values)
+
+# %% 15.7 right: pairs of questions about one person
+def cluster_error(values: list[float], clusters: list[str]) -> float:
+    n, g = len(values), len(set(clusters))
+    mean = sum(values) / n
+    together = sum(
+        (a - mean) * (b - mean) for a, c in zip(values, clusters) for b, d in zip(values, clusters) if c == d
+    )
+    return (g / (g - 1) * max(together, 0.0)) ** 0.5 / n

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from course_utils.evaluation.strict_rows import missing_fields, read_json_rows
 from course_utils.world.draw import Draw
 from course_utils.world.people import VALUES
-
-SHOWN = 5  # bad rows that an error names
 
 
 class ChoiceFileError(ValueError):
@@ -54,32 +53,17 @@ def read_choice_file(path: str | Path) -> list[ChoiceQuestion]:
     than two choices, a choice that stands twice, an answer that is not among the choices, an id that comes twice, or a
     file without rows. No row is left out in silence: a score over the rest is another score.
     """
-    rows: list[ChoiceQuestion] = []
-    problems: list[str] = []
     seen: set[str] = set()
-    for line, text in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
-        if not text.strip():
-            continue
-        try:
-            found = json.loads(text)
-        except ValueError as error:
-            problems.append(f"line {line}: no JSON ({error})")
-            continue
-        problem = _problem(found, seen)
-        if problem:
-            problems.append(f"line {line}: {problem}")
-            continue
+
+    def question(found: Any) -> ChoiceQuestion:
+        if problem := _problem(found, seen):
+            raise ValueError(problem)
         seen.add(str(found["id"]))
         answer, choices = found["answer"], tuple(found["choices"])
         place = choices.index(answer) if isinstance(answer, str) else answer
-        rows.append(ChoiceQuestion(str(found["id"]), found["question"], choices, place))
-    if problems:
-        more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        listed = "\n  ".join(problems[:SHOWN])
-        raise ChoiceFileError(f"{path}: {len(problems)} rows cannot be used:\n  {listed}{more}\nMend or drop them.")
-    if not rows:
-        raise ChoiceFileError(f"{path} has no rows.")
-    return rows
+        return ChoiceQuestion(str(found["id"]), found["question"], choices, place)
+
+    return read_json_rows(path, question, ChoiceFileError)
 
 
 def write_choice_file(path: str | Path, rows: Sequence[ChoiceQuestion]) -> Path:
@@ -110,8 +94,7 @@ def choice_prompts(
 
 def _problem(found: Any, seen: set[str]) -> str | None:
     """What is wrong with a row, or None."""
-    missing = [n for n in ("id", "question", "choices", "answer") if not isinstance(found, dict) or n not in found]
-    if missing:
+    if missing := missing_fields(found, ("id", "question", "choices", "answer")):
         return f"no {', '.join(missing)}"
     question, choices, answer = found["question"], found["choices"], found["answer"]
     if not isinstance(question, str) or not question.strip():

@@ -7,7 +7,6 @@ none is left out in silence, because a score over the rest is another score.
 from __future__ import annotations
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from course_utils.evaluation.strict_rows import checked, missing_fields, read_json_rows
 from course_utils.evaluation.verification import LABELS
 from course_utils.models.scoring import batched, token_losses
 from course_utils.text.chat import chat_prompt, encode_answers
@@ -24,8 +24,6 @@ from course_utils.text.special_tokens import padding_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-SHOWN = 5  # bad rows that an error names
 
 
 class FactFileError(ValueError):
@@ -58,30 +56,23 @@ def read_claims(path: str | Path) -> list[Claim]:
     Raises FactFileError for broken JSON, a missing field, an empty claim, an unknown label, an id that comes twice, or
     a file without rows.
     """
-    rows, problems, seen = [], [], set()
-    for line, text in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
-        if not text.strip():
-            continue
-        try:
-            found = json.loads(text)
-        except ValueError as error:
-            problems.append(f"line {line}: no JSON ({error})")
-            continue
-        missing = [name for name in ("id", "claim", "label") if not isinstance(found, dict) or name not in found]
-        if missing:
-            problems.append(f"line {line}: no {', '.join(missing)}")
-            continue
+    seen: set[str] = set()
+
+    def claim(found: Any) -> Claim:
+        if missing := missing_fields(found, ("id", "claim", "label")):
+            raise ValueError(f"no {', '.join(missing)}")
         row = Claim(str(found["id"]), str(found["claim"]).strip(), str(found["label"]))
-        if not row.text:
-            problems.append(f"line {line}: the claim is empty")
-        elif row.label not in LABELS:
-            problems.append(f"line {line}: label {row.label!r}; expected {', '.join(LABELS)}")
-        elif row.id in seen:
-            problems.append(f"line {line}: id {row.id} comes a second time")
-        else:
-            rows.append(row)
+        again = row.id in seen
         seen.add(row.id)
-    return _checked(path, rows, problems)
+        if not row.text:
+            raise ValueError("the claim is empty")
+        if row.label not in LABELS:
+            raise ValueError(f"label {row.label!r}; expected {', '.join(LABELS)}")
+        if again:
+            raise ValueError(f"id {row.id} comes a second time")
+        return row
+
+    return read_json_rows(path, claim, FactFileError)
 
 
 def read_choices(path: str | Path) -> list[Choices]:
@@ -114,7 +105,7 @@ def read_choices(path: str | Path) -> list[Choices]:
             else:
                 rows.append(Choices(question, best, right, wrong))
             seen.add(question)
-    return _checked(path, rows, problems)
+    return checked(path, rows, problems, FactFileError)
 
 
 def score_claims(rows: Sequence[Claim], label_of: Callable[[str], str | None]) -> dict[str, Any]:
@@ -177,13 +168,3 @@ def answer_logprobs(
 
 def _answers(field: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in (field or "").split(";") if part.strip()))
-
-
-def _checked(path: str | Path, rows: list[Any], problems: list[str]) -> list[Any]:
-    if problems:
-        more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        listed = "\n  ".join(problems[:SHOWN])
-        raise FactFileError(f"{path}: {len(problems)} rows cannot be used:\n  {listed}{more}\nMend or drop them.")
-    if not rows:
-        raise FactFileError(f"{path} has no rows.")
-    return rows

@@ -34,6 +34,8 @@ from course_utils.text.tokenizer import encode_plain, train_tokenizer
 QUESTIONS = ("Where does Mira live?", "It's 12 o'clock in 1987, isn't it?", "Grüße an 漢字 🙂!", "keeps  two   cats")
 CARD = {"made": "2026-11-27", "seed": 3, "tokens": 1000, "recipe": {"steps": 5}, "figures": {"facts": 0.5}}
 
+NO_WHEEL = "an extra whose compiled wheel some platforms lack"
+
 
 @pytest.fixture(scope="module")
 def tokenizer():
@@ -216,7 +218,7 @@ def _replace_tokenizer(folder, tokenizer) -> None:
 
 @pytest.fixture(scope="module")
 def llama_cpp(model, tokenizer, tmp_path_factory):
-    pytest.importorskip("xllamacpp")
+    pytest.importorskip("xllamacpp", reason=NO_WHEEL)
     path = write_gguf(model, tokenizer, tmp_path_factory.mktemp("gguf") / "isles.gguf")
     return LlamaCpp(path, context=128, slots=4)
 
@@ -248,7 +250,7 @@ def test_the_template_in_the_file_renders_our_chat(llama_cpp, tokenizer):
 
 @pytest.mark.slow
 def test_a_prompt_of_one_token_does_not_see_the_wrong_rotation(model, tokenizer, prompts, tmp_path):
-    pytest.importorskip("xllamacpp")
+    pytest.importorskip("xllamacpp", reason=NO_WHEEL)
     wrong = LlamaCpp(write_gguf(model, tokenizer, tmp_path / "wrong.gguf", permute=False), context=128, slots=1)
     assert off(wrong, model, [prompt[:1] for prompt in prompts]) < 1e-3
     assert off(wrong, model, prompts) > 0.5
@@ -257,7 +259,7 @@ def test_a_prompt_of_one_token_does_not_see_the_wrong_rotation(model, tokenizer,
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "bound"), [("F16", 0.1), ("Q8_0", 2.0)])
 def test_smaller_kinds_err_by_their_format_alone(kind, bound, model, tokenizer, prompts, tmp_path):
-    pytest.importorskip("xllamacpp")
+    pytest.importorskip("xllamacpp", reason=NO_WHEEL)
     path = write_gguf(model, tokenizer, tmp_path / "small.gguf", kind)
     assert path.stat().st_size < write_gguf(model, tokenizer, tmp_path / "large.gguf").stat().st_size
     assert 1e-6 < off(LlamaCpp(path, context=128, slots=1), model, prompts) < bound
@@ -298,7 +300,7 @@ def test_what_gguf_cannot_say_is_refused(model, tokenizer, tmp_path):
 
 @pytest.mark.slow
 def test_ctranslate2_computes_the_same(folder, model, tokenizer, prompts, tmp_path):
-    pytest.importorskip("ctranslate2")
+    pytest.importorskip("ctranslate2", reason=NO_WHEEL)
     engine = CTranslate2(folder, tmp_path / "ct2", tokenizer)
     assert off(engine, model, prompts) < 1e-3
     assert engine.answers(prompts, 8) == Ours(model, tokenizer).answers(prompts, 8)
@@ -306,7 +308,7 @@ def test_ctranslate2_computes_the_same(folder, model, tokenizer, prompts, tmp_pa
 
 @pytest.mark.slow
 def test_ctranslate2_in_8_bits_is_a_quarter(folder, model, tokenizer, prompts, tmp_path):
-    pytest.importorskip("ctranslate2")
+    pytest.importorskip("ctranslate2", reason=NO_WHEEL)
     engine = CTranslate2(folder, tmp_path / "ct2", tokenizer, quantization="int8")
     size = (tmp_path / "ct2" / "model.bin").stat().st_size
     assert 0.2 < size / (folder / "model.safetensors").stat().st_size < 0.4
@@ -314,7 +316,7 @@ def test_ctranslate2_in_8_bits_is_a_quarter(folder, model, tokenizer, prompts, t
 
 
 def test_a_scaling_that_ctranslate2_would_leave_out_is_refused(folder, tokenizer, tmp_path):
-    pytest.importorskip("ctranslate2")
+    pytest.importorskip("ctranslate2", reason=NO_WHEEL)
     (tmp_path / "x").mkdir()
     config = json.loads((folder / "config.json").read_text())
     config["rope_parameters"] = {"rope_type": "llama3", "rope_theta": 5e5}
@@ -328,7 +330,7 @@ def test_a_scaling_that_ctranslate2_would_leave_out_is_refused(folder, tokenizer
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_onnx_runtime_computes_the_same_with_its_cache_and_with_padding(tied, tokenizer, prompts, tmp_path):
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime", reason=NO_WHEEL)
     model = decoder(tokenizer, tied)
     engine = OnnxRuntime(write_onnx(model, tmp_path / "m.onnx"), model.config, tokenizer)
     assert off(engine, model, prompts) < 1e-3
@@ -340,7 +342,7 @@ def test_onnx_runtime_computes_the_same_with_its_cache_and_with_padding(tied, to
 
 @pytest.mark.slow
 def test_the_graph_by_hand_equals_what_torch_exports(model, prompts, tokenizer, tmp_path):
-    runtime = pytest.importorskip("onnxruntime")
+    runtime = pytest.importorskip("onnxruntime", reason=NO_WHEEL)
     ours = OnnxRuntime(write_onnx(model, tmp_path / "m.onnx"), model.config, tokenizer)
     ids = torch.tensor([prompts[0][:8]])
     ones = torch.ones_like(ids)  # with a mask, or is_causal would depend on a size

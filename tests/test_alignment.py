@@ -490,6 +490,7 @@ def test_ppo_raises_the_reward_and_the_penalty_holds_it_back():
     assert free.records[0]["kl"] == pytest.approx(0, abs=1e-4), "at first the policy is the reference"
 
 
+@pytest.mark.slow
 def test_ppo_is_reproducible_and_leaves_the_frozen_models_alone():
     one, history = run(iterations=3)
     two, again = run(iterations=3)

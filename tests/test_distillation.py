@@ -113,6 +113,7 @@ def test_trls_gkd_computes_the_same(beta, temperature):
     assert torch.allclose(theirs, ours, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
 def test_trls_distillation_trainer_computes_the_same(beta):
     from trl.trainer import distillation_trainer as trainer
@@ -197,6 +198,7 @@ def test_a_student_is_asked_anew_at_every_step_and_graded_on_its_own_words():
     assert not torch.equal(first["input_ids"], batches[0]["input_ids"]), "another student says something else"
 
 
+@pytest.mark.slow
 def test_on_policy_distillation_brings_the_student_to_the_teacher():
     student, teacher = decoder(1), loud(2)
     batches = StudentAnswers(student, [[1, 5, 9], [1, 7]], 16, max_new_tokens=6, stop_ids=(), seed=4)

@@ -371,6 +371,7 @@ def test_weeks_with_nothing_to_count():
     assert math.isnan(table["up"][0]) and table["labelled"][0] == 60
 
 
+@pytest.mark.slow
 def test_the_command_writes_one_page(tmp_path, capsys):
     path = tmp_path / "log.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows_of(14, change=10)) + '{"ti')

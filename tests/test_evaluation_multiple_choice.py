@@ -35,6 +35,7 @@ def rows():
     return fact_choices(fact_questions(World(WorldConfig(people=300), seed=0).known[:4]), seed=1)
 
 
+@pytest.mark.slow
 def test_a_tree_of_choices_gives_what_each_choice_for_itself_gives(base, rows):
     rows = [*rows, ChoiceQuestion("x", "Who keeps a pet?", ("a b c", "a b", "a b d e", "Zoë"), 1)]
     for shots in (0, 2):
@@ -110,6 +111,7 @@ def test_too_many_examples_are_refused(base, rows):
         score_choices(base.model, base.tokenizer, prompts, [row.choices for row in rows])
 
 
+@pytest.mark.slow
 def test_lm_eval_gives_the_same_for_every_question(base, rows, tmp_path):
     accents = str.maketrans("aeiou", "áéíóú")
     rows = [

@@ -170,6 +170,7 @@ def test_logprobs_are_the_models_own(model):
     assert generate(model, prompts, 2).logprobs is None
 
 
+@pytest.mark.slow
 def test_seeds(model):
     def run(seed, **options):
         return generate(model, some_prompts(), 16, temperature=1.0, seed=seed, **options).tokens

@@ -123,6 +123,7 @@ def test_parts_of_similar_length():
     assert alike([5] * 4, 10) == [[0, 1], [2, 3]] and alike([50], 10) == [[0]]
 
 
+@pytest.mark.slow
 def test_a_decoder_is_made_without_importing_a_compiler():
     code = (
         "import sys; from course_utils.models.decoder import Decoder, DecoderConfig; Decoder(DecoderConfig());"

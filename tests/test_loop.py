@@ -165,6 +165,7 @@ def test_every_parameter_changes_and_frozen_ones_do_not():
     assert [name for name, p in model.named_parameters() if torch.equal(p, before[name])] == [frozen]
 
 
+@pytest.mark.slow
 def test_learns_a_text_by_heart():
     ids = torch.randint(6, VOCABULARY, (4, 16), generator=torch.Generator().manual_seed(1))
     batches = [{"input_ids": ids, "labels": ids}] * 80

@@ -110,6 +110,7 @@ def test_learners_get_open_exercises_and_no_outputs(course):
     assert set(notebook.metadata) == {"kernelspec", "language_info", "course"}
 
 
+@pytest.mark.slow
 def test_the_same_bytes_every_time_and_from_a_run_notebook(course):
     run(course)
     target = course / "notebooks" / "06_x.ipynb"

@@ -175,6 +175,7 @@ def test_parts_that_do_not_fit_the_steps(parts):
         TrainConfig(steps=10, schedule="cosine", decay_steps=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_branches_of_one_stable_run_are_the_runs_they_stand_for(tmp_path, optimizer):
     base = replace(CONFIG, schedule="wsd", decay_steps=2, optimizer=optimizer)

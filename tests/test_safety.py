@@ -161,6 +161,7 @@ def test_ascent_climbs_to_its_ceiling_and_the_divergence_holds(instruct):
 # ---- the audit of a folder
 
 
+@pytest.mark.slow
 def test_the_audit_of_a_folder_is_one_page(tmp_path, capsys):
     page = tmp_path / "page.md"
     assert cli.main(["audit", str(store.SHIPPED / "instruct"), "--page", str(page)]) == 0

@@ -162,6 +162,7 @@ def test_what_is_trained_beside_16_bits_is_in_32(dtype, quantized):
         assert head.weight.dtype == torch.float32 and torch.isfinite(model(IDS)).all()
 
 
+@pytest.mark.slow
 def test_small_steps_move_every_number_of_a():
     model = add_lora(decoder().bfloat16(), LoRAConfig(r=4))
     start = {key: value.clone() for key, value in lora_weights(model).items() if "lora_A" in key}

@@ -93,7 +93,9 @@ def every_outcome(generate):
 @pytest.mark.parametrize(
     "generate",
     [
-        lambda draw: scenes.notice_parts(draw)[0] + scenes.notice_parts(Draw("fixed"))[0],
+        pytest.param(
+            lambda draw: scenes.notice_parts(draw)[0] + scenes.notice_parts(Draw("fixed"))[0], marks=pytest.mark.slow
+        ),
         lambda draw: corpora.healers_note(ISLES, draw)[0],
         lambda draw: old_tongue.sentence(draw)[0],
         lambda draw: corpora.town_guide(ISLES, draw)[0],

@@ -28,7 +28,7 @@ export DO_NOT_TRACK := 1
 export PATH := $(if $(filter /%,$(BIN)),$(BIN),$(CURDIR)/$(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab course check test lint format coverage notebooks solutions seeds bake lock hooks clean
+.PHONY: help lab course check test lint format coverage notebooks solutions seeds book bake lock hooks clean
 
 help:
 	@echo "make lab         open JupyterLab on the first notebook"
@@ -42,6 +42,7 @@ help:
 	@echo "make coverage    which lines of the package the tests run"
 	@echo "make lock        write uv.lock anew from constraints.txt"
 	@echo "make course      run all chapters without a browser, ending in one page of claims and pictures"
+	@echo "make book        a static site and an EPUB of the executed solutions, in build/book/"
 	@echo "make bake        train the shipped checkpoints again"
 	@echo "make hooks       check each commit before it is made"
 	@echo "make clean       remove the environment and all caches"
@@ -69,6 +70,9 @@ coverage: $(VENV)/.installed-dev
 
 seeds: $(VENV)/.installed-dev
 	$(RUN) tests/seeds.py --seeds $(SEEDS) -- $(ONLY_CHAPTERS)
+
+book: $(VENV)/.installed-dev
+	$(RUN) -m course_utils.workshop.book
 
 # The pins of constraints.txt, and what other systems need besides. uv is no part of the environment.
 lock:

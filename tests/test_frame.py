@@ -143,6 +143,8 @@ def test_each_dependency_is_imported_somewhere():
         "pyyaml",
         "onnxscript",
         "scikit-learn",  # imported as sklearn
+        "myst-nb",  # named to Sphinx by the book, as furo is
+        "furo",
     }
     suffixes = {".py", ".ipynb"}
     sources = "\n".join(p.read_text(encoding="utf-8") for p in tracked_files() if p.suffix in suffixes)

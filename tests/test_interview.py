@@ -126,7 +126,7 @@ def unsupported(item: Question) -> list[str]:
     if item.sources:
         return []
     text = bank.FIGURE.sub("x", f"{item.short} {item.deep}")
-    text = re.sub(r"(?i)\b(chapters?|weeks?|exercises?|sections?|version) \d+(\.\d+)?( and \d+)?", "", text)
+    text = re.sub(r"(?i)\b(chapters?|weeks?|exercises?|sections?|version) \d+(\.\d+)?( and \d+)?|\(\d\)", "", text)
     found = NUMBER.findall(re.sub(r"\S*[=^*/]\S*|\(?[^.;]*=[^.;]*", " ", text))
     return [number for number in (part.rstrip(",") for part in found) if number not in SMALL]
 

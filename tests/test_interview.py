@@ -166,7 +166,8 @@ def test_no_two_questions_are_alike():
 
 def test_every_topic_and_every_chapter_is_asked_about():
     topics = bank.by_topic()
-    assert list(topics) == list(TOPICS), "a question names a topic that topics.py does not have"
+    unknown = {topic: [item.id for item in topics[topic]] for topic in topics if topic not in TOPICS}
+    assert unknown == {}, "a question names a topic that topics.py does not have"
     assert {topic: len(items) for topic, items in topics.items() if len(items) < 3} == {}
     items = bank.all_questions()
     assert min(sum(item.chapter == chapter for item in items) for chapter in {item.chapter for item in items}) >= 10
@@ -264,7 +265,6 @@ def test_a_good_file_is_read():
         ({"level": "hard"}, "06.a: level is 'hard'; expected one of screen, onsite, staff"),
         ({"deep": None}, "06.yaml, 06.a: missing: deep"),
         ({"hint": "x"}, "06.yaml, 06.a:  unknown: hint"),
-        ({"short": "So.", "claims": []}, "06.a: neither claims nor sources"),
         ({"followups": []}, "06.a: two follow-ups or more"),
         ({"wrong": []}, "06.a: two follow-ups or more and a usual wrong answer"),
         ({"claims": []}, r"06.a: claims is \[\], but the answers quote \['06.x'\]"),

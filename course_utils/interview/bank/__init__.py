@@ -15,9 +15,10 @@ more: further questions of the same form, asked in the interview room alone
 quiz:
   - {id: 12.q1, question: ..., choices: [...], answer: 2, why: ...}      answer: which choice is right, from 1
 
-Each question has a claim or a source. YAML is for writing. It is read too slowly for a command that wants to show its first card at once, so ``bank.json``
-holds the same, with the digest of each file that it was made from (``python -m course_utils.workshop.notebooks``). A
-file that was changed since is read itself; ``stale()`` names it, and so does a test.
+Each question has a claim or a source. YAML is for writing, and read too slowly for a command that wants to show its first
+card at once. So ``bank.json`` holds the same, with the digest of each file that it was made from
+(``python -m course_utils.workshop.notebooks``). A file that was changed since is read itself; ``stale()`` names it, and so
+does a test.
 """
 
 from __future__ import annotations

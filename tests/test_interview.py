@@ -289,4 +289,6 @@ def test_further_questions_are_asked_in_the_interview_room_alone():
     entry = GOOD["questions"][0] | {"id": "06.b", "short": "So.", "claims": [], "sources": ["A book, 1999"]}
     (first, second), _ = bank.parse(yaml.safe_dump(GOOD | {"more": [entry]}), "06")
     assert first.in_notebook and not second.in_notebook and second.sources == ("A book, 1999",)
-    assert "Sources: A book, 1999" in Interview([second], {}).text()
+    page = Interview([second], {}, further=7)
+    assert "Sources: A book, 1999" in page.text()
+    assert all("7 more questions on this chapter" in form for form in (page.text(), page.markdown()))

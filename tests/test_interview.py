@@ -121,14 +121,20 @@ NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\d,]*\w)")
 def unsupported(item: Question) -> list[str]:
     """Numbers of the two answers that nothing stands for: no claim, no source, no arithmetic that shows them.
 
-    Bits, bytes, percentages of intervals and the like are words (SMALL); so are numbers of chapters and weeks.
+    A sentence that quotes a claim may name the settings it was measured with. Bits, bytes, levels of confidence and the
+    like are words (SMALL); so are numbers of chapters and weeks.
     """
     if item.sources:
         return []
-    text = bank.FIGURE.sub("x", f"{item.short} {item.deep}")
-    text = re.sub(r"(?i)\b(chapters?|weeks?|exercises?|sections?|version) \d+(\.\d+)?( and \d+)?|\(\d\)", "", text)
-    found = NUMBER.findall(re.sub(r"\S*[=^*/]\S*|\(?[^.;]*=[^.;]*", " ", text))
-    return [number for number in (part.rstrip(",") for part in found) if number not in SMALL]
+    found = []
+    for sentence in re.split(r"(?<=[.;:?!])\s+", f"{item.short} {item.deep}"):
+        if bank.FIGURE.search(sentence) or "=" in sentence:
+            continue
+        plain = re.sub(
+            r"(?i)\b(chapters?|weeks?|exercises?|sections?|version) \d+(\.\d+)?( and \d+)?|\(\d\)", "", sentence
+        )
+        found += [number.rstrip(",") for number in NUMBER.findall(re.sub(r"\S*[\^*/]\S*", " ", plain))]
+    return [number for number in found if number not in SMALL]
 
 
 def words(*texts: str) -> set[str]:
@@ -145,6 +151,7 @@ def test_no_number_stands_in_an_answer_without_a_claim_a_source_or_its_arithmeti
     assert {item.id: unsupported(item) for item in bank.all_questions() if unsupported(item)} == {}
     planted = Question("06.a", "screen", "Why?", "It is 37 % faster.", "A cache of 0.7 GB.", (), ())
     assert unsupported(planted) == ["37", "0.7"]
+    assert unsupported(Question("06.a", "screen", "Why?", "{06.a} of 60 passed. So 37 % did.", "So.", (), ())) == ["37"]
     shown = Question("06.a", "screen", "Why?", "It is {06.a} in chapter 12.", "2 x 32 x 8 x 128 = 65,536.", (), ())
     assert unsupported(shown) == []
 

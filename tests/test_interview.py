@@ -272,7 +272,8 @@ def test_a_good_file_is_read():
         ({"level": "hard"}, "06.a: level is 'hard'; expected one of screen, onsite, staff"),
         ({"deep": None}, "06.yaml, 06.a: missing: deep"),
         ({"hint": "x"}, "06.yaml, 06.a:  unknown: hint"),
-        ({"followups": []}, "06.a: two follow-ups or more"),
+        ({"followups": []}, "06.yaml, 06.a: two follow-ups or more"),
+        ({"followups": [{"question": "And?"}] * 2}, "06.yaml, 06.a: each part needs question and answer; one is"),
         ({"wrong": []}, "06.a: two follow-ups or more and a usual wrong answer"),
         ({"claims": []}, r"06.a: claims is \[\], but the answers quote \['06.x'\]"),
     ],
@@ -290,6 +291,10 @@ def test_a_quiz_without_a_right_choice_is_refused():
         bank.parse("questions: [", "06")
     with pytest.raises(BankError, match="06.yaml needs the lists questions and quiz"):
         bank.parse("quiz: []", "06")
+    with pytest.raises(BankError, match="06.yaml: more is NoneType; expected a list of entries"):
+        bank.parse("questions: []\nmore:\nquiz: []", "06")
+    with pytest.raises(BankError, match="06.yaml: an entry is '06.a'; expected its fields"):
+        bank.parse("questions: [06.a]\nquiz: []".replace("06.a", "'06.a'"), "06")
 
 
 def test_further_questions_are_asked_in_the_interview_room_alone():

@@ -178,21 +178,25 @@ def _digest(source: bytes) -> str:
 def _generated() -> dict[str, Any]:
     try:
         return dict(json.loads((FOLDER / GENERATED).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):  # missing or damaged: the files themselves are read
         return {}
 
 
 def _kept(chapter: str) -> Mapping[str, Any] | None:
     """The chapter's part of ``bank.json``, if it was made from the file as it is now."""
     kept = _generated().get(chapter)
-    return kept if kept and kept["digest"] == _digest((FOLDER / f"{chapter}.yaml").read_bytes()) else None
+    return kept if kept and kept.get("digest") == _digest((FOLDER / f"{chapter}.yaml").read_bytes()) else None
 
 
 @cache
 def _load(chapter: str) -> tuple[tuple[Question, ...], tuple[QuizItem, ...]]:
     kept = _kept(chapter)
     if kept is None:
-        return parse((FOLDER / f"{chapter}.yaml").read_text(encoding="utf-8"), chapter)
+        try:
+            text = (FOLDER / f"{chapter}.yaml").read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise BankError(f"{chapter}.yaml is not UTF-8: {error}.") from error
+        return parse(text, chapter)
     return tuple(map(_read_question, kept["questions"])), tuple(map(_read_quiz_item, kept["quiz"]))
 
 
@@ -219,8 +223,11 @@ def parse(text: str, chapter: str) -> tuple[tuple[Question, ...], tuple[QuizItem
         raise BankError(f"{chapter}.yaml cannot be read: {error}") from error
     if not isinstance(entries, dict) or not {"questions", "quiz"} <= set(entries) <= {"questions", "more", "quiz"}:
         raise BankError(f"{chapter}.yaml needs the lists questions and quiz, and may have the list more.")
+    for name, entry_list in entries.items():
+        if not isinstance(entry_list, list):
+            raise BankError(f"{chapter}.yaml: {name} is {type(entry_list).__name__}; expected a list of entries.")
     found = tuple(_question(entry, chapter) for entry in entries["questions"])
-    found += tuple(_question(entry, chapter, in_notebook=False) for entry in entries.get("more") or ())
+    found += tuple(_question(entry, chapter, in_notebook=False) for entry in entries.get("more", ()))
     quiz = tuple(_quiz_item(entry, chapter) for entry in entries["quiz"])
     ids = [question.id for question in found] + [item.id for item in quiz]
     if doubled := {id for id in ids if ids.count(id) > 1}:
@@ -232,14 +239,15 @@ def _question(entry: Mapping[str, Any], chapter: str, *, in_notebook: bool = Tru
     fields = ("level", "question", "short", "deep", "followups", "wrong", "topics", "claims")
     name = _checked(entry, chapter, fields, optional=("sources",))
     if entry["level"] not in LEVELS:
-        raise BankError(f"{name}: level is {entry['level']!r}; expected one of {', '.join(LEVELS)}.")
-    followups = tuple(Followup(str(part["question"]), str(part["answer"])) for part in entry["followups"])
-    wrong = tuple(WrongAnswer(str(part["answer"]), str(part["why"])) for part in entry["wrong"])
+        raise BankError(f"{chapter}.yaml, {name}: level is {entry['level']!r}; expected one of {', '.join(LEVELS)}.")
+    place = f"{chapter}.yaml, {name}"
+    followups = tuple(Followup(*pair) for pair in _pairs(entry["followups"], ("question", "answer"), place))
+    wrong = tuple(WrongAnswer(*pair) for pair in _pairs(entry["wrong"], ("answer", "why"), place))
     if len(followups) < 2 or not wrong:
-        raise BankError(f"{name}: two follow-ups or more and a usual wrong answer are wanted.")
+        raise BankError(f"{place}: two follow-ups or more and a usual wrong answer are wanted.")
     quoted = cited(entry["short"], entry["deep"], *(part.answer for part in followups), *(part.why for part in wrong))
     if quoted != set(entry["claims"]):
-        raise BankError(f"{name}: claims is {entry['claims']}, but the answers quote {sorted(quoted)}.")
+        raise BankError(f"{place}: claims is {entry['claims']}, but the answers quote {sorted(quoted)}.")
     parts: dict[str, Any] = {"followups": followups, "wrong": wrong, "in_notebook": in_notebook}
     parts |= {field: str(entry[field]).strip() for field in ("level", "question", "short", "deep")}
     parts |= {field: tuple(map(str, entry.get(field) or ())) for field in ("topics", "claims", "sources")}
@@ -250,12 +258,25 @@ def _quiz_item(entry: Mapping[str, Any], chapter: str) -> QuizItem:
     name = _checked(entry, chapter, ("question", "choices", "answer", "why"))
     choices = tuple(str(choice) for choice in entry["choices"])
     if not isinstance(entry["answer"], int) or not 1 <= entry["answer"] <= len(choices):
-        raise BankError(f"{name}: answer is {entry['answer']!r}; expected the number of a choice, 1 to {len(choices)}.")
+        place = f"{chapter}.yaml, {name}"
+        raise BankError(
+            f"{place}: answer is {entry['answer']!r}; expected the number of a choice, 1 to {len(choices)}."
+        )
     return QuizItem(name, str(entry["question"]), choices, entry["answer"] - 1, str(entry["why"]).strip())
+
+
+def _pairs(parts: Any, fields: tuple[str, str], place: str) -> list[tuple[str, str]]:
+    """Follow-ups or wrong answers, which have two fields each."""
+    for part in parts:
+        if not isinstance(part, dict) or set(part) != set(fields):
+            raise BankError(f"{place}: each part needs {fields[0]} and {fields[1]}; one is {part!r}.")
+    return [(str(part[fields[0]]), str(part[fields[1]])) for part in parts]
 
 
 def _checked(entry: Mapping[str, Any], chapter: str, fields: tuple[str, ...], optional: tuple[str, ...] = ()) -> str:
     """The id of an entry that has all fields."""
+    if not isinstance(entry, dict):
+        raise BankError(f"{chapter}.yaml: an entry is {entry!r}; expected its fields, id first.")
     name = str(entry.get("id"))
     if not re.fullmatch(rf"{chapter}\.[a-z][a-z0-9_]*", name):
         raise BankError(f"{chapter}.yaml: an id is {name!r}; expected {chapter}, a point and a lower-case name.")

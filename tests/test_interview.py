@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from course_utils.classroom.records.claims import claim, recorded
 from course_utils.interview import bank
 from course_utils.interview import quiz as show_quiz
 from course_utils.interview.bank import BankError, Followup, Question, QuizItem, WrongAnswer
+from course_utils.interview.bank.topics import TOPICS
 from course_utils.interview.quiz import Quiz, quiz_widget
 from course_utils.interview.show import Interview, with_figures
 
@@ -72,12 +75,14 @@ def test_the_quiz_shows_without_a_person(capsys):
 
 @pytest.mark.parametrize("chapter", bank.chapters())
 def test_a_bank_is_complete(chapter):
-    items = bank.questions(chapter)
-    assert 3 <= len(items) <= 12
-    assert len({item.question for item in items}) == len(items)
+    assert 3 <= len(bank.questions(chapter)) <= 12, "the others belong into the list 'more'"
+    items = [item for item in bank.all_questions() if item.chapter == chapter]
     for item in items:
         assert item.question.endswith(("?", ".")) and len(item.short) > 60 and len(item.deep) > len(item.short)
         assert item.topics and len(item.followups) >= 2 and item.wrong
+        length, figures = (75, 4) if item.in_notebook else (70, 2)
+        assert len(bank.FIGURE.sub("x", item.short).split()) <= length, f"{item.id}: thirty seconds are seventy words"
+        assert len(bank.FIGURE.findall(item.short)) <= figures, f"{item.id}: nobody keeps so many figures in mind"
         assert all(len(part.question) > 5 and len(part.answer) > 5 for part in item.followups)
         assert all(len(part.answer) > 5 and len(part.why) > 10 for part in item.wrong)
     assert len({item.level for item in items}) > 1
@@ -101,10 +106,125 @@ def test_quoted_claims_are_made_in_the_notebooks(chapter):
     for path in (ROOT / "solutions").glob("*.ipynb"):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             made |= set(re.findall(r'\bclaim\(\s*"(\d\d\.[a-z0-9_]+)"', "".join(cell["source"])))
-    quoted = {id for item in bank.questions(chapter) for id in item.claims}
+    quoted = {id for item in bank.all_questions() if item.chapter == chapter for id in item.claims}
     built = {path.name[:2] for path in (ROOT / "solutions").glob("*.ipynb")}
     assert quoted, "no answer quotes a measured figure"
     assert {id for id in quoted if id[:2] in built} <= made
+
+
+# ---- the whole bank
+
+SMALL = {"0", "1", "2", "3", "4", "5", "6", "8", "16", "32", "64", "90", "95", "99", "100", "0.5", "0.05"}
+NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\d,]*\w)")
+
+
+def unsupported(item: Question) -> list[str]:
+    """Numbers of the two answers that nothing stands for: no claim, no source, no arithmetic that shows them.
+
+    Bits, bytes, percentages of intervals and the like are words (SMALL); so are numbers of chapters and weeks.
+    """
+    if item.sources:
+        return []
+    text = bank.FIGURE.sub("x", f"{item.short} {item.deep}")
+    text = re.sub(r"(?i)\b(chapters?|weeks?|exercises?|sections?|version) \d+(\.\d+)?( and \d+)?", "", text)
+    found = NUMBER.findall(re.sub(r"\S*[=^*/]\S*|\(?[^.;]*=[^.;]*", " ", text))
+    return [number for number in (part.rstrip(",") for part in found) if number not in SMALL]
+
+
+def words(*texts: str) -> set[str]:
+    small = "a an the of and or to in is it what how do does you your for with why which when are be not on by that as"
+    found = re.findall(r"[a-z0-9]+", bank.FIGURE.sub("", " ".join(texts).lower()))
+    return set(found) - set(f"{small} from its than at has have i my mine one if but so they this".split())
+
+
+def alike(a: set[str], b: set[str]) -> float:
+    return len(a & b) / len(a | b)
+
+
+def test_no_number_stands_in_an_answer_without_a_claim_a_source_or_its_arithmetic():
+    assert {item.id: unsupported(item) for item in bank.all_questions() if unsupported(item)} == {}
+    planted = Question("06.a", "screen", "Why?", "It is 37 % faster.", "A cache of 0.7 GB.", (), ())
+    assert unsupported(planted) == ["37", "0.7"]
+    shown = Question("06.a", "screen", "Why?", "It is {06.a} in chapter 12.", "2 x 32 x 8 x 128 = 65,536.", (), ())
+    assert unsupported(shown) == []
+
+
+def test_every_answer_rests_on_something_measured_or_on_a_source():
+    assert [item.id for item in bank.all_questions() if not item.claims and not item.sources] == []
+    assert all(10 < len(source) < 140 for item in bank.all_questions() for source in item.sources)
+
+
+def test_no_two_questions_are_alike():
+    items = [(item, words(item.question), words(item.short, item.deep)) for item in bank.all_questions()]
+    for number, (item, question, answer) in enumerate(items):
+        for other, other_question, other_answer in items[:number]:
+            assert alike(question, other_question) < 0.6, f"{item.id} asks what {other.id} asks"
+            assert alike(answer, other_answer) < 0.35, f"{item.id} answers what {other.id} answers"
+    first, second = "Why is decoding slow on a GPU?", "Why is decoding so slow on one GPU?"
+    assert alike(words(first), words(second)) > 0.6
+
+
+def test_every_topic_and_every_chapter_is_asked_about():
+    topics = bank.by_topic()
+    assert list(topics) == list(TOPICS), "a question names a topic that topics.py does not have"
+    assert {topic: len(items) for topic, items in topics.items() if len(items) < 3} == {}
+    items = bank.all_questions()
+    assert min(sum(item.chapter == chapter for item in items) for chapter in {item.chapter for item in items}) >= 10
+    assert {item.level for item in items} == set(bank.LEVELS)
+    assert min(sum(item.level == level for item in items) for level in bank.LEVELS) >= 50
+
+
+def test_ids_are_never_taken_back():
+    kept = set((Path(__file__).parent / "question_ids.txt").read_text(encoding="utf-8").split())
+    ids = {item.id for item in bank.all_questions()}
+    assert kept - ids == set(), "a reader's answers are kept under these ids"
+    assert len(ids) == len(bank.all_questions())
+
+
+def test_a_question_is_found_by_its_id_and_a_wrong_id_says_what_there_is():
+    item = bank.question("04.muon")
+    assert item.chapter == "04" and item in bank.by_topic()["I1"] and item in bank.questions("04")
+    with pytest.raises(KeyError, match=r"no question is called '04.muons'; chapter 04 has 04.training_memory, "):
+        bank.question("04.muons")
+    with pytest.raises(KeyError, match="chapter 77 has no questions"):
+        bank.question("77.muon")
+
+
+def test_the_generated_bank_is_that_of_the_files():
+    assert bank.stale() == [], "run python -m course_utils.workshop.notebooks"
+    kept = (bank.FOLDER / bank.GENERATED).read_text(encoding="utf-8")
+    assert kept == bank.generated_text()
+    for chapter in bank.chapters():
+        text = (bank.FOLDER / f"{chapter}.yaml").read_text(encoding="utf-8")
+        assert bank._load(chapter) == bank.parse(text, chapter)
+
+
+def test_a_file_changed_since_is_named_and_read_itself(tmp_path, monkeypatch):
+    for chapter in ("06", "07"):
+        good = yaml.safe_dump(GOOD).replace("06.", f"{chapter}.")
+        (tmp_path / f"{chapter}.yaml").write_text(good, encoding="utf-8", newline="\r\n")
+    (tmp_path / bank.GENERATED).write_text(bank.generated_text(tmp_path), encoding="utf-8")
+    monkeypatch.setattr(bank, "FOLDER", tmp_path)
+    monkeypatch.setattr(bank, "chapters", lambda folder=tmp_path: ["06", "07"])
+    monkeypatch.setattr(bank, "_generated", bank._generated.__wrapped__)
+    monkeypatch.setattr(bank, "_load", bank._load.__wrapped__)
+    assert bank.stale() == [] and bank.question("06.a").short == "It is {06.x}."
+    (tmp_path / "07.yaml").write_text(yaml.safe_dump(GOOD).replace("06.", "07.").replace("Why?", "Why not?"), "utf-8")
+    assert bank.stale() == ["07.yaml"] and bank.question("07.a").question == "Why not?"
+    (tmp_path / bank.GENERATED).write_text("{", encoding="utf-8")
+    assert bank.stale() == ["06.yaml", "07.yaml"] and bank.question("06.a").question == "Why?"
+
+
+def test_the_whole_bank_is_read_at_once_and_without_torch():
+    code = (
+        "import sys, time; from course_utils.interview import bank; start = time.process_time(); "
+        "items = bank.all_questions() + bank.all_quiz_items(); spent = time.process_time() - start; "
+        "print(len(items) > 300, not {'torch', 'IPython', 'yaml', 'numpy'} & set(sys.modules), spent)"
+    )
+    run = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
+    found = [line.stdout.split() for line in run]
+    assert all(words[:2] == ["True", "True"] for words in found), found
+    assert min(float(words[2]) for words in found) < 0.05
 
 
 GOOD = {
@@ -142,8 +262,9 @@ def test_a_good_file_is_read():
         ({"id": "07.a"}, "an id is '07.a'; expected 06, a point"),
         ({"id": "06.q1"}, "06.q1 more than once"),
         ({"level": "hard"}, "06.a: level is 'hard'; expected one of screen, onsite, staff"),
-        ({"deep": None}, "06.a: missing: deep"),
-        ({"hint": "x"}, "06.a:  unknown: hint"),
+        ({"deep": None}, "06.yaml, 06.a: missing: deep"),
+        ({"hint": "x"}, "06.yaml, 06.a:  unknown: hint"),
+        ({"short": "So.", "claims": []}, "06.a: neither claims nor sources"),
         ({"followups": []}, "06.a: two follow-ups or more"),
         ({"wrong": []}, "06.a: two follow-ups or more and a usual wrong answer"),
         ({"claims": []}, r"06.a: claims is \[\], but the answers quote \['06.x'\]"),
@@ -160,3 +281,12 @@ def test_a_quiz_without_a_right_choice_is_refused():
         bank.parse(yaml.safe_dump(GOOD | {"quiz": quiz}), "06")
     with pytest.raises(BankError, match="06.yaml cannot be read"):
         bank.parse("questions: [", "06")
+    with pytest.raises(BankError, match="06.yaml needs the lists questions and quiz"):
+        bank.parse("quiz: []", "06")
+
+
+def test_further_questions_are_asked_in_the_interview_room_alone():
+    entry = GOOD["questions"][0] | {"id": "06.b", "short": "So.", "claims": [], "sources": ["A book, 1999"]}
+    (first, second), _ = bank.parse(yaml.safe_dump(GOOD | {"more": [entry]}), "06")
+    assert first.in_notebook and not second.in_notebook and second.sources == ("A book, 1999",)
+    assert "Sources: A book, 1999" in Interview([second], {}).text()

@@ -37,7 +37,8 @@ class Interview:
         self.items, self.measured = items, measured
 
     def _answers(self, item: bank.Question) -> list[tuple[str, str]]:
-        answers = [("30 seconds", item.short), ("In depth", item.deep)]
+        sources = f"\n\nSources: {'; '.join(item.sources)}" if item.sources else ""
+        answers = [("30 seconds", item.short), ("In depth", f"{item.deep.strip()}{sources}")]
         filled = [(name, with_figures(text, self.measured)) for name, text in answers]
         followups = "\n".join(f"- {part.question} {part.answer}" for part in item.followups)
         wrong = "\n".join(f'- "{part.answer}" {part.why}' for part in item.wrong)

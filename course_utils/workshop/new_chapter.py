@@ -115,6 +115,7 @@ questions:
       - answer: The middle value.
         why: That is the median.
     claims: []
+    sources: ["Author, title, year: where the figures of the answer come from"]
 quiz:
   - id: {number}.q1
     question: The mean of 1, 2 and 6 is

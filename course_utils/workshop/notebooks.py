@@ -4,7 +4,8 @@
     python -m course_utils.workshop.notebooks --check   write nothing; fail if anything is out of date
 
 A notebook that a learner has changed is never overwritten. Each generated notebook carries a digest of its shipped
-cells in its metadata, which tells the two apart.
+cells in its metadata, which tells the two apart. The bank of questions is generated along with them: bank.json from its
+YAML files.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils import chapters, files
+from course_utils.interview import bank
 
 STUB = "raise NotImplementedError  # your code"
 
@@ -160,10 +162,20 @@ def plan(root: Path) -> list[Step]:
         else:
             steps.append(Step(target, "write", text))
     known = {source.name for source in sources}
+    steps += _bank(root / "course_utils" / "interview" / "bank")
     for target in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         if target.name not in known:
             steps.append(Step(target, "stray"))
     return steps
+
+
+def _bank(folder: Path) -> list[Step]:
+    """What there is to do for the bank of questions in ``folder``; nothing where the course is installed apart."""
+    if not folder.is_dir():
+        return []
+    target, text = folder / bank.GENERATED, bank.generated_text(folder)
+    same = target.exists() and target.read_bytes().replace(b"\r\n", b"\n") == text.encode("utf-8")
+    return [Step(target, "same" if same else "write", text)]
 
 
 def write(target: Path, text: str) -> None:
@@ -180,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         steps = plan(options.root or chapters.root())
-    except (GenerateError, chapters.ChapterError) as error:
+    except (GenerateError, chapters.ChapterError, bank.BankError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     stale = False

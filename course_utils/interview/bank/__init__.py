@@ -1,21 +1,29 @@
 """Interview questions and quizzes: one file ``NN.yaml`` per chapter, and what a file must hold.
 
-questions:
+questions:                          those that the chapter's notebook shows at its end
   - id: 12.ppo_objective          never changes, and is never used again: what a reader has answered is kept by it
     level: onsite                 screen | onsite | staff
-    topics: [A16, A8]
+    topics: [A16, A8]             keys of ``topics.TOPICS``
     question: What is the PPO objective?
     short: thirty seconds, spoken
     deep: what a second question would bring out, in Markdown
     followups: [{question: ..., answer: ...}, ...]      two or more
     wrong: [{answer: ..., why: ...}, ...]               what is usually said, and why it is wrong
     claims: [12.sign]             those that the answers quote as {12.sign} or, with a format, {12.sign:.0%}
+    sources: ["Schulman et al., PPO, arXiv 1707.06347"]     where the other figures come from; no claim, no source: refused
+more: further questions of the same form, asked in the interview room alone
 quiz:
   - {id: 12.q1, question: ..., choices: [...], answer: 2, why: ...}      answer: which choice is right, from 1
+
+YAML is for writing. It is read too slowly for a command that wants to show its first card at once, so ``bank.json``
+holds the same, with the digest of each file that it was made from (``python -m course_utils.workshop.notebooks``). A
+file that was changed since is read itself; ``stale()`` names it, and so does a test.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,9 +31,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 FOLDER = Path(__file__).resolve().parent
+GENERATED = "bank.json"
 LEVELS = ("screen", "onsite", "staff")
 FIGURE = re.compile(r"\{(\d\d\.[a-z][a-z0-9_]*)(?::([^{}]+))?\}")
 
@@ -52,7 +59,7 @@ class WrongAnswer:
 
 @dataclass(frozen=True)
 class Question:
-    """An interview question; see the module's text for the fields."""
+    """An interview question; see the module's text for the fields. in_notebook: shown at the end of its chapter."""
 
     id: str
     level: str
@@ -63,6 +70,13 @@ class Question:
     wrong: tuple[WrongAnswer, ...]
     topics: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    in_notebook: bool = True
+
+    @property
+    def chapter(self) -> str:
+        """The chapter's number, two digits."""
+        return self.id[:2]
 
 
 @dataclass(frozen=True)
@@ -76,14 +90,14 @@ class QuizItem:
     why: str
 
 
-def chapters() -> list[str]:
+def chapters(folder: Path = FOLDER) -> list[str]:
     """The chapters that have a bank, as two digits."""
-    return sorted(path.stem for path in FOLDER.glob("[0-9][0-9].yaml"))
+    return sorted(path.stem for path in folder.glob("[0-9][0-9].yaml"))
 
 
 def questions(chapter: str) -> list[Question]:
-    """The interview questions of a chapter (two digits); empty if it has none."""
-    return list(_load(chapter)[0]) if chapter in chapters() else []
+    """The questions that a chapter (two digits) shows at its end; empty if it has none."""
+    return [question for question in _load(chapter)[0] if question.in_notebook] if chapter in chapters() else []
 
 
 def quiz_items(chapter: str) -> list[QuizItem]:
@@ -91,23 +105,121 @@ def quiz_items(chapter: str) -> list[QuizItem]:
     return list(_load(chapter)[1]) if chapter in chapters() else []
 
 
+def all_questions() -> list[Question]:
+    """Every question, chapter by chapter: those of the notebooks, and those of the interview room."""
+    return [question for chapter in chapters() for question in _load(chapter)[0]]
+
+
+def all_quiz_items() -> list[QuizItem]:
+    """The quizzes of all chapters."""
+    return [item for chapter in chapters() for item in _load(chapter)[1]]
+
+
+def question(id: str) -> Question:
+    """The question with this id, as in ``12.objective``. Raises KeyError, naming what the chapter has instead."""
+    found = {item.id: item for item in (_load(id[:2])[0] if id[:2] in chapters() else ())}
+    if id not in found:
+        raise KeyError(f"no question is called {id!r}; chapter {id[:2]} has {', '.join(found) or 'no questions'}.")
+    return found[id]
+
+
+def by_topic() -> dict[str, list[Question]]:
+    """Topic -> its questions, in the order of ``topics.TOPICS``; a topic without a question has an empty list."""
+    from course_utils.interview.bank.topics import TOPICS
+
+    found: dict[str, list[Question]] = {topic: [] for topic in TOPICS}
+    for item in all_questions():
+        for topic in item.topics:
+            found.setdefault(topic, []).append(item)
+    return found
+
+
 def cited(*texts: str) -> set[str]:
     """The ids of the claims that texts quote."""
     return {match[1] for text in texts for match in FIGURE.finditer(text)}
 
 
+def generated_text(folder: Path = FOLDER) -> str:
+    """What ``bank.json`` must hold: each file's digest and its entries, one entry a line."""
+    blocks = []
+    for chapter in chapters(folder):
+        source = (folder / f"{chapter}.yaml").read_bytes()
+        found, quiz = parse(source.decode("utf-8"), chapter)
+        lists = {"questions": [_plain(item) for item in found], "quiz": [_plain(item) for item in quiz]}
+        lines = [f'"{chapter}": {{"digest": "{_digest(source)}"']
+        for name, entries in lists.items():
+            rows = ",\n".join(json.dumps(entry, ensure_ascii=False, separators=(",", ":")) for entry in entries)
+            lines.append(f'"{name}": [\n{rows}\n]')
+        blocks.append(",\n".join(lines) + "}")
+    return "{\n" + ",\n".join(blocks) + "\n}\n"
+
+
+def stale() -> list[str]:
+    """The files that ``bank.json`` was not made from, by name; a chapter that it has and that is gone counts too."""
+    kept = _generated()
+    changed = [chapter for chapter in chapters() if _kept(chapter) is None]
+    return [f"{chapter}.yaml" for chapter in sorted({*changed, *(set(kept) - set(chapters()))})]
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses and tuples as JSON has them."""
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return {name: _plain(part) for name, part in vars(value).items()} if hasattr(value, "__dict__") else value
+
+
+def _digest(source: bytes) -> str:
+    """git may have checked the file out with Windows' line ends: that is no change."""
+    return hashlib.sha256(source.replace(b"\r\n", b"\n")).hexdigest()
+
+
+@cache
+def _generated() -> dict[str, Any]:
+    try:
+        return dict(json.loads((FOLDER / GENERATED).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _kept(chapter: str) -> Mapping[str, Any] | None:
+    """The chapter's part of ``bank.json``, if it was made from the file as it is now."""
+    kept = _generated().get(chapter)
+    return kept if kept and kept["digest"] == _digest((FOLDER / f"{chapter}.yaml").read_bytes()) else None
+
+
 @cache
 def _load(chapter: str) -> tuple[tuple[Question, ...], tuple[QuizItem, ...]]:
-    return parse((FOLDER / f"{chapter}.yaml").read_text(encoding="utf-8"), chapter)
+    kept = _kept(chapter)
+    if kept is None:
+        return parse((FOLDER / f"{chapter}.yaml").read_text(encoding="utf-8"), chapter)
+    return tuple(map(_read_question, kept["questions"])), tuple(map(_read_quiz_item, kept["quiz"]))
+
+
+def _read_question(entry: dict[str, Any]) -> Question:
+    parts = {
+        "followups": tuple(Followup(**part) for part in entry["followups"]),
+        "wrong": tuple(WrongAnswer(**part) for part in entry["wrong"]),
+        **{name: tuple(entry[name]) for name in ("topics", "claims", "sources")},
+    }
+    return Question(**entry | parts)
+
+
+def _read_quiz_item(entry: dict[str, Any]) -> QuizItem:
+    return QuizItem(**entry | {"choices": tuple(entry["choices"])})
 
 
 def parse(text: str, chapter: str) -> tuple[tuple[Question, ...], tuple[QuizItem, ...]]:
     """The questions and the quiz of a file's text. Raises BankError, naming the entry, for one that is incomplete."""
+    import yaml
+
     try:
-        entries = yaml.safe_load(text)
+        entries = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
         raise BankError(f"{chapter}.yaml cannot be read: {error}") from error
+    if not isinstance(entries, dict) or not {"questions", "quiz"} <= set(entries) <= {"questions", "more", "quiz"}:
+        raise BankError(f"{chapter}.yaml needs the lists questions and quiz, and may have the list more.")
     found = tuple(_question(entry, chapter) for entry in entries["questions"])
+    found += tuple(_question(entry, chapter, in_notebook=False) for entry in entries.get("more") or ())
     quiz = tuple(_quiz_item(entry, chapter) for entry in entries["quiz"])
     ids = [question.id for question in found] + [item.id for item in quiz]
     if doubled := {id for id in ids if ids.count(id) > 1}:
@@ -115,8 +227,9 @@ def parse(text: str, chapter: str) -> tuple[tuple[Question, ...], tuple[QuizItem
     return found, quiz
 
 
-def _question(entry: Mapping[str, Any], chapter: str) -> Question:
-    name = _checked(entry, chapter, ("level", "question", "short", "deep", "followups", "wrong", "topics", "claims"))
+def _question(entry: Mapping[str, Any], chapter: str, *, in_notebook: bool = True) -> Question:
+    fields = ("level", "question", "short", "deep", "followups", "wrong", "topics", "claims")
+    name = _checked(entry, chapter, fields, optional=("sources",))
     if entry["level"] not in LEVELS:
         raise BankError(f"{name}: level is {entry['level']!r}; expected one of {', '.join(LEVELS)}.")
     followups = tuple(Followup(str(part["question"]), str(part["answer"])) for part in entry["followups"])
@@ -126,9 +239,11 @@ def _question(entry: Mapping[str, Any], chapter: str) -> Question:
     quoted = cited(entry["short"], entry["deep"], *(part.answer for part in followups), *(part.why for part in wrong))
     if quoted != set(entry["claims"]):
         raise BankError(f"{name}: claims is {entry['claims']}, but the answers quote {sorted(quoted)}.")
+    if not entry["claims"] and not entry.get("sources"):
+        raise BankError(f"{name}: neither claims nor sources; an answer rests on something measured or on a source.")
     texts = {field: str(entry[field]).strip() for field in ("level", "question", "short", "deep")}
-    topics, claims = tuple(entry["topics"]), tuple(entry["claims"])
-    return Question(id=name, followups=followups, wrong=wrong, topics=topics, claims=claims, **texts)
+    lists = {field: tuple(map(str, entry.get(field) or ())) for field in ("topics", "claims", "sources")}
+    return Question(id=name, followups=followups, wrong=wrong, in_notebook=in_notebook, **lists, **texts)
 
 
 def _quiz_item(entry: Mapping[str, Any], chapter: str) -> QuizItem:
@@ -139,16 +254,16 @@ def _quiz_item(entry: Mapping[str, Any], chapter: str) -> QuizItem:
     return QuizItem(name, str(entry["question"]), choices, entry["answer"] - 1, str(entry["why"]).strip())
 
 
-def _checked(entry: Mapping[str, Any], chapter: str, fields: tuple[str, ...]) -> str:
+def _checked(entry: Mapping[str, Any], chapter: str, fields: tuple[str, ...], optional: tuple[str, ...] = ()) -> str:
     """The id of an entry that has all fields."""
     name = str(entry.get("id"))
     if not re.fullmatch(rf"{chapter}\.[a-z][a-z0-9_]*", name):
         raise BankError(f"{chapter}.yaml: an id is {name!r}; expected {chapter}, a point and a lower-case name.")
     missing = [field for field in fields if field not in entry]
-    unknown = sorted(set(entry) - {"id", *fields})
+    unknown = sorted(set(entry) - {"id", *fields, *optional})
     if missing or unknown:
         raise BankError(
-            f"{name}: {'missing: ' + ', '.join(missing) if missing else ''}"
+            f"{chapter}.yaml, {name}: {'missing: ' + ', '.join(missing) if missing else ''}"
             f"{' unknown: ' + ', '.join(unknown) if unknown else ''}."
         )
     return name

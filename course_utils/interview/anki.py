@@ -52,6 +52,19 @@ def export(path: str | PathLike[str], questions: Sequence[Question], figures: Ca
     return path.absolute()
 
 
+def export_bank(path: str | PathLike[str], chapter: str | None = None) -> Path:
+    """Write the whole bank, or one chapter's part, with the figures measured so far. Raises ChapterError."""
+    from course_utils.chapters import chapter as find_chapter
+    from course_utils.classroom.records import claims
+    from course_utils.interview import bank
+    from course_utils.interview.show import with_figures
+
+    number = find_chapter(chapter).number if chapter is not None else None
+    measured = claims.recorded()
+    chosen = [item for item in bank.all_questions() if number in (None, item.id[:2])]
+    return export(path, chosen, lambda text: with_figures(text, measured))
+
+
 def parse(text: str) -> tuple[dict[str, str], list[list[str]]]:
     """(headers, rows) of such a file, read as Anki reads it: headers first, then quoted fields between tabs."""
     headers: dict[str, str] = {}

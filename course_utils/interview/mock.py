@@ -62,12 +62,6 @@ class Round:
     items: tuple[Item, ...]
 
 
-def all_questions() -> list[bank.Question]:
-    """Every question of the bank."""
-    whole = getattr(bank, "all_questions", None)
-    return list(whole()) if whole else [item for chapter in bank.chapters() for item in bank.questions(chapter)]
-
-
 def the_drills() -> Any:
     """The module of coding drills, or None in an edition without them."""
     try:
@@ -108,7 +102,7 @@ def draw(role: str = "generalist", level: str = "onsite", minutes: int = 60, see
 def _questions(role: str, level: str, count: int, before: list[Any], dice: random.Random) -> list[Item]:
     """Drawn without repetition: three times as likely where a chapter is wholly weak; those asked before come last."""
     weak = standing.weakness()
-    fit = [item for item in all_questions() if item.id[:2] in ROLES[role] and item.level in LEVELS[level]]
+    fit = [item for item in bank.all_questions() if item.id[:2] in ROLES[role] and item.level in LEVELS[level]]
     if not fit:
         raise MockError(f"the bank has no question for {role}, {level}.")
     # Efraimidis and Spirakis 2006: the largest u^(1 / weight) are a weighted sample without repetition
@@ -132,7 +126,7 @@ def _drill(level: str, minutes: int, before: list[Any], dice: random.Random) -> 
 def asked(item: Item) -> str:
     """What the interviewer says."""
     if item.kind == "question":
-        return question(item.id).question
+        return bank.question(item.id).question
     if item.kind == "walk":
         return walks.get(item.id).text()
     drill = the_drills().get(item.id)
@@ -142,7 +136,7 @@ def asked(item: Item) -> str:
 def rubric(item: Item, measured: Mapping[str, Mapping[str, Any]] | None = None) -> str:
     """What a strong answer holds, to be compared after the candidate has answered."""
     if item.kind == "question":
-        found = question(item.id)
+        found = bank.question(item.id)
         measured = claims.recorded() if measured is None else measured
         parts = ["30 seconds:", found.short, "In depth:", found.deep, "They may go on:"]
         parts += [f"- {part.question} {part.answer}" for part in found.followups]
@@ -154,14 +148,6 @@ def rubric(item: Item, measured: Mapping[str, Mapping[str, Any]] | None = None) 
         chosen = ", ".join(f"{name} {value:,.12g}" for name, value in walk.answer.items())
         return "\n".join([*lines, f"One answer that meets the budget: {chosen}.", walk.why])
     return "The drill's check says whether it is right; say its complexity and its edge cases aloud."
-
-
-def question(id: str) -> bank.Question:
-    """The question of the bank with this id. Raises MockError."""
-    for found in all_questions():
-        if found.id == id:
-            return found
-    raise MockError(f"the bank has no question {id!r}.")
 
 
 @dataclass

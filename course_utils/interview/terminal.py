@@ -6,8 +6,9 @@ conversation; what was answered before is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from textwrap import fill
+from typing import Any
 
 from course_utils.chapters import chapter as find_chapter
 from course_utils.classroom.records import claims, progress
@@ -16,6 +17,7 @@ from course_utils.interview.schedule import NEW_A_DAY, RATINGS, AnsweredElsewher
 from course_utils.interview.show import with_figures
 
 Read, Write = Callable[[str], str], Callable[[str], object]
+Ask = Callable[[str, Sequence[str], Write], str]
 LETTERS = "abcdefgh"
 WIDTH = 100
 
@@ -24,7 +26,7 @@ class Stop(Exception):
     """The person at the terminal has had enough."""
 
 
-def _asker(read: Read) -> Callable[[str, Sequence[str], Write], str]:
+def _asker(read: Read) -> Ask:
     """A function that asks until one of the words it knows is given; q, the end of the input and Ctrl-C raise Stop."""
 
     def ask(prompt: str, known: Sequence[str], write: Write) -> str:
@@ -50,11 +52,7 @@ def quiz(chapter: str | None = None, *, read: Read = input, write: Write = print
     """
     numbers = [find_chapter(chapter).number] if chapter is not None else bank.chapters()
     answers = progress.quiz_answers()
-    whole = getattr(bank, "all_quiz_items", None)
-    if chapter is None and whole:
-        items = list(whole())
-    else:
-        items = [item for number in numbers for item in bank.quiz_items(number)]
+    items = [item for number in numbers for item in bank.quiz_items(number)]
     items = standing.weakest_first(items, standing.weakness(), answers)[: count or None]
     if not items:
         write(f"Chapter {numbers[0]} has no quiz in this edition." if numbers else "This edition has no quiz.")
@@ -80,7 +78,12 @@ def quiz(chapter: str | None = None, *, read: Read = input, write: Write = print
 
 
 def cards(
-    chapter: str | None = None, *, new: int = NEW_A_DAY, read: Read = input, write: Write = print, deck: Deck | None = None
+    chapter: str | None = None,
+    *,
+    new: int = NEW_A_DAY,
+    read: Read = input,
+    write: Write = print,
+    deck: Deck | None = None,
 ) -> int:
     """Show the cards that are due, then new ones, the weakest chapters first. Returns how many were rated.
 
@@ -92,31 +95,39 @@ def cards(
     if fault := deck.clock_fault():
         write(fill(fault, WIDTH))
     number = find_chapter(chapter).number if chapter is not None else None
-    questions = {item.id: item for item in mock.all_questions() if number in (None, item.id[:2])}
-    names = deck.session(order_new(questions, standing.weakness()), new=new)
+    questions = {item.id: item for item in bank.all_questions() if number in (None, item.id[:2])}
+    order = order_new(questions, standing.weakness())
+    names = deck.session(order, new=new)
     if not names:
         write("No card is due. " + _ahead(deck))
         return 0
     ask, measured, done = _asker(read), claims.recorded(), 0
     write(f"{len(names)} card{'s' * (len(names) != 1)}. Answer aloud, press Enter, and say how it went; q ends.")
     try:
-        for name in names:
-            item, before = questions[name], deck.standing(name).reviews
-            write(f"\n[{name}, {item.level}]  {fill(item.question, WIDTH)}")
-            ask("Enter shows the answer ", (), write)
-            write(_paragraphs(with_figures(f"{item.short}\n\n{item.deep}", measured)))
-            said = ask(", ".join(f"{n} {word}" for n, word in RATINGS.items()) + " > ", [str(n) for n in RATINGS], write)
-            try:
-                due = deck.review(name, int(said), seen=before)
-            except AnsweredElsewhere as error:
-                write(str(error))
-                continue
-            done += 1
-            write(f"Again on {due.astimezone():%a %d %b %Y, %H:%M}.")
+        while names:  # a card that was not known is due again within minutes
+            for name in names:
+                done += _one_card(deck, questions[name], measured, ask, write)
+            names = deck.session(order, new=new)
     except Stop:
         pass
     write(f"\n{done} rated. {_ahead(deck)}")
     return done
+
+
+def _one_card(deck: Deck, item: bank.Question, measured: Mapping[str, Any], ask: Ask, write: Write) -> int:
+    """Show one card and keep the rating; 0 if another window was quicker."""
+    before = deck.standing(item.id).reviews
+    write(f"\n[{item.id}, {item.level}]  {fill(item.question, WIDTH)}")
+    ask("Enter shows the answer ", (), write)
+    write(_paragraphs(with_figures(f"{item.short}\n\n{item.deep}", measured)))
+    said = ask(", ".join(f"{n} {word}" for n, word in RATINGS.items()) + " > ", [str(n) for n in RATINGS], write)
+    try:
+        due = deck.review(item.id, int(said), seen=before)
+    except AnsweredElsewhere as error:
+        write(str(error))
+        return 0
+    write(f"Again on {due.astimezone():%a %d %b %Y, %H:%M}.")
+    return 1
 
 
 def _ahead(deck: Deck) -> str:
@@ -163,7 +174,7 @@ def plan(due: Sequence[int]) -> str:
     return "\n".join(f"  day {day}: {'; '.join(tasks)}" for day, tasks in enumerate(standing.week(45, due, names), 1))
 
 
-def _choose(sitting: mock.Sitting, walk: walks.Walk, ask: Callable[..., str], write: Write) -> None:
+def _choose(sitting: mock.Sitting, walk: walks.Walk, ask: Ask, write: Write) -> None:
     """Ask for choices until the budget is met, or the candidate stops with an empty answer."""
     while True:
         write("\nYour choices; an empty one goes on without a verdict.")

@@ -7,7 +7,7 @@ from typing import Any
 from course_utils.chapters import chapter as find_chapter
 from course_utils.classroom.display import cards
 from course_utils.classroom.records import claims
-from course_utils.interview import mock, standing
+from course_utils.interview import bank, standing
 from course_utils.interview.bank import Question
 from course_utils.interview.schedule import NEW_A_DAY, RATINGS, AnsweredElsewhere, Deck, order_new
 from course_utils.interview.show import with_figures
@@ -21,7 +21,7 @@ def flashcards(chapter: str | int | None = None, new: int = NEW_A_DAY) -> None:
     Raises ScheduleError for a file of cards that cannot be used, ChapterError for an unknown chapter.
     """
     number = find_chapter(chapter).number if chapter is not None else None
-    questions = {item.id: item for item in mock.all_questions() if number in (None, item.id[:2])}
+    questions = {item.id: item for item in bank.all_questions() if number in (None, item.id[:2])}
     deck = Deck()
     names = deck.session(order_new(questions, standing.weakness()), new=new)
     today = [questions[name] for name in names]

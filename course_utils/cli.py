@@ -307,9 +307,8 @@ def parser() -> argparse.ArgumentParser:
     room.add_argument("--anki", metavar="FILE", help="write all cards as a text file that Anki imports")
     room.add_argument("--redate", action="store_true", help="reviews that lie in the future count as made now")
     trial = command("mock", mock, "a mock interview: questions, a drill and a design walk")
-    trial.add_argument(
-        "--role", default="generalist", help="generalist, pretraining, post-training, evaluation, inference"
-    )
+    roles = "generalist, pretraining, post-training, evaluation or inference"
+    trial.add_argument("--role", default="generalist", help=roles)
     trial.add_argument("--level", default="onsite", help="screen, onsite or staff")
     trial.add_argument("--minutes", type=int, default=60, help="10 to 240")
     trial.add_argument("--seed", type=int, help="the same number draws the same round")
@@ -340,7 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refusals() -> tuple[type[Exception], ...]:
-    """The errors whose message is all that a reader needs. Imported once there is one: a command starts without them."""
+    """The errors whose message is all that a reader needs. Imported when there is one: a start needs none."""
     from course_utils.chapters import ChapterError
     from course_utils.classroom.speedrun import SpeedrunError
     from course_utils.interview.bank import BankError

@@ -1,4 +1,4 @@
-"""The design walks: answers that meet their budgets, traps that do not, calculators that agree with the course's own."""
+"""The design walks: answers that meet their budgets, traps that do not, calculators that agree with the course."""
 
 from __future__ import annotations
 

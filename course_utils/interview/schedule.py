@@ -38,7 +38,8 @@ SLACK = timedelta(minutes=2)  # clocks are set right by so much without anybody 
 TABLES = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE reviews (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, card TEXT NOT NULL, rating INTEGER NOT NULL CHECK (rating IN (1, 2, 3, 4)),
+    number INTEGER PRIMARY KEY AUTOINCREMENT, card TEXT NOT NULL,
+    rating INTEGER NOT NULL CHECK (rating IN (1, 2, 3, 4)),
     time TEXT NOT NULL, clock TEXT NOT NULL
 );
 CREATE TABLE cards (card TEXT PRIMARY KEY, reviews INTEGER NOT NULL, due TEXT NOT NULL, state TEXT NOT NULL);
@@ -114,7 +115,7 @@ class Deck:
         """Which of the cards ``ids`` to show now: those that are due, the longest overdue first, then new ones in the
         order given, at most ``new`` a day (counted over the last 24 hours)."""
         now = self.present(now)
-        known = {name: due for name, due in self._base.execute("SELECT card, due FROM cards")}
+        known = dict(self._base.execute("SELECT card, due FROM cards"))
         asked = set(ids)
         due = sorted((when, name) for name, when in known.items() if name in asked and when <= _text(now))
         first = self._base.execute("SELECT min(time) FROM reviews GROUP BY card")
@@ -191,8 +192,8 @@ class Deck:
         if latest is None or latest <= now + SLACK:
             return ""
         return (
-            f"The clock says {now:%Y-%m-%d %H:%M} UTC, and your latest review is of {latest:%Y-%m-%d %H:%M}: it was set "
-            "back, or was ahead then. Until it has caught up, reviews count as made at that time. If it was ahead then, "
+            f"The clock says {now:%Y-%m-%d %H:%M} UTC, and your latest review is of {latest:%Y-%m-%d %H:%M}: it was "
+            "set back, or was ahead then. Until it has caught up, reviews count as made at that time. If it was ahead, "
             "`course cards --redate` moves those reviews to now; none is lost."
         )
 
@@ -297,8 +298,8 @@ class Deck:
             )
         reason = str(error).splitlines()[-1]
         return ScheduleError(
-            f"{self.path} is damaged ({reason}). It was left as it is. Put a copy of it back if you have one; or rename "
-            f"it, for instance to {self.path.stem}_damaged{self.path.suffix}, and the next start makes an empty one."
+            f"{self.path} is damaged ({reason}). It was left as it is. Put a copy of it back if you have one; or "
+            f"rename it, for instance to {self.path.stem}_damaged{self.path.suffix}; the next start makes an empty one."
         )
 
 

@@ -72,7 +72,7 @@ def weakness() -> dict[str, float]:
 
 
 def weakest_first(items: Iterable[T], weak: Mapping[str, float], answers: Mapping[str, bool]) -> list[T]:
-    """Items of the weakest chapters first; within a chapter what was never asked, then what was wrong, then the rest."""
+    """Items of the weakest chapters first; within a chapter what was never asked, then what was wrong."""
 
     def rank(item: T) -> tuple[float, str, int]:
         return (-weak.get(item.id[:2], 0.5), item.id[:2], {None: 0, False: 1, True: 2}[answers.get(item.id)])

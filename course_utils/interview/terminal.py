@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from textwrap import fill
-from typing import Any
+from typing import Any, TypeAlias
 
 from course_utils.chapters import chapter as find_chapter
 from course_utils.classroom.records import claims, progress
@@ -16,8 +16,9 @@ from course_utils.interview import bank, mock, standing, walks
 from course_utils.interview.schedule import NEW_A_DAY, RATINGS, AnsweredElsewhere, Deck, order_new
 from course_utils.interview.show import with_figures
 
-Read, Write = Callable[[str], str], Callable[[str], object]
-Ask = Callable[[str, Sequence[str], Write], str]
+Read: TypeAlias = Callable[[str], str]
+Write: TypeAlias = Callable[[str], object]
+Ask: TypeAlias = Callable[[str, Sequence[str], Write], str]
 LETTERS = "abcdefgh"
 WIDTH = 100
 

@@ -11,7 +11,8 @@ NORMAL = NormalDist()
 
 
 def calculate(c: Any, g: Any) -> dict[str, float]:
-    """A week's share of right answers against a fixed reference; an alarm where it lies ``limit`` standard errors below.
+    """A week's share of right answers against a fixed reference; an alarm ``limit`` standard errors
+    below.
 
     The wait for an alarm is geometric: one over the power of a week, and the delay of the labels before it. Between
     two retrainings the loss grows evenly, so on average half of it is borne.
@@ -36,7 +37,8 @@ WALK = Walk(
     minutes=15,
     roles=("inference", "evaluation", "generalist"),
     task=(
-        "An assistant answers 50,000 questions a day about facts that change. Nobody tells you when they do. Choose how "
+        "An assistant answers 50,000 questions a day about facts that change. Nobody tells you when they do. "
+        "Choose how"
         "many answers are labelled, when an alarm is raised, how often you retrain, and how a new model is let in."
     ),
     given={
@@ -66,14 +68,36 @@ WALK = Walk(
         Limit("bad_answers", "", "that a bad release has given by then", at_most=100),
     ),
     steps=(
-        Step("What can change, and which signal sees it?", "Questions (inputs), facts (labels alone), your own side (golden prompts); which of them needs no label."),
-        Step("How many labels?", "From the fall that must be noticed, the delay that is borne and the rate of false alarms; random, not thumbs."),
-        Step("When do you retrain?", "On a calendar for slow loss, on an alarm for sudden; the cost of a retraining against half of what is lost in between."),
-        Step("How does a new model come in?", "Gate on golden and held-out sets with intervals, canary with a share and a time from the power, rollback that was tried."),
-        Step("What does feedback do to the data?", "Thumbs are biased and loops close: weigh by the chance of being seen, keep a part of the traffic without personalisation, replay old data against forgetting."),
+        Step(
+            "What can change, and which signal sees it?",
+            "Questions (inputs), facts (labels alone), your own side (golden prompts); which of them needs no label.",
+        ),
+        Step(
+            "How many labels?",
+            "From the fall that must be noticed, the delay that is borne and the rate of false alarms; random, "
+            "not thumbs.",
+        ),
+        Step(
+            "When do you retrain?",
+            "On a calendar for slow loss, on an alarm for sudden; the cost of a retraining against half of what "
+            "is lost in between.",
+        ),
+        Step(
+            "How does a new model come in?",
+            "Gate on golden and held-out sets with intervals, canary with a share and a time from the power, "
+            "rollback that was tried.",
+        ),
+        Step(
+            "What does feedback do to the data?",
+            "Thumbs are biased and loops close: weigh by the chance of being seen, keep a part of the traffic "
+            "without personalisation, replay old data against forgetting.",
+        ),
     ),
     answer={"labels_per_week": 500, "limit": 2.1, "retrain_weeks": 8, "canary_share": 0.01, "canary_hours": 36},
-    why="500 labels make the fall of 0.03 a little more than two standard errors: an alarm in about two weeks of labels, and one a year for nothing.",
+    why=(
+        "500 labels make the fall of 0.03 a little more than two standard errors: an alarm in about two weeks of "
+        "labels, and one a year for nothing."
+    ),
     traps=(
         Trap({"labels_per_week": 100}, "weeks_to_alarm", "The fall is one standard error: it hides for months."),
         Trap({"limit": 1.64}, "false_alarms", "p < 0.05 every week cries wolf more than twice a year."),
@@ -83,4 +107,4 @@ WALK = Walk(
         Trap({"canary_share": 0.001}, "canary_power", "Seventy-five answers tell nothing."),
         Trap({"canary_share": 0.2}, "bad_answers", "A fifth of the users meet the bad release."),
     ),
-)  # fmt: skip
+)

@@ -20,7 +20,7 @@ def paired_power(questions: float, difference: float, discordant: float, alpha: 
 
 
 def calculate(c: Any, g: Any) -> dict[str, float]:
-    """A judge that agrees with people at a rate a shrinks a difference to (2a - 1) of it if its errors are symmetric."""
+    """A judge that agrees with people at a rate a leaves (2a - 1) of a difference, if its errors are symmetric."""
     alpha = g.alpha / g.candidates if c.corrected else g.alpha
     seen = g.difference * (2 * g.agreement - 1)
     human = max(c.human_labels, 1)
@@ -42,7 +42,8 @@ WALK = Walk(
     roles=("evaluation", "post-training", "generalist"),
     task=(
         "Each week six candidates are compared with the model in production, answer by answer, by a judge model. Teams "
-        "ship what wins. Choose the number of questions, how many judgements people repeat, and whether you correct for "
+        "ship what wins. Choose the number of questions, how many judgements people repeat, and whether you "
+        "correct for"
         "six comparisons."
     ),
     given={
@@ -70,14 +71,37 @@ WALK = Walk(
         Limit("dollars", "$", "per week", at_most=1200),
     ),
     steps=(
-        Step("What is compared, and by which test?", "The same questions for both, so a paired test (McNemar, or a paired bootstrap over clusters); the difference with its interval, not two scores."),
-        Step("How many questions?", "From the least gain worth shipping, the discordant share and the power; a judge that errs shrinks the gain, so more are needed."),
-        Step("How far do you trust the judge?", "Agreement with people on a random sample, each week; order swapped, length looked at, never the judge's own family alone."),
-        Step("Six teams compete. What goes wrong?", "Six chances of a false winner, selection on the test set, leaks into training: correction, hidden and rotating questions, a final set that is opened once."),
-        Step("What does a failed run look like?", "A template or decoding change that moves all models at once: golden answers, versions of everything in the row, raw answers kept."),
+        Step(
+            "What is compared, and by which test?",
+            "The same questions for both, so a paired test (McNemar, or a paired bootstrap over clusters); the "
+            "difference with its interval, not two scores.",
+        ),
+        Step(
+            "How many questions?",
+            "From the least gain worth shipping, the discordant share and the power; a judge that errs shrinks "
+            "the gain, so more are needed.",
+        ),
+        Step(
+            "How far do you trust the judge?",
+            "Agreement with people on a random sample, each week; order swapped, length looked at, never the "
+            "judge's own family alone.",
+        ),
+        Step(
+            "Six teams compete. What goes wrong?",
+            "Six chances of a false winner, selection on the test set, leaks into training: correction, hidden "
+            "and rotating questions, a final set that is opened once.",
+        ),
+        Step(
+            "What does a failed run look like?",
+            "A template or decoding change that moves all models at once: golden answers, versions of everything "
+            "in the row, raw answers kept.",
+        ),
     ),
     answer={"questions": 3500, "human_labels": 500, "corrected": 1},
-    why="The judge leaves 0.024 of a gain of 0.03; at the level of 0.05 / 6 that takes some 3,200 questions. 500 repeated judgements know the judge to 0.03.",
+    why=(
+        "The judge leaves 0.024 of a gain of 0.03; at the level of 0.05 / 6 that takes some 3,200 questions. 500 "
+        "repeated judgements know the judge to 0.03."
+    ),
     traps=(
         Trap({"questions": 1000}, "power", "A thousand questions find such a gain in a quarter of the weeks."),
         Trap({"corrected": 0}, "false_winner", "Six tests at 0.05: an equal model wins in a quarter of the weeks."),
@@ -85,4 +109,4 @@ WALK = Walk(
         Trap({"questions": 6000}, "hours", "Seven models write forty thousand answers."),
         Trap({"human_labels": 2000}, "dollars", "People are the price; the judge is what they are for."),
     ),
-)  # fmt: skip
+)

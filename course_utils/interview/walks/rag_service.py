@@ -62,7 +62,8 @@ WALK = Walk(
     minutes=20,
     roles=("inference", "post-training", "generalist"),
     task=(
-        "A firm's twenty million passages are to answer its people's questions, with citations. The pilot's recall over "
+        "A firm's twenty million passages are to answer its people's questions, with citations. The pilot's "
+        "recall over"
         "k is known. Choose the vectors, how many passages are found, ranked and read, and how the index is made anew."
     ),
     given={
@@ -92,21 +93,49 @@ WALK = Walk(
     },
     calculate=calculate,
     limits=(
-        Limit("recall", "", "of questions the right passage is in the prompt: no answer is better than that", at_least=0.88),
+        Limit(
+            "recall",
+            "",
+            "of questions the right passage is in the prompt: no answer is better than that",
+            at_least=0.88,
+        ),
         Limit("ttft", "s", "until the answer begins", at_most=0.5),
         Limit("dollars", "$", "per thousand questions, GPU time", at_most=0.2),
         Limit("index", "GB", "in the memory of one machine", at_most=32),
         Limit("reindex_hours", "h", "a new embedding model, overnight", at_most=12),
     ),
     steps=(
-        Step("How do you know that it works?", "Retrieval apart from generation: recall at k on questions with known passages; faithfulness to the passages; whether it says that the answer is not there."),
-        Step("How many passages does the model read?", "Recall against tokens: reading is paid per question. Where the passage stands matters, and distractors cost accuracy."),
-        Step("What is in the index?", "Bytes per vector from dimensions and bits, links of the graph; keywords (BM25) beside vectors for names and numbers."),
-        Step("Documents change, and not everybody may read each.", "Incremental updates, deletions that are really gone, access checked at search time and not by the model; versions of embedding and index together."),
-        Step("Somebody writes instructions into a document.", "Retrieved text is data: marked as such, no tools on its word, output checked; measure the attack's success."),
+        Step(
+            "How do you know that it works?",
+            "Retrieval apart from generation: recall at k on questions with known passages; faithfulness to the "
+            "passages; whether it says that the answer is not there.",
+        ),
+        Step(
+            "How many passages does the model read?",
+            "Recall against tokens: reading is paid per question. Where the passage stands matters, and "
+            "distractors cost accuracy.",
+        ),
+        Step(
+            "What is in the index?",
+            "Bytes per vector from dimensions and bits, links of the graph; keywords (BM25) beside vectors for "
+            "names and numbers.",
+        ),
+        Step(
+            "Documents change, and not everybody may read each.",
+            "Incremental updates, deletions that are really gone, access checked at search time and not by the "
+            "model; versions of embedding and index together.",
+        ),
+        Step(
+            "Somebody writes instructions into a document.",
+            "Retrieved text is data: marked as such, no tools on its word, output checked; measure the attack's "
+            "success.",
+        ),
     ),
     answer={"dimensions": 1024, "bits": 8, "retrieved": 60, "reranked": 1, "passed": 10, "reindex_gpus": 4},
-    why="A reranker over 60 lets the model read ten instead of forty; 8 bits per number cost half a percent of recall and three quarters of the memory.",
+    why=(
+        "A reranker over 60 lets the model read ten instead of forty; 8 bits per number cost half a percent of "
+        "recall and three quarters of the memory."
+    ),
     traps=(
         Trap({"bits": 32}, "index", "Four bytes for each of a thousand numbers."),
         Trap({"bits": 1}, "recall", "One bit loses a tenth, unless the vectors are compared again at full precision."),
@@ -116,4 +145,4 @@ WALK = Walk(
         Trap({"retrieved": 200, "passed": 50}, "ttft", "Ranking and reading take their time one after the other."),
         Trap({"reindex_gpus": 1}, "reindex_hours", "Four billion tokens take one GPU more than a day."),
     ),
-)  # fmt: skip
+)

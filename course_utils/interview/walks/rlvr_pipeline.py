@@ -69,25 +69,52 @@ WALK = Walk(
         "generators": Choice("GPUs that write", 1, 1024, whole=True),
         "trainers": Choice("GPUs that train", 1, 1024, whole=True),
         "verifiers": Choice("cores that run tests", 1, 65_536, whole=True),
-        "filtered": Choice("1: each problem is tried eight times before, and dropped if never or always solved", options=(0, 1)),
+        "filtered": Choice(
+            "1: each problem is tried eight times before, and dropped if never or always solved", options=(0, 1)
+        ),
     },
     calculate=calculate,
     limits=(
-        Limit("telling", "", "problems per step whose answers differ in reward: the others have no gradient", at_least=150),
+        Limit(
+            "telling", "", "problems per step whose answers differ in reward: the others have no gradient", at_least=150
+        ),
         Limit("hours", "h", "one night", at_most=6),
         Limit("dollars", "$", "for one experiment", at_most=700),
         Limit("idle", "", "share of GPU time that waits", at_most=0.15),
         Limit("verifier_share", "", "of the GPUs' step: tests must never set the pace", at_most=0.8),
     ),
     steps=(
-        Step("Where does the signal come from?", "From groups with unequal rewards: 1 - p^G - (1 - p)^G. Too hard and too easy problems cost tokens and teach nothing; sort by pass rate, refresh it as the policy moves."),
-        Step("What sets the pace?", "Writing, training and checking, counted in tokens and seconds; long answers make the tail: cut, or go on while they end (one step of staleness)."),
-        Step("The trainer is a step ahead of the writers. Is that a problem?", "Off-policy by one step: the ratio and its clip; log-probabilities recomputed by the trainer, because the engine's differ; the gap is logged."),
-        Step("How will the reward be hacked?", "Tests that are weak, printed, or edited; sandbox without network, held-out tests, a look at the answers whose reward jumps; false accepts counted on known wrong answers."),
-        Step("How do you know that it helped?", "pass@1 and pass@k on held-out problems with intervals over problems; general ability beside it; several seeds."),
+        Step(
+            "Where does the signal come from?",
+            "From groups with unequal rewards: 1 - p^G - (1 - p)^G. Too hard and too easy problems cost tokens "
+            "and teach nothing; sort by pass rate, refresh it as the policy moves.",
+        ),
+        Step(
+            "What sets the pace?",
+            "Writing, training and checking, counted in tokens and seconds; long answers make the tail: cut, or "
+            "go on while they end (one step of staleness).",
+        ),
+        Step(
+            "The trainer is a step ahead of the writers. Is that a problem?",
+            "Off-policy by one step: the ratio and its clip; log-probabilities recomputed by the trainer, because "
+            "the engine's differ; the gap is logged.",
+        ),
+        Step(
+            "How will the reward be hacked?",
+            "Tests that are weak, printed, or edited; sandbox without network, held-out tests, a look at the "
+            "answers whose reward jumps; false accepts counted on known wrong answers.",
+        ),
+        Step(
+            "How do you know that it helped?",
+            "pass@1 and pass@k on held-out problems with intervals over problems; general ability beside it; "
+            "several seeds.",
+        ),
     ),
     answer={"group": 8, "prompts": 256, "generators": 32, "trainers": 16, "verifiers": 160, "filtered": 1},
-    why="Two GPUs write for one that trains, so both take about 50 s a step. Trying the pool once costs an hour and nearly doubles the telling groups.",
+    why=(
+        "Two GPUs write for one that trains, so both take about 50 s a step. Trying the pool once costs an hour "
+        "and nearly doubles the telling groups."
+    ),
     traps=(
         Trap({"filtered": 0}, "telling", "Six of ten groups are all right or all wrong."),
         Trap({"group": 2}, "telling", "Two answers are mostly alike."),
@@ -97,4 +124,4 @@ WALK = Walk(
         Trap({"generators": 96, "trainers": 48}, "verifier_share", "Three times the GPUs, and the tests set the pace."),
         Trap({"group": 16}, "dollars", "Twice the tokens."),
     ),
-)  # fmt: skip
+)

@@ -99,21 +99,52 @@ WALK = Walk(
         Limit("dollars", "$", "per million tokens written at the peak", at_most=2.0),
     ),
     steps=(
-        Step("Which of the two phases is bound by what?", "Prefill by arithmetic: 2 N operations a token. Decoding by memory: weights and cache are fetched for each pass, and a pass writes one token per text."),
-        Step("How many texts fit, and how many do you want?", "Bytes of keys and values per token from layers, kv heads, head width and precision; the batch from the latency target, not from the memory alone."),
-        Step("What does tensor parallelism buy, and what does it cost?", "Each GPU fetches a part of the weights: a shorter step. Two all-reduces a layer, and fewer replicas. Not across nodes."),
-        Step("What would you quantize, and how would you know that it is harmless?", "8-bit weights halve the fetch; cache in 8 bits doubles what fits. Paired evaluation on own traffic, long answers and rare languages apart."),
-        Step("The evening's rate doubles within a minute. What do users see?", "Queueing time in TTFT first; admission control, 503 early, chunked prefill so that writers do not stand still, autoscaling on the queue and not on utilization."),
+        Step(
+            "Which of the two phases is bound by what?",
+            "Prefill by arithmetic: 2 N operations a token. Decoding by memory: weights and cache are fetched for "
+            "each pass, and a pass writes one token per text.",
+        ),
+        Step(
+            "How many texts fit, and how many do you want?",
+            "Bytes of keys and values per token from layers, kv heads, head width and precision; the batch from "
+            "the latency target, not from the memory alone.",
+        ),
+        Step(
+            "What does tensor parallelism buy, and what does it cost?",
+            "Each GPU fetches a part of the weights: a shorter step. Two all-reduces a layer, and fewer replicas. "
+            "Not across nodes.",
+        ),
+        Step(
+            "What would you quantize, and how would you know that it is harmless?",
+            "8-bit weights halve the fetch; cache in 8 bits doubles what fits. Paired evaluation on own traffic, "
+            "long answers and rare languages apart.",
+        ),
+        Step(
+            "The evening's rate doubles within a minute. What do users see?",
+            "Queueing time in TTFT first; admission control, 503 early, chunked prefill so that writers do not "
+            "stand still, autoscaling on the queue and not on utilization.",
+        ),
     ),
     answer={"gpus_per_replica": 4, "replicas": 4, "weight_bits": 8, "cache_bits": 8, "batch": 64},
-    why="Sixteen GPUs in fours: prefill takes half of the time, so that the step must be short; 8-bit weights make it so, and 64 texts carry the load with room.",
+    why=(
+        "Sixteen GPUs in fours: prefill takes half of the time, so that the step must be short; 8-bit weights "
+        "make it so, and 64 texts carry the load with room."
+    ),
     traps=(
-        Trap({"gpus_per_replica": 1, "replicas": 16, "weight_bits": 16}, "memory", "138 GB of weights do not fit on one GPU."),
-        Trap({"weight_bits": 16, "cache_bits": 16}, "tpot", "Twice the bytes, twice the step, and prefill takes half of the time besides."),
+        Trap(
+            {"gpus_per_replica": 1, "replicas": 16, "weight_bits": 16},
+            "memory",
+            "138 GB of weights do not fit on one GPU.",
+        ),
+        Trap(
+            {"weight_bits": 16, "cache_bits": 16},
+            "tpot",
+            "Twice the bytes, twice the step, and prefill takes half of the time besides.",
+        ),
         Trap({"batch": 8}, "load", "Small batches are quick and carry nothing: the weights are fetched for eight."),
         Trap({"batch": 512}, "tpot", "The cache of five hundred texts weighs as much as the weights."),
         Trap({"replicas": 8}, "dollars", "Twice the machines for an evening's peak that half of them carry."),
         Trap({"replicas": 2}, "prefill_share", "Reading prompts alone takes all the time there is."),
         Trap({"replicas": 2}, "ttft", "And the queue grows as long as the evening lasts."),
     ),
-)  # fmt: skip
+)

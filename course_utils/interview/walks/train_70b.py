@@ -1,4 +1,4 @@
-"""Design walk: train a model of 70 billion parameters within a month, with the money, memory and network that are there."""
+"""Design walk: train a 70 B model within a month, with the money, memory and network that are there."""
 
 from __future__ import annotations
 
@@ -87,29 +87,61 @@ WALK = Walk(
     limits=(
         Limit("days", "days", "the cluster is yours for a month", at_most=30),
         Limit("dollars", "$", "what was granted", at_most=1.25e6),
-        Limit("memory", "GB", "80 GB less a tenth for fragments and the network's buffers", at_most=0.9 * H100_BYTES / 1e9),
+        Limit(
+            "memory", "GB", "80 GB less a tenth for fragments and the network's buffers", at_most=0.9 * H100_BYTES / 1e9
+        ),
         Limit("tokens_per_parameter", "", "about compute-optimal, arXiv 2203.15556", at_least=20),
         Limit("batch", "tokens", "beyond it the pilot gained nothing from a larger batch (yours)", at_most=8e6),
         Limit("network_share", "", "of the step; the rest is the margin that keeps it hidden", at_most=0.75),
         Limit("goodput", "", "share of the time that is neither saving nor lost", at_least=0.97),
     ),
     steps=(
-        Step("How much arithmetic is it, and how long does it take?", "6 N D operations; GPU-hours from the share of the peak that is reached; computing activations again makes it 8 N D of work for the same 6 N D of progress."),
-        Step("What lies in the memory of one GPU?", "16 bytes a parameter, sharded; activations per token and layer; why the second is the larger one here, and what checkpointing leaves."),
-        Step("What does the network carry?", "ZeRO-3 moves the weights about three times a step, whatever the batch: too few tokens per GPU, and the network is the limit. Then tensor parallelism inside a node, pipeline between nodes."),
-        Step("What sets the largest number of GPUs?", "The batch: tokens per GPU from below by the network, tokens per step from above by the critical batch."),
-        Step("A GPU breaks every few days. So?", "Mean time between faults of the whole; interval near the root of 2 * cost of saving * that time (Young 1974); asynchronous saving; spares; what is watched."),
+        Step(
+            "How much arithmetic is it, and how long does it take?",
+            "6 N D operations; GPU-hours from the share of the peak that is reached; computing activations again "
+            "makes it 8 N D of work for the same 6 N D of progress.",
+        ),
+        Step(
+            "What lies in the memory of one GPU?",
+            "16 bytes a parameter, sharded; activations per token and layer; why the second is the larger one "
+            "here, and what checkpointing leaves.",
+        ),
+        Step(
+            "What does the network carry?",
+            "ZeRO-3 moves the weights about three times a step, whatever the batch: too few tokens per GPU, and "
+            "the network is the limit. Then tensor parallelism inside a node, pipeline between nodes.",
+        ),
+        Step(
+            "What sets the largest number of GPUs?",
+            "The batch: tokens per GPU from below by the network, tokens per step from above by the critical batch.",
+        ),
+        Step(
+            "A GPU breaks every few days. So?",
+            "Mean time between faults of the whole; interval near the root of 2 * cost of saving * that time "
+            "(Young 1974); asynchronous saving; spares; what is watched.",
+        ),
     ),
     answer={"gpus": 640, "tokens": 1.4e12, "tokens_per_gpu": 12_288, "checkpointing": 1, "save_minutes": 95},
-    why="640 GPUs carry 7.9 M tokens a step; at 12,288 tokens each the step is long enough to hide the network, and checkpointing lets them fit.",
+    why=(
+        "640 GPUs carry 7.9 M tokens a step; at 12,288 tokens each the step is long enough to hide the network, "
+        "and checkpointing lets them fit."
+    ),
     traps=(
         Trap({"gpus": 2048}, "batch", "More GPUs at the same tokens each is a larger batch, which buys nothing."),
-        Trap({"gpus": 2048, "tokens_per_gpu": 3072}, "network_share", "The weights travel once a step however few tokens a GPU has."),
+        Trap(
+            {"gpus": 2048, "tokens_per_gpu": 3072},
+            "network_share",
+            "The weights travel once a step however few tokens a GPU has.",
+        ),
         Trap({"checkpointing": 0}, "memory", "Eighty layers keep some hundred gigabytes for twelve thousand tokens."),
         Trap({"gpus": 320}, "days", "Half the GPUs take twice the time."),
-        Trap({"tokens": 3e11}, "tokens_per_parameter", "A large model trained short is worse than a smaller one trained long."),
+        Trap(
+            {"tokens": 3e11},
+            "tokens_per_parameter",
+            "A large model trained short is worse than a smaller one trained long.",
+        ),
         Trap({"tokens": 3e12}, "dollars", "Twice the tokens are twice the money."),
         Trap({"save_minutes": 5}, "goodput", "Each saving costs a minute; faults are rarer than that."),
         Trap({"save_minutes": 600}, "goodput", "A fault throws five hours away on average."),
     ),
-)  # fmt: skip
+)

@@ -173,6 +173,27 @@ def serve(folder: str, port: int, log: str | None) -> int:
     return 0
 
 
+def drill(name: str | None, check: bool, hint: bool, solution: bool, reset: bool) -> int:
+    """List the coding drills, open one, or check, help with, or put back the learner's file."""
+    from course_utils.interview.drills import desk
+    from course_utils.interview.drills.definition import DrillError
+
+    try:
+        if name is None:
+            print(desk.listing())
+            return 0
+        if check:
+            right, text = desk.check(name)
+            print(text)
+            return int(not right)
+        does = desk.hint if hint else desk.solution if solution else desk.reset if reset else desk.open_drill
+        print(does(name))
+    except DrillError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def new(chapter: str) -> int:
     """Write the skeletons of a chapter that is not there yet, and say what is left to do."""
     from course_utils.workshop.new_chapter import NEXT, write
@@ -222,6 +243,13 @@ def parser() -> argparse.ArgumentParser:
     served.add_argument("folder", help="a model's folder, or its name, such as instruct")
     served.add_argument("--port", type=int, default=8000, help="0 for any that is free; 8000 if left out")
     served.add_argument("--log", help="log the requests to this file, as `course monitor` reads it")
+    drilled = command("drill", drill, "coding drills from memory: list them, begin one, check what you wrote")
+    drilled.add_argument("name", nargs="?", help="a drill, such as stable_softmax; without one all are listed")
+    one = drilled.add_mutually_exclusive_group()
+    one.add_argument("--check", action="store_true", help="check your file, in a process of its own")
+    one.add_argument("--hint", action="store_true", help="the next hint")
+    one.add_argument("--solution", action="store_true", help="the working code, after the last hint")
+    one.add_argument("--reset", action="store_true", help="begin anew; your old copy is kept")
     made = command("new", new, "for authors: the skeletons of a chapter that is to come")
     made.add_argument("chapter", help="the chapter, such as 13")
     return top

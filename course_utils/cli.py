@@ -249,6 +249,27 @@ def certificate(action: str, file: str | None, name: str, rerun: bool) -> int:
         return 1
 
 
+def drill(name: str | None, check: bool, hint: bool, solution: bool, reset: bool) -> int:
+    """List the coding drills, open one, or check, help with, or put back the learner's file."""
+    from course_utils.interview.drills import desk
+    from course_utils.interview.drills.definition import DrillError
+
+    try:
+        if name is None:
+            print(desk.listing())
+            return 0
+        if check:
+            right, text = desk.check(name)
+            print(text)
+            return int(not right)
+        does = desk.hint if hint else desk.solution if solution else desk.reset if reset else desk.open_drill
+        print(does(name))
+    except DrillError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def new(chapter: str) -> int:
     """Write the skeletons of a chapter that is not there yet, and say what is left to do."""
     from course_utils.workshop.new_chapter import NEXT, write
@@ -317,6 +338,13 @@ def parser() -> argparse.ArgumentParser:
     page.add_argument("file", nargs="?", help="verify: the .json file; make: the folder to write to")
     page.add_argument("--name", default="", help="make: the name on the page")
     page.add_argument("--rerun", action="store_true", help="verify: run the chapter of a random claim again, too")
+    drilled = command("drill", drill, "coding drills from memory: list them, begin one, check what you wrote")
+    drilled.add_argument("name", nargs="?", help="a drill, such as stable_softmax; without one all are listed")
+    one = drilled.add_mutually_exclusive_group()
+    one.add_argument("--check", action="store_true", help="check your file, in a process of its own")
+    one.add_argument("--hint", action="store_true", help="the next hint")
+    one.add_argument("--solution", action="store_true", help="the working code, after the last hint")
+    one.add_argument("--reset", action="store_true", help="begin anew; your old copy is kept")
     made = command("new", new, "for authors: the skeletons of a chapter that is to come")
     made.add_argument("chapter", help="the chapter, such as 13")
     return top
@@ -331,7 +359,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         return asked.pop("run")(**asked)
-    except (ValueError, OSError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         if not isinstance(error, _refusals()):
             raise
         print(f"error: {error}", file=sys.stderr)

@@ -264,9 +264,18 @@ def test_a_round_that_cannot_be_drawn_says_why(given, words):
         mock.draw(**given)
 
 
-def test_an_edition_without_drills_has_mocks_all_the_same(monkeypatch):
-    monkeypatch.setattr(mock, "the_drills", lambda: None)
-    assert {item.kind for item in mock.draw(minutes=60).items} == {"walk", "question"}
+def test_a_drill_that_was_checked_in_another_window_counts(drills):
+    round = mock.draw("inference", "onsite", 60, seed=3)
+    drill = next(item for item in round.items if item.kind == "drill")
+    sitting = Sitting(round)
+    sitting.begin(drill)
+    progress.record("drill", id=drill.id, right=False, seconds=1.0)
+    assert sitting.finish(3)["mark"] == 1
+    sitting.begin(drill)
+    progress.record("drill", id=drill.id, right=True, seconds=2.0)
+    assert sitting.finish(3)["mark"] == 3
+    sitting.begin(drill)
+    assert sitting.finish(2)["mark"] == 1, "that was before"
 
 
 def test_what_was_asked_comes_later_again():
@@ -340,10 +349,10 @@ def test_the_whole_conversation(drills):
         if item.kind == "walk":
             values = [f"{walk.answer[name]:g}" for name in walk.choices]
             said += ["much", "1e99", *["1"] * (len(values) - 1), *values]
-        said += ["", "2"]
+        said += ["", "2"] if item.kind != "drill" else ["", "1"]
     person = Person(*said)
     share = terminal.interview("generalist", "onsite", 45, seed=1, **person.talk)
-    assert share == pytest.approx(2 / 3), person.page[-2000:]
+    assert share == pytest.approx((2 * (len(round.items) - 1) + 1) / (3 * len(round.items))), person.page[-2000:]
     assert "is no number" in person.page and "expected is" in person.page and "The budget is met." in person.page
     assert "day 7: a mock interview" in person.page and len(standing.mocks()) == 1
     assert "course drill softmax" in person.page and walk.why in " ".join(person.page.split())

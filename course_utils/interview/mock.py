@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from course_utils.classroom.records import claims, progress
+from course_utils import settings
+from course_utils.classroom.records import claims, jsonl, progress
 from course_utils.interview import bank, standing, walks
 from course_utils.interview.show import with_figures
 
@@ -63,11 +64,9 @@ class Round:
 
 
 def the_drills() -> Any:
-    """The module of coding drills, or None in an edition without them."""
-    try:
-        from course_utils.interview import drills  # type: ignore[attr-defined, unused-ignore]
-    except ImportError:
-        return None
+    """The module of coding drills, imported when first needed."""
+    from course_utils.interview import drills
+
     return drills
 
 
@@ -112,8 +111,6 @@ def _questions(role: str, level: str, count: int, before: list[Any], dice: rando
 
 def _drill(level: str, minutes: int, before: list[Any], dice: random.Random) -> Item | None:
     drills = the_drills()
-    if drills is None:
-        return None
     known = [drills.get(name) for name in drills.names()]
     fit = [drill for drill in known if drill.minutes <= minutes and drill.level in LEVELS[level]]
     fit = fit or [drill for drill in known if drill.minutes <= minutes]
@@ -162,13 +159,15 @@ class Sitting:
     results: list[dict[str, Any]] = field(default_factory=list)
     _item: Item | None = None
     _since: float = 0.0
-    _most: int = 3
+    _most: int | None = None
+    _solved: int = 0
 
     def begin(self, item: Item) -> str:
         """Start the clock; returns what is asked. Raises MockError if the item is not of this round."""
         if item not in self.round.items:
             raise MockError(f"{item.id} is not of this round.")
-        self._item, self._since, self._most = item, self.clock(), 3
+        self._item, self._since, self._most = item, self.clock(), None
+        self._solved = _times_solved(item.id)
         return asked(item)
 
     def judge_walk(self, choices: Mapping[str, float], **given: float) -> walks.Verdict:
@@ -184,12 +183,22 @@ class Sitting:
         return outcome
 
     def finish(self, mark: int) -> dict[str, Any]:
-        """Stop the clock and note a mark from 0 to 3, lowered to what the check or the budget allows."""
+        """Stop the clock and note a mark from 0 to 3, lowered to what the check or the budget allows.
+
+        A drill that was not checked here counts as right if `course drill --check` has found it right meanwhile.
+        """
         if isinstance(mark, bool) or mark not in (0, 1, 2, 3):
             raise MockError(f"mark is {mark!r}; expected is 0, 1, 2 or 3: {'; '.join(MARKS)}.")
         item = self._current()
         seconds = round(self.clock() - self._since, 1)
-        note = {"kind": item.kind, "id": item.id, "mark": min(mark, self._most), "seconds": seconds}
+        if item.kind == "drill" and self._most is None:
+            self._most = 3 if _times_solved(item.id) > self._solved else 1
+        note = {
+            "kind": item.kind,
+            "id": item.id,
+            "mark": min(mark, 3 if self._most is None else self._most),
+            "seconds": seconds,
+        }
         self.results.append(note | {"late": seconds > 60 * item.minutes})
         self._item = None
         return self.results[-1]
@@ -206,3 +215,11 @@ class Sitting:
         if self._item is None or (kind and self._item.kind != kind):
             raise MockError(f"no {kind or 'item'} was begun; call begin(item) first.")
         return self._item
+
+
+def _times_solved(name: str) -> int:
+    """How often the records say that a drill's check found it right."""
+    events = jsonl.read(settings.home() / progress.FILE)
+    return sum(
+        event.get("kind") == "drill" and event.get("id") == name and event.get("right") is True for event in events
+    )

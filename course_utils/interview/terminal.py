@@ -152,7 +152,9 @@ def interview(
             if item.kind == "walk":
                 _choose(sitting, walks.get(item.id), ask, write)
             elif item.kind == "drill":
-                write(f"\nWrite it, then have it checked in another window: course drill {item.id}")
+                write(
+                    f"\nIn another window: course drill {item.id}, and then --check; it counts as right only by its check."
+                )
             ask("\nEnter when you have answered ", (), write)
             write(f"\n{_paragraphs(mock.rubric(item))}\n\n" + "\n".join(mock.MARKS))
             result = sitting.finish(int(ask("Your mark > ", ("0", "1", "2", "3"), write)))
@@ -170,8 +172,7 @@ def interview(
 
 def plan(due: Sequence[int]) -> str:
     """The week as lines."""
-    found = mock.the_drills()
-    names = list(found.names()) if found else []
+    names = mock.the_drills().names()
     return "\n".join(f"  day {day}: {'; '.join(tasks)}" for day, tasks in enumerate(standing.week(45, due, names), 1))
 
 

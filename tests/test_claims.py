@@ -246,7 +246,7 @@ def test_the_map_shows_every_chapter_and_what_is_solved(capsys):
     shown = capsys.readouterr().out
     for entry in chapters.CHAPTERS:
         assert f"{entry.number}  {entry.title}" in shown
-    assert len(chapters.CHAPTERS) == 22 and chapters.CHAPTERS[-1].stem == "21_capstone"
+    assert len(chapters.CHAPTERS) == 23 and chapters.CHAPTERS[-1].stem == "22_interview_room"
     assert chapter in chapters.in_this_edition() and f"{len(exercises)} of {len(exercises)} exercises" in shown
     assert "to come" in shown
     page = survey().html()

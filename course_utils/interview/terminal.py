@@ -152,9 +152,7 @@ def interview(
             if item.kind == "walk":
                 _choose(sitting, walks.get(item.id), ask, write)
             elif item.kind == "drill":
-                write(
-                    f"\nIn another window: course drill {item.id}, and then --check; it counts as right only by its check."
-                )
+                write(f"\nIn another window: course drill {item.id}, and then --check; only its check makes it right.")
             ask("\nEnter when you have answered ", (), write)
             write(f"\n{_paragraphs(mock.rubric(item))}\n\n" + "\n".join(mock.MARKS))
             result = sitting.finish(int(ask("Your mark > ", ("0", "1", "2", "3"), write)))

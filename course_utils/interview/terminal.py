@@ -54,7 +54,7 @@ def quiz(chapter: str | None = None, *, read: Read = input, write: Write = print
     numbers = [find_chapter(chapter).number] if chapter is not None else bank.chapters()
     answers = progress.quiz_answers()
     items = [item for number in numbers for item in bank.quiz_items(number)]
-    items = standing.weakest_first(items, standing.weakness(), answers)[: count or None]
+    items = standing.weakest_first(items, standing.weakness(), answers)[: max(count, 0) or None]
     if not items:
         write(f"Chapter {numbers[0]} has no quiz in this edition." if numbers else "This edition has no quiz.")
         return 0

@@ -382,7 +382,7 @@ def interval_recall(stability, desired=0.9, decay=0.1542):
     return (1 + factor * desired / stability) ** -decay
 
 
-@interval.bug("The forgetting of SM-2's time, exponential: 0.9^(t / S). FSRS forgets by a power.")
+@interval.bug("That is exponential forgetting, 0.9^(t / S), as in the first versions of FSRS; here it is a power.")
 def interval_exponential(stability, desired=0.9, decay=0.1542):
     return stability * log(desired) / log(0.9)
 

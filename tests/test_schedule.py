@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -221,6 +222,25 @@ def test_reviews_made_ahead_of_time_can_be_dated_anew(path):
         assert [review.time for review in deck.reviews()] == [BEGIN, BEGIN + DAY]
         assert deck.reviews()[1].clock == BEGIN + 400 * DAY and deck.clock_fault(BEGIN + DAY) == ""
         assert deck.replay() == deck.kept() and deck.standing("06.a").due < BEGIN + 10 * DAY
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_the_clock_does_time_goes_forward_and_the_replay_is_the_same(path, seed):
+    draw = random.Random(seed)
+    with Deck(path) as deck:
+        for number in range(60):
+            deck.review(f"06.c{draw.randrange(6)}", draw.randint(1, 4), BEGIN + draw.uniform(-400, 400) * DAY)
+            if number % 20 == 19:
+                deck.redate(BEGIN + draw.uniform(-100, 100) * DAY)
+                assert deck.replay() == deck.kept()
+        times = [review.time for review in deck.reviews()]
+        assert times == sorted(times) and deck.replay() == deck.kept()
+
+
+def test_a_button_may_be_answered_in_another_thread(path):
+    with Deck(path) as deck, ThreadPoolExecutor(1) as other:
+        assert other.submit(deck.review, "06.a", 3, BEGIN).result() == BEGIN + timedelta(minutes=10)
+        assert len(deck.reviews()) == 1
 
 
 @pytest.mark.parametrize("rating", [0, 5, True, "good", None])

@@ -87,7 +87,8 @@ class Deck:
     def __init__(self, path: str | PathLike[str] | None = None) -> None:
         self.path = Path(path) if path is not None else settings.home() / FILE
         try:
-            self._base = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
+            # a notebook may answer a button in another thread than that of the cell; SQLite itself takes turns
+            self._base = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
             raise ScheduleError(f"{self.path} cannot be opened ({error}). Is the folder yours to write in?") from error
         try:

@@ -33,8 +33,10 @@ def with_figures(text: str, measured: Mapping[str, Mapping[str, Any]]) -> str:
 class Interview:
     """Questions of one chapter, ready to be shown."""
 
-    def __init__(self, items: list[bank.Question], measured: Mapping[str, Mapping[str, Any]]):
+    def __init__(self, items: list[bank.Question], measured: Mapping[str, Mapping[str, Any]], further: int = 0):
+        """further: how many more questions on the chapter are asked in the interview room."""
         self.items, self.measured = items, measured
+        self.more = [f"{further} more questions on this chapter are asked in the interview room."] if further else []
 
     def _answers(self, item: bank.Question) -> list[tuple[str, str]]:
         sources = f"\n\nSources: {'; '.join(item.sources)}" if item.sources else ""
@@ -52,7 +54,7 @@ class Interview:
             parts.append(f"{number}. {item.question}")
             for name, answer in self._answers(item):
                 parts += [f"   {name}:", *(f"     {line}" for line in answer.strip().splitlines())]
-        return "\n".join(parts)
+        return "\n".join(parts + self.more)
 
     def markdown(self) -> str:
         """Markdown with folded answers; formulas and code are set by the viewer."""
@@ -61,7 +63,7 @@ class Interview:
             parts.append(f"**{number}. {item.question}**\n")
             for name, answer in self._answers(item):
                 parts.append(f"<details><summary>{html.escape(name)}</summary>\n\n{answer.strip()}\n\n</details>\n")
-        return "\n".join(parts)
+        return "\n".join(parts + self.more)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/markdown": self.markdown(), "text/plain": self.text()}
@@ -73,4 +75,5 @@ def interview(chapter: str | int) -> None:
     items = bank.questions(number)
     if not items:
         raise ValueError(f"chapter {number} has no interview questions in this edition")
-    cards.show(Interview(items, claims.recorded()))
+    further = sum(item.chapter == number for item in bank.all_questions()) - len(items)
+    cards.show(Interview(items, claims.recorded(), further))

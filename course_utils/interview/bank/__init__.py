@@ -10,14 +10,15 @@ questions:                          those that the chapter's notebook shows at i
     followups: [{question: ..., answer: ...}, ...]      two or more
     wrong: [{answer: ..., why: ...}, ...]               what is usually said, and why it is wrong
     claims: [12.sign]             those that the answers quote as {12.sign} or, with a format, {12.sign:.0%}
-    sources: ["Schulman et al., PPO, arXiv 1707.06347"]     where the other figures come from; no claim, no source: refused
+    sources: ["Schulman et al., PPO, arXiv 1707.06347"]     where the other figures come from
 more: further questions of the same form, asked in the interview room alone
 quiz:
   - {id: 12.q1, question: ..., choices: [...], answer: 2, why: ...}      answer: which choice is right, from 1
 
-YAML is for writing. It is read too slowly for a command that wants to show its first card at once, so ``bank.json``
-holds the same, with the digest of each file that it was made from (``python -m course_utils.workshop.notebooks``). A
-file that was changed since is read itself; ``stale()`` names it, and so does a test.
+Each question has a claim or a source. YAML is for writing, and read too slowly for a command that wants to show its
+first card at once. So ``bank.json`` holds the same, with the digest of each file that it was made from
+(``python -m course_utils.workshop.notebooks``). A file that was changed since is read itself; ``stale()`` names it, and
+so does a test.
 """
 
 from __future__ import annotations
@@ -239,11 +240,10 @@ def _question(entry: Mapping[str, Any], chapter: str, *, in_notebook: bool = Tru
     quoted = cited(entry["short"], entry["deep"], *(part.answer for part in followups), *(part.why for part in wrong))
     if quoted != set(entry["claims"]):
         raise BankError(f"{name}: claims is {entry['claims']}, but the answers quote {sorted(quoted)}.")
-    if not entry["claims"] and not entry.get("sources"):
-        raise BankError(f"{name}: neither claims nor sources; an answer rests on something measured or on a source.")
-    texts = {field: str(entry[field]).strip() for field in ("level", "question", "short", "deep")}
-    lists = {field: tuple(map(str, entry.get(field) or ())) for field in ("topics", "claims", "sources")}
-    return Question(id=name, followups=followups, wrong=wrong, in_notebook=in_notebook, **lists, **texts)
+    parts: dict[str, Any] = {"followups": followups, "wrong": wrong, "in_notebook": in_notebook}
+    parts |= {field: str(entry[field]).strip() for field in ("level", "question", "short", "deep")}
+    parts |= {field: tuple(map(str, entry.get(field) or ())) for field in ("topics", "claims", "sources")}
+    return Question(id=name, **parts)
 
 
 def _quiz_item(entry: Mapping[str, Any], chapter: str) -> QuizItem:

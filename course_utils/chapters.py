@@ -33,6 +33,7 @@ PARTS = (
     "III  Aligning it",
     "IV  Judging it",
     "V  Keeping it alive",
+    "VI  Showing it",
 )
 
 CHAPTERS = (
@@ -58,6 +59,7 @@ CHAPTERS = (
     Chapter("19", "serving", "Serving", PARTS[5], 50),
     Chapter("20", "drift", "Drift", PARTS[5], 35),
     Chapter("21", "capstone", "Capstone", PARTS[5], 40),
+    Chapter("22", "interview_room", "The interview room", PARTS[6], 35),
 )
 
 

@@ -173,6 +173,103 @@ def serve(folder: str, port: int, log: str | None) -> int:
     return 0
 
 
+def quiz(chapter: str | None, count: int) -> int:
+    """Ask quiz questions, the weakest chapters first."""
+    from course_utils.interview import terminal
+
+    terminal.quiz(chapter, count=count)
+    return 0
+
+
+def cards(chapter: str | None, new: int, anki: str | None, redate: bool) -> int:
+    """Review the cards that are due; or write them for Anki; or date reviews anew that lie in the future."""
+    from course_utils.interview.schedule import Deck, ScheduleError
+
+    try:
+        if anki:
+            from course_utils.interview.anki import export_bank
+
+            print(f"{export_bank(anki, chapter)}\nIn Anki: File, Import. Doing it again updates the notes.")
+        elif redate:
+            with Deck() as deck:
+                print(f"{deck.redate()} reviews that lay in the future count as made now.")
+        else:
+            from course_utils.interview import terminal
+
+            terminal.cards(chapter, new=new)
+    except ScheduleError as error:  # imported here alone: the other commands need no cards
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def mock(role: str, level: str, minutes: int, seed: int | None) -> int:
+    """Hold a mock interview."""
+    from course_utils.interview import terminal
+    from course_utils.interview.mock import MockError
+    from course_utils.interview.schedule import ScheduleError
+
+    try:
+        terminal.interview(role, level, minutes, seed=seed)
+    except (MockError, ScheduleError) as error:  # imported here alone, as above
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def certificate(action: str, file: str | None, name: str, rerun: bool) -> int:
+    """Write a certificate, or check one. Returns 1 if it does not agree with the records."""
+    from pathlib import Path
+
+    from course_utils.interview import certificate as room
+    from course_utils.interview.schedule import ScheduleError
+
+    try:
+        if action == "make":
+            for path in room.write(room.make(name), file):
+                print(f"wrote  {path}")
+            return 0
+        path = Path(file) if file else settings.home() / "certificate.json"
+        page = room.read(path)
+        findings = room.verify(page, path.with_suffix(".html"))
+        good = all(finding.good for finding in findings)
+        print("\n".join(f"{'✓' if finding.good else '✗'} {finding.text}" for finding in findings))
+        if rerun:
+            from course_utils.workshop.rerun import rerun as run_again
+
+            claim = room.pick(page)
+            print(f"Running chapter {claim['id'][:2]} again, for the claim {claim['id']} ...", flush=True)
+            held, text = run_again(claim)
+            good = good and held
+            print(f"{'✓' if held else '✗'} {text}")
+        print(f"\n{room.PROVES_NOT}" if good else "\nThis certificate does not agree with the records.")
+        return int(not good)
+    except (room.CertificateError, ScheduleError) as error:  # imported here alone, as above
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def drill(name: str | None, check: bool, hint: bool, solution: bool, reset: bool) -> int:
+    """List the coding drills, open one, or check, help with, or put back the learner's file."""
+    from course_utils.interview.drills import desk
+    from course_utils.interview.drills.definition import DrillError
+
+    try:
+        if name is None:
+            print(desk.listing())
+            return 0
+        if check:
+            right, text = desk.check(name)
+            print(text)
+            return int(not right)
+        does = desk.hint if hint else desk.solution if solution else desk.reset if reset else desk.open_drill
+        print(does(name))
+    except DrillError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def new(chapter: str) -> int:
     """Write the skeletons of a chapter that is not there yet, and say what is left to do."""
     from course_utils.workshop.new_chapter import NEXT, write
@@ -222,6 +319,32 @@ def parser() -> argparse.ArgumentParser:
     served.add_argument("folder", help="a model's folder, or its name, such as instruct")
     served.add_argument("--port", type=int, default=8000, help="0 for any that is free; 8000 if left out")
     served.add_argument("--log", help="log the requests to this file, as `course monitor` reads it")
+    asked = command("quiz", quiz, "quiz questions, the weakest chapters first")
+    asked.add_argument("chapter", nargs="?", help="one chapter only, such as 06")
+    asked.add_argument("--count", type=int, default=0, help="so many at most")
+    room = command("cards", cards, "interview cards that come back before they are forgotten")
+    room.add_argument("chapter", nargs="?", help="one chapter only, such as 06")
+    room.add_argument("--new", type=int, default=10, help="new cards a day; 10 if left out")
+    room.add_argument("--anki", metavar="FILE", help="write all cards as a text file that Anki imports")
+    room.add_argument("--redate", action="store_true", help="reviews that lie in the future count as made now")
+    trial = command("mock", mock, "a mock interview: questions, a drill and a design walk")
+    roles = "generalist, pretraining, post-training, evaluation or inference"
+    trial.add_argument("--role", default="generalist", help=roles)
+    trial.add_argument("--level", default="onsite", help="screen, onsite or staff")
+    trial.add_argument("--minutes", type=int, default=60, help="10 to 240")
+    trial.add_argument("--seed", type=int, help="the same number draws the same round")
+    page = command("certificate", certificate, "one page of what your records hold, and its check")
+    page.add_argument("action", nargs="?", choices=("make", "verify"), default="make", help="make it, or verify one")
+    page.add_argument("file", nargs="?", help="verify: the .json file; make: the folder to write to")
+    page.add_argument("--name", default="", help="make: the name on the page")
+    page.add_argument("--rerun", action="store_true", help="verify: run the chapter of a random claim again, too")
+    drilled = command("drill", drill, "coding drills from memory: list them, begin one, check what you wrote")
+    drilled.add_argument("name", nargs="?", help="a drill, such as stable_softmax; without one all are listed")
+    one = drilled.add_mutually_exclusive_group()
+    one.add_argument("--check", action="store_true", help="check your file, in a process of its own")
+    one.add_argument("--hint", action="store_true", help="the next hint")
+    one.add_argument("--solution", action="store_true", help="the working code, after the last hint")
+    one.add_argument("--reset", action="store_true", help="begin anew; your old copy is kept")
     made = command("new", new, "for authors: the skeletons of a chapter that is to come")
     made.add_argument("chapter", help="the chapter, such as 13")
     return top
@@ -234,17 +357,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "run" not in asked:
         commands.print_help()
         return 0
+    try:
+        return asked.pop("run")(**asked)
+    except (OSError, RuntimeError, ValueError) as error:
+        if not isinstance(error, _refusals()):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """The errors whose message is all that a reader needs. Imported when there is one: a start needs none."""
     from course_utils.chapters import ChapterError
     from course_utils.classroom.speedrun import SpeedrunError
+    from course_utils.interview.bank import BankError
     from course_utils.serving.request_log import LogError
     from course_utils.workshop.notebooks import GenerateError
 
-    refused = (ChapterError, GenerateError, LogError, SpeedrunError, settings.SettingsError, OSError)
-    try:
-        return asked.pop("run")(**asked)
-    except refused as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return (BankError, ChapterError, GenerateError, LogError, SpeedrunError, settings.SettingsError, OSError)
 
 
 if __name__ == "__main__":

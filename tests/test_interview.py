@@ -68,6 +68,19 @@ def test_the_quiz_keeps_answers_by_id_and_knows_them_again():
     assert "1 of 2 right" in again[2].value
 
 
+def test_the_quiz_gives_its_reason_after_each_answer_and_knows_i_do_not_know():
+    item = QuizItem("06.q7", "One?", ("x", "y"), 1, "Because.")
+    block, _ = quiz_widget([item]).children
+    *buttons, unsure = block.children[1].children
+    assert unsure.description == "I do not know" and len(buttons) == 2
+    unsure.click()
+    assert "It is b) y. Because." in block.children[2].value and progress.quiz_answers() == {"06.q7": False}
+    buttons[0].click()
+    assert "It is b) y. Because." in block.children[2].value
+    buttons[1].click()
+    assert "Yes. Because." in block.children[2].value and progress.quiz_answers() == {"06.q7": True}
+
+
 def test_the_quiz_shows_without_a_person(capsys):
     show_quiz("06")
     assert "Answers: 1" in capsys.readouterr().out

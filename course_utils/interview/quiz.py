@@ -85,25 +85,29 @@ def quiz_widget(items: list[bank.QuizItem]) -> Any:
             for choice in item.choices
         ]
 
-        def chosen(position: int) -> None:
+        def chosen(position: int | None) -> None:
             good = position == item.answer
             first = item.id not in right
             right[item.id] = good
             if first or good:
-                progress.record("quiz", id=item.id, right=good, first=first)
+                unknown = {"unknown": True} if position is None else {}
+                progress.record("quiz", id=item.id, right=good, first=first, **unknown)
             for place, button in enumerate(buttons):
                 button.button_style = ("success" if good else "danger") if place == position else ""
             colour = cards._TONES["right" if good else "wrong"][1]
-            text = f"Yes. {item.why}" if good else "Not this one. Try again."
+            opening = "Yes." if good else f"It is {_LETTERS[item.answer]}) {item.choices[item.answer]}."
+            text = f"{opening} {item.why}"
             reply.value = f'<div style="color: {colour}; {cards._FONT}">{cards.inline(text)}</div>'
             tell()
 
         for place, button in enumerate(buttons):
             button.style.text_align = "left"
             button.on_click(lambda _, place=place: chosen(place))
+        unsure = widgets.Button(description="I do not know", layout=widgets.Layout(width="auto"))
+        unsure.on_click(lambda _: chosen(None))
         heading = f"{index + 1}. {cards.inline(item.question)}"
         title = widgets.HTML(f'<div style="font-weight: 600; {cards._FONT}; margin-top: 8px">{heading}</div>')
-        rows = widgets.VBox(buttons, layout=widgets.Layout(align_items="flex-start"))
+        rows = widgets.VBox([*buttons, unsure], layout=widgets.Layout(align_items="flex-start"))
         return widgets.VBox([title, rows, reply])
 
     tell()

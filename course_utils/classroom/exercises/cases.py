@@ -54,45 +54,35 @@ class Bug:
     sentence: str
 
 
-class Exercise:
-    """One exercise whose check compares an answer with the reference on cases. See the module's text.
+class Comparison:
+    """A check that compares an answer with the reference on cases, and knows bugs by name.
 
     cases: from the smallest to the largest, or a function that makes them. general: said where the answer differs and
     is no known bug. rtol, atol: for floats and floating tensors; both 0 asks for equality, with dtype. observe: where
     the answer's value alone does not show enough, ``observe(answer, *arguments of the case)`` calls it and returns
-    what is compared (its gradient too, say), or raises a Mistake. The other arguments are those of
-    ``registry.check``. Raises ExerciseError as that does.
+    what is compared (its gradient too, say), or raises a Mistake.
     """
 
     def __init__(
         self,
-        id: str,
         *,
-        reference: str | Function,
         cases: Sequence[Case] | Callable[[], Sequence[Case]],
         general: str,
         rtol: float = 1e-4,
         atol: float = 1e-6,
         observe: Function | None = None,
-        **described: Any,
     ) -> None:
-        self.id, self.general, self.rtol, self.atol = id, general, rtol, atol
+        self.general, self.rtol, self.atol = general, rtol, atol
         self._observe = observe
         self.bugs: list[Bug] = []
         self._cases = cases
         self._before: list[Function] = []
         self._also: list[Function] = []
 
-        def run(candidate: Any) -> None:
-            self.check(candidate)
-
-        run.__module__, run.__qualname__ = __name__, f"Exercise({id!r})"
-        registry.check(id, reference=reference, bugs=self.bugs, **described)(run)
-
     @property
     def reference(self) -> Any:
         """The reference object."""
-        return registry.find(self.id).reference
+        raise NotImplementedError
 
     @property
     def cases(self) -> Sequence[Case]:
@@ -185,3 +175,36 @@ class Exercise:
         else:
             expect.equal(found, wanted, message, given=given)
         raise Mistake(message, given=given, expected=wanted, yours=found)
+
+
+class Exercise(Comparison):
+    """One exercise of a chapter. ``cases``, ``general``, ``rtol``, ``atol``, ``observe``: as ``Comparison`` takes them.
+
+    The other arguments are those of ``registry.check``. Raises ExerciseError as that does.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        *,
+        reference: str | Function,
+        cases: Sequence[Case] | Callable[[], Sequence[Case]],
+        general: str,
+        rtol: float = 1e-4,
+        atol: float = 1e-6,
+        observe: Function | None = None,
+        **described: Any,
+    ) -> None:
+        super().__init__(cases=cases, general=general, rtol=rtol, atol=atol, observe=observe)
+        self.id = id
+
+        def run(candidate: Any) -> None:
+            self.check(candidate)
+
+        run.__module__, run.__qualname__ = __name__, f"Exercise({id!r})"
+        registry.check(id, reference=reference, bugs=self.bugs, **described)(run)
+
+    @property
+    def reference(self) -> Any:
+        """The reference object."""
+        return registry.find(self.id).reference

@@ -15,8 +15,10 @@ from typing import Any, cast
 
 from course_utils.classroom.exercises.registry import CHECKS, Check
 
+DRILLS = "course_utils.interview.drills"  # what lies beside a drill's reference is written out too
 
-def working_code(spec: Check) -> str:
+
+def working_code(spec: Check, decorator: str = "exercise") -> str:
     """The source of the exercise's reference, ready to be run.
 
     Imports are those that the code uses. A helper that lies beside the reference among the checks is written out; one
@@ -27,7 +29,7 @@ def working_code(spec: Check) -> str:
     imports, helpers = _needs(reference, module, {reference.__name__})
     parts = ["\n".join(sorted(imports, key=_order))] if imports else []
     parts += helpers
-    parts.append(f'@exercise("{spec.id}")\n{_source(reference)}')
+    parts.append(f'@{decorator}("{spec.id}")\n{_source(reference)}')
     return "\n\n\n".join(parts) if helpers else "\n\n".join(parts)
 
 
@@ -56,7 +58,7 @@ def _needs(thing: Any, module: ModuleType, seen: set[str]) -> tuple[set[str], li
         elif name in vars(module):
             seen.add(name)
             value = vars(module)[name]
-            if module.__name__.startswith(CHECKS) and (inspect.isfunction(value) or inspect.isclass(value)):
+            if module.__name__.startswith((CHECKS, DRILLS)) and (inspect.isfunction(value) or inspect.isclass(value)):
                 more, before = _needs(value, module, seen)
                 imports |= more
                 helpers += [*before, _source(value)]

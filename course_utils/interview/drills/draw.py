@@ -1,0 +1,28 @@
+"""Seeded tensors for the cases of drills."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from course_utils.interview.drills.lazy import Lazy
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = Lazy("torch")
+
+
+def normal(seed: int, *shape: int) -> Tensor:
+    """Standard normal numbers of this shape, the same for the same seed."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def uniform(seed: int, *shape: int) -> Tensor:
+    """Numbers from 0 to 1 of this shape, the same for the same seed."""
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def integers(seed: int, high: int, *shape: int) -> Tensor:
+    """Whole numbers from 0 to ``high`` - 1 of this shape, the same for the same seed."""
+    return torch.randint(high, shape, generator=torch.Generator().manual_seed(seed))

@@ -130,3 +130,13 @@ def test_in_a_notebook_the_first_picture_has_words_too(tmp_path):
     assert [sorted(data) for data in shown] == [["text/html", "text/plain"]] * 2
     assert 'alt="a cell of its own: from 3 at 1 to 4 at 2."' in shown[0]["text/html"]
     assert 'alt="share. bars: a 1."' in shown[1]["text/html"]
+
+
+def test_a_map_says_its_words_and_not_where_its_points_lie():
+    from course_utils.classroom.display.pictures import draw_isles
+    from course_utils.world import World, WorldConfig
+
+    world = World(WorldConfig(people=12), seed=0)
+    draw_isles(world)
+    words = said()
+    assert "point at" not in words and all(town.name in words for town in world.towns)

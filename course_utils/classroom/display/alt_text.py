@@ -148,7 +148,9 @@ def _images(axes: Axes) -> list[str]:
 def _points(axes: Axes) -> list[str]:
     from matplotlib.collections import PathCollection
 
-    found = []
+    found: list[str] = []
+    if not axes.axison and axes.texts and not axes.get_legend_handles_labels()[1]:
+        return found  # a map: where its points lie means nothing without axes, and its words name them
     for collection in axes.collections:
         if not isinstance(collection, PathCollection):
             continue

@@ -1,7 +1,7 @@
 """The coding drills: each accepts what is right, names what is wrong, and is fooled neither by its author's bugs nor by
 answers written after the check.
 
-``answers/drills/SUBJECT.py`` holds cells, ``# %% stable_softmax wrong: what is wrong`` or ``... right: how it is done``.
+``answers/drills/SUBJECT.py`` holds cells: ``# %% stable_softmax wrong: what is wrong``, or ``right: how it is done``.
 """
 
 from __future__ import annotations
@@ -169,7 +169,9 @@ def test_an_outcome_names_mistake_and_case():
 
 def test_a_decorated_function_is_checked_timed_and_recorded(capsys):
     page = drills.drill("stable_softmax")
-    assert "Write `softmax(x)_i" in repr(page) and '@drill("stable_softmax")' in page._repr_mimebundle_()["text/markdown"]
+    assert (
+        "Write `softmax(x)_i" in repr(page) and '@drill("stable_softmax")' in page._repr_mimebundle_()["text/markdown"]
+    )
     wrong = drills.drill("stable_softmax")(made("stable_softmax", WRONG_SOFTMAX, "<wrong>"))
     assert callable(wrong) and "overflows" in capsys.readouterr().out
     assert progress.drills()["stable_softmax"].state == "failed"
@@ -255,11 +257,15 @@ def run_file(name: str, code: str) -> drills.Outcome:
 
 @pytest.mark.slow
 def test_a_file_is_checked_in_a_process_of_its_own(capsys):
-    assert run_file("stable_softmax", drills.reference("stable_softmax")).right
-    assert cli.main(["drill", "stable_softmax", "--check"]) == 0 and "right" in capsys.readouterr().out
-    assert progress.drills()["stable_softmax"].state == "solved"
     result = run_file("stable_softmax", WRONG_SOFTMAX)
     assert "overflows" in result.message and "given" in result.case
+    assert run_file("pass_at_k", drills.reference("pass_at_k")).right
+    assert cli.main(["drill", "pass_at_k", "--check"]) == 0 and "right" in capsys.readouterr().out
+    assert progress.drills()["pass_at_k"].state == "solved"
+    desk.path("pass_at_k").write_text("def pass_at_k(n, right, k):\n    return right / n\n")
+    assert cli.main(["drill", "pass_at_k", "--check"]) == 1 and "pass@1" in capsys.readouterr().out
+    desk.path("pass_at_k").write_text("def other():\n    pass\n")
+    assert "holds no `pass_at_k`" in desk.check("pass_at_k")[1]
 
 
 @pytest.mark.slow
@@ -277,7 +283,7 @@ def test_a_file_is_checked_in_a_process_of_its_own(capsys):
 )
 def test_code_that_runs_wild_is_stopped_with_a_sentence(body, said, monkeypatch):
     monkeypatch.setattr(desk, "_MORE", 5.0)
-    result = run_file("stable_softmax", f"import torch\n\ndef stable_softmax(x, dim):\n{body}\n")
+    result = run_file("pass_at_k", f"def pass_at_k(n, right, k):\n{body}\n")  # needs no torch: starts at once
     assert not result.right and said in result.message, result
 
 

@@ -147,8 +147,8 @@ merge.plant(
     }
     | {
         "Only the update is returned; it is added to the weight.": lambda weight, a, b, alpha: (
-            (b @ a * (alpha / a.shape[0])).to(weight.dtype)
-        ),
+            b @ a * (alpha / a.shape[0])
+        ).to(weight.dtype),
         "The scale goes through both matrices, and so is squared.": lambda weight, a, b, alpha: _merge(
             weight, a, b, alpha, lambda alpha, rank: (alpha / rank) ** 2
         ),
@@ -304,8 +304,8 @@ nf4.plant(
     }
     | {
         "The levels themselves are returned; their places are wanted.": lambda x, levels, block: (
-            (lambda codes, top: (levels[codes] * 100, top))(*_nf4(x, levels, block))
-        ),
+            lambda codes, top: (levels[codes] * 100, top)
+        )(*_nf4(x, levels, block)),
         "x is not divided by the absmax of its block.": lambda x, levels, block: (
             (x[:, None] - levels).abs().argmin(-1),
             _nf4(x, levels, block)[1],

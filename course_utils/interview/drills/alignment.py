@@ -86,7 +86,7 @@ def gae(rewards: Tensor, values: Tensor, done: Tensor, gamma: float, lam: float)
     rewards: (time,). values: (time + 1,), the last for the state behind the last step. done: (time,), True where an episode
     ends with this step: nothing behind it counts.
     """
-    advantages, later = torch.zeros_like(rewards), 0.0
+    advantages, later = torch.zeros_like(rewards), torch.zeros(())
     for t in reversed(range(len(rewards))):
         alive = 1.0 - float(done[t])
         delta = rewards[t] + gamma * alive * values[t + 1] - values[t]
@@ -123,7 +123,21 @@ estimation = Definition(
 )
 
 
-def _gae(r, v, done, gamma, lam, cut_value=True, cut_carry=True, next_gamma=True, carry=lambda g, x: g * x, own=True, forward=False, last=True, shift=0):
+def _gae(
+    r,
+    v,
+    done,
+    gamma,
+    lam,
+    cut_value=True,
+    cut_carry=True,
+    next_gamma=True,
+    carry=lambda g, x: g * x,
+    own=True,
+    forward=False,
+    last=True,
+    shift=0,
+):
     out, later = torch.zeros_like(r), 0.0
     steps = range(len(r))
     for t in steps if forward else reversed(steps):
@@ -207,7 +221,21 @@ policy = Definition(
 )
 
 
-def _ppo(new, old, adv, mask, clip, sign=-1, both=lambda a, b: torch.minimum(a, b), only=None, rows=False, all=False, exp=True, turned=False, upper=False):
+def _ppo(
+    new,
+    old,
+    adv,
+    mask,
+    clip,
+    sign=-1,
+    both=lambda a, b: torch.minimum(a, b),
+    only=None,
+    rows=False,
+    all=False,
+    exp=True,
+    turned=False,
+    upper=False,
+):
     gap = old - new if turned else new - old
     ratio = gap.exp() if exp else gap
     cut = ratio.clamp(max=1 + clip) if upper else ratio.clamp(1 - clip, 1 + clip)
@@ -246,9 +274,7 @@ policy.plant(
 )
 
 
-def dpo_loss(
-    chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected: Tensor, beta: float
-) -> Tensor:
+def dpo_loss(chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected: Tensor, beta: float) -> Tensor:
     """The mean of -log sigmoid(beta * ((chosen - ref_chosen) - (rejected - ref_rejected))), one number.
 
     All (pairs,): log-probabilities of whole answers under the policy and under the reference.
@@ -324,9 +350,7 @@ direct.plant(
 )
 
 
-def ipo_loss(
-    chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected: Tensor, beta: float
-) -> Tensor:
+def ipo_loss(chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected: Tensor, beta: float) -> Tensor:
     """The mean of (margin - 1 / (2 beta))^2, one number; margin = (chosen - ref_chosen) - (rejected - ref_rejected).
 
     All (pairs,): mean log-probability per token of an answer, under the policy and under the reference.
@@ -385,9 +409,7 @@ identity.plant(
 )
 
 
-def kto_loss(
-    logps: Tensor, ref_logps: Tensor, desirable: Tensor, kl: float, beta: float, weight: float
-) -> Tensor:
+def kto_loss(logps: Tensor, ref_logps: Tensor, desirable: Tensor, kl: float, beta: float, weight: float) -> Tensor:
     """The mean loss of KTO over single answers, one number.
 
     logps, ref_logps: (answers,), log-probabilities under policy and reference. desirable: (answers,), bool. kl: the estimated
@@ -428,7 +450,22 @@ kahneman = Definition(
 )
 
 
-def _kto(lp, ref, d, kl, beta, weight, zero=lambda kl: max(kl, 0.0), both=False, flip=False, plain=False, weigh=True, log=False, ratio=True, halves=False):
+def _kto(
+    lp,
+    ref,
+    d,
+    kl,
+    beta,
+    weight,
+    zero=lambda kl: max(kl, 0.0),
+    both=False,
+    flip=False,
+    plain=False,
+    weigh=True,
+    log=False,
+    ratio=True,
+    halves=False,
+):
     gap = lp - (ref if ratio else 0) - zero(kl)
     d = ~d if flip else d
     value = (lambda z: -F.logsigmoid(beta * z)) if log else (lambda z: 1 - torch.sigmoid((1 if plain else beta) * z))
@@ -458,7 +495,13 @@ kahneman.plant(
 
 
 def grpo_loss(
-    logprobs: Tensor, old_logprobs: Tensor, ref_logprobs: Tensor, rewards: Tensor, mask: Tensor, clip: float, beta: float
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    ref_logprobs: Tensor,
+    rewards: Tensor,
+    mask: Tensor,
+    clip: float,
+    beta: float,
 ) -> Tensor:
     """The loss of GRPO for one group of answers to one prompt; one number to be minimized.
 
@@ -478,7 +521,9 @@ def _group_cases():
     mask = torch.tensor([[1.0, 1, 1, 0], [1, 0, 0, 0], [1, 1, 0, 0]])
     old = normal(1, 3, 4) - 2
     return [
-        Case(old[:2, :2], old[:2, :2], old[:2, :2], torch.tensor([1.0, 0.0]), torch.tensor([[1.0, 1], [1, 0]]), 0.2, 0.0),
+        Case(
+            old[:2, :2], old[:2, :2], old[:2, :2], torch.tensor([1.0, 0.0]), torch.tensor([[1.0, 1], [1, 0]]), 0.2, 0.0
+        ),
         Case(old + 0.5 * normal(2, 3, 4), old, old + normal(3, 3, 4), torch.tensor([1.0, 0.0, 0.5]), mask, 0.2, 0.3),
         Case(old + normal(4, 3, 4), old, old, torch.tensor([2.0, -1.0, 5.0]), mask, 0.1, 0.04),
         Case(old + 0.1 * normal(5, 3, 4), old, old + normal(6, 3, 4), torch.tensor([1.0, 1.0, 1.0]), mask, 0.2, 0.5),
@@ -511,7 +556,24 @@ group = Definition(
 )
 
 
-def _grpo(new, old, ref, rewards, mask, clip, beta, centre=True, scale=True, unbiased=True, kl="k3", sign=-1, tokens=False, clipped=True, kl_sign=1, against="old"):
+def _grpo(
+    new,
+    old,
+    ref,
+    rewards,
+    mask,
+    clip,
+    beta,
+    centre=True,
+    scale=True,
+    unbiased=True,
+    kl="k3",
+    sign=-1,
+    tokens=False,
+    clipped=True,
+    kl_sign=1,
+    against="old",
+):
     adv = rewards - rewards.mean() if centre else rewards
     adv = (adv / (rewards.std(unbiased=unbiased) + 1e-4) if scale else adv)[:, None]
     ratio = (new - (ref if against == "ref" else old)).exp()
@@ -574,9 +636,9 @@ sequence = Definition(
     """,
     cases=_ratio_cases,
     observe=lambda answer, logprobs, old, mask: (
-        lambda leaf: (lambda out: (out.detach(), torch.autograd.grad(out.sum(), leaf)[0] if out.requires_grad else "none"))(
-            answer(leaf, old, mask)
-        )
+        lambda leaf: (
+            lambda out: (out.detach(), torch.autograd.grad(out.sum(), leaf)[0] if out.requires_grad else "none")
+        )(answer(leaf, old, mask))
     )(logprobs.clone().requires_grad_()),
     general="Not exp of the mean over the answer's tokens of the difference of log-probabilities.",
     hints=[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from course_utils.classroom.exercises.cases import Case
 from course_utils.interview.drills.definition import Definition
@@ -280,9 +280,7 @@ def _spread(tensor, heads):
 grouped.plant(
     {
         "The heads of keys are tiled (0, 1, 0, 1); neighbours share one (0, 0, 1, 1): `repeat_interleave`.": (
-            lambda q, k, v: _attend(
-                q, *(x.repeat(1, q.shape[1] // x.shape[1], 1, 1) for x in (k, v)), mask=_later(q, k)
-            )
+            lambda q, k, v: _attend(q, *(x.repeat(1, q.shape[1] // x.shape[1], 1, 1) for x in (k, v)), _later(q, k))
         ),
         "Later places are seen: the causal mask is missing.": lambda q, k, v: _attend(
             q, _spread(k, q.shape[1]), _spread(v, q.shape[1])
@@ -533,7 +531,7 @@ class _Growing:
         return (keys, keys) if self.twice else (keys, values)
 
 
-for _sentence, _wrong in {
+_WRONG_CACHES: dict[str, dict[str, Any]] = {
     "A piece that does not fit is not refused with a ValueError.": {"refuses": False},
     "`length` has grown although the piece was refused: check first, then change.": {"early": True},
     "The pieces are kept, not copied: whoever writes over `k` afterwards changes the cache.": {"copies": False},
@@ -541,5 +539,6 @@ for _sentence, _wrong in {
     "New places are put before the old ones; they come behind.": {"whole": "turned"},
     "The whole room is returned, with places that hold nothing yet; cut at `length`.": {"whole": "room"},
     "The keys are returned twice; the second are the values.": {"twice": True},
-}.items():
+}
+for _sentence, _wrong in _WRONG_CACHES.items():
     cache.bug(_sentence)(type("Wrong", (_Growing,), _wrong))

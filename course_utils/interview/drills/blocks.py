@@ -193,7 +193,9 @@ norm = Definition(
 )
 
 
-def _normed(x, weight, eps, over=lambda w: w.pow(2).mean(-1, keepdim=True), root=lambda s, e: (s + e).sqrt(), wide=True):
+def _normed(
+    x, weight, eps, over=lambda w: w.pow(2).mean(-1, keepdim=True), root=lambda s, e: (s + e).sqrt(), wide=True
+):
     w = x.float() if wide else x
     return ((w / root(over(w), eps)).to(x.dtype)) * weight
 

@@ -23,7 +23,9 @@ def outcome(name: str, file: Path) -> Outcome:
     try:
         code = compile(file.read_text(encoding="utf-8"), str(file), "exec")
     except SyntaxError as error:
-        return Outcome(False, f"Python cannot read the file: {error.msg}, line {error.lineno}.", (error.text or "").strip())
+        return Outcome(
+            False, f"Python cannot read the file: {error.msg}, line {error.lineno}.", (error.text or "").strip()
+        )
     except (OSError, ValueError) as error:
         return Outcome(False, f"The file cannot be read: {error}.")
     ran: Guarded = guarded(lambda: exec(code, space), _LOAD)
@@ -34,7 +36,9 @@ def outcome(name: str, file: Path) -> Outcome:
     if ran.error is not None:
         return Outcome(False, f"The file cannot be run: {type(ran.error).__name__}: {ran.error}")
     if definition.symbol not in space:
-        return Outcome(False, f"The file holds no `{definition.symbol}`: keep its name and its first line as they were.")
+        return Outcome(
+            False, f"The file holds no `{definition.symbol}`: keep its name and its first line as they were."
+        )
     return catalogue.check(name, space[definition.symbol])
 
 

@@ -9,13 +9,12 @@ from course_utils.classroom.exercises.cases import Case
 from course_utils.interview.drills.definition import Definition
 
 
-def minhash_similarity(
-    first: set[int], second: set[int], coefficients: list[tuple[int, int]], prime: int
-) -> float:
+def minhash_similarity(first: set[int], second: set[int], coefficients: list[tuple[int, int]], prime: int) -> float:
     """The estimate by MinHash of the Jaccard similarity of two sets: the share of hash functions whose minima agree.
 
     first, second: hashed shingles, not empty. coefficients: (a, b) of each hash function x -> (a x + b) mod prime.
     """
+
     def signature(items: set[int]) -> list[int]:
         return [min((a * x + b) % prime for x in items) for a, b in coefficients]
 
@@ -99,8 +98,8 @@ minhash.plant(
         "Divided by the sizes of the sets; it is the number of hash functions.": (
             lambda first, second, coefficients, prime: _minhash(first, second, coefficients, prime, "size")
         ),
-        "The number of agreements is returned; the share is wanted.": lambda first, second, coefficients, prime: _minhash(
-            first, second, coefficients, prime, "count"
+        "The number of agreements is returned; the share is wanted.": lambda first, second, coefficients, prime: (
+            _minhash(first, second, coefficients, prime, "count")
         ),
     }
 )
@@ -165,7 +164,17 @@ ranking = Definition(
 )
 
 
-def _bm25(query, documents, k1, b, idf=lambda n, c: math.log(1 + (n - c + 0.5) / (c + 0.5)), df="documents", repeat=True, norm=None, top=None):
+def _bm25(
+    query,
+    documents,
+    k1,
+    b,
+    idf=lambda n, c: math.log(1 + (n - c + 0.5) / (c + 0.5)),
+    df="documents",
+    repeat=True,
+    norm=None,
+    top=None,
+):
     n, mean = len(documents), sum(map(len, documents)) / len(documents)
     within = Counter(t for d in documents for t in (set(d) if df == "documents" else d))
     query = query if repeat else list(dict.fromkeys(query))
@@ -173,7 +182,9 @@ def _bm25(query, documents, k1, b, idf=lambda n, c: math.log(1 + (n - c + 0.5) /
     for d in documents:
         f = Counter(d)
         size = norm(k1, b, len(d), mean) if norm else k1 * (1 - b + b * len(d) / mean)
-        out.append(sum(idf(n, within[t]) * (top(f[t], size, k1) if top else f[t] / (f[t] + size)) for t in query if f[t]))
+        out.append(
+            sum(idf(n, within[t]) * (top(f[t], size, k1) if top else f[t] / (f[t] + size)) for t in query if f[t])
+        )
     return out
 
 
@@ -208,6 +219,7 @@ def population_stability_index(reference: list[float], current: list[float], edg
     edges: inner borders, rising; bin i holds what is at or above edges[i - 1] and below edges[i], the outer bins are open. A
     share below 0.0001 counts as 0.0001.
     """
+
     def shares(values: list[float]) -> list[float]:
         counts = Counter(sum(value >= edge for edge in edges) for value in values)
         return [max(counts[i] / len(values), 1e-4) for i in range(len(edges) + 1)]
@@ -253,7 +265,17 @@ stability = Definition(
 )
 
 
-def _psi(ref, cur, edges, term=lambda p, q: (q - p) * math.log(q / p), own=True, upper=True, floor=1e-4, outer=True, empty="floor"):
+def _psi(
+    ref,
+    cur,
+    edges,
+    term=lambda p, q: (q - p) * math.log(q / p),
+    own=True,
+    upper=True,
+    floor=1e-4,
+    outer=True,
+    empty="floor",
+):
     def shares(values):
         places = [sum(v >= e if upper else v > e for e in edges) for v in values]
         size = len(values) if own else len(ref)
@@ -278,7 +300,9 @@ stability.plant(
             },
             "Both samples are divided by the size of the reference; each has its own.": {"own": False},
             "A value on a border falls into the bin below; it belongs to the one above.": {"upper": False},
-            "Bins that are empty in one sample are left out; they tell most. Shares of at least 0.0001.": {"empty": "skip"},
+            "Bins that are empty in one sample are left out; they tell most. Shares of at least 0.0001.": {
+                "empty": "skip"
+            },
             "The floor is 0.0001; another one was used.": {"floor": 1e-6},
             "The open bins at both ends are left out.": {"outer": False},
             "The logarithm to base 2; it is the natural one.": {"term": lambda p, q: (q - p) * math.log2(q / p)},
@@ -331,7 +355,9 @@ def _window_cases():
         Case(stretch(40, 0.1) + stretch(60, 0.95), 0.3, note="40 answers right in 10 %, then 60 in 95 %, delta 0.3"),
         Case(stretch(80, 1.0) + stretch(18, 0.0), 0.9, note="80 right answers, then 18 wrong ones, delta 0.9"),
         Case([4 * x for x in stretch(30, 0.2)] + [4.0] * 30, 0.1, note="30 scores of 0 and 4, then 30 of 4, delta 0.1"),
-        Case(stretch(40, 0.0) + stretch(30, 1.0) + stretch(40, 0.0), 0.5, note="40 zeros, 30 ones, 40 zeros, delta 0.5"),
+        Case(
+            stretch(40, 0.0) + stretch(30, 1.0) + stretch(40, 0.0), 0.5, note="40 zeros, 30 ones, 40 zeros, delta 0.5"
+        ),
         Case([3.0], 0.5),
     ]
 
@@ -361,7 +387,18 @@ adaptive = Definition(
 )
 
 
-def _adwin(window, delta, drop="one", harmonic=True, var="all", small=True, log=lambda n, x: math.log(2 * n / x), sign=0, root=True, refresh=True):
+def _adwin(
+    window,
+    delta,
+    drop="one",
+    harmonic=True,
+    var="all",
+    small=True,
+    log=lambda n, x: math.log(2 * n / x),
+    sign=0,
+    root=True,
+    refresh=True,
+):
     kept = list(window)
     first_n = len(kept)
     while len(kept) > 1:
@@ -392,7 +429,9 @@ adaptive.plant(
     {
         sentence: lambda window, delta, wrong=wrong: _adwin(window, delta, **wrong)
         for sentence, wrong in {
-            "The whole older part goes at once; the oldest value goes, and the splits are looked at again.": {"drop": "all"},
+            "The whole older part goes at once; the oldest value goes, and the splits are looked at again.": {
+                "drop": "all"
+            },
             "Only one value is dropped; go on while any split differs.": {"drop": "once"},
             "The newest value is dropped; the oldest goes.": {"drop": "new"},
             "m is the size of the window; it is 1 / (1 / n0 + 1 / n1), which is small where one part is.": {

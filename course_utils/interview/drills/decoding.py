@@ -62,7 +62,9 @@ def _no_min(logits, k):
 
 top_k.plant(
     {
-        "The others are set to 0, which is a logit like any other; it is -inf.": lambda logits, k: _topk(logits, k, 0.0),
+        "The others are set to 0, which is a logit like any other; it is -inf.": lambda logits, k: _topk(
+            logits, k, 0.0
+        ),
         "The k largest of the whole batch are kept; each row has its own.": lambda logits, k: _topk(
             logits, k, whole=True
         ),
@@ -259,9 +261,22 @@ def _beam_cases():
     sequel = "a table of probabilities for three tokens, of which 2 ends"
     drawn = [
         Case(_model(seed, size), width, steps, 0, note=f"a model of {size} tokens, width {width}, {steps} steps")
-        for seed, size, width, steps in ((1, 3, 1, 4), (2, 4, 2, 5), (3, 4, 3, 4), (4, 5, 2, 6), (5, 3, 4, 5), (6, 5, 3, 5))
+        for seed, size, width, steps in (
+            (1, 3, 1, 4),
+            (2, 4, 2, 5),
+            (3, 4, 3, 4),
+            (4, 5, 2, 6),
+            (5, 3, 4, 5),
+            (6, 5, 3, 5),
+        )
     ]
-    return [Case(greedy, 2, 2, 2, note=sequel), Case(done, 2, 3, 2, note=sequel), Case(late, 3, 1, 2, note=sequel), Case(late, 3, 3, 2, note=sequel), *drawn]
+    return [
+        Case(greedy, 2, 2, 2, note=sequel),
+        Case(done, 2, 3, 2, note=sequel),
+        Case(late, 3, 1, 2, note=sequel),
+        Case(late, 3, 3, 2, note=sequel),
+        *drawn,
+    ]
 
 
 beam = Definition(
@@ -403,7 +418,9 @@ def _accept(draft, target, tokens, u, ratio=lambda p, q: p / q, rest="clamp", st
         if not stop:
             continue
         left = target[i] - draft[i]
-        left = {"clamp": left.clamp(min=0), "abs": left.abs(), "target": target[i], "turned": (-left).clamp(min=0)}.get(rest)
+        left = {"clamp": left.clamp(min=0), "abs": left.abs(), "target": target[i], "turned": (-left).clamp(min=0)}.get(
+            rest
+        )
         if rest == "raw":
             return i, (target[i] - draft[i]).clamp(min=0)
         return i, left / left.sum()

@@ -147,4 +147,3 @@ def _open(code: str, node: ast.AST) -> str:
     assert isinstance(node, ast.ClassDef)
     methods = [part for part in node.body if isinstance(part, ast.FunctionDef)]
     return "\n\n".join([head(node), *(done(m) for m in methods if m.name == "__init__" or m.name[0] != "_")])
-

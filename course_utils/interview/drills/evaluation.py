@@ -51,6 +51,7 @@ passing = Definition(
         Case(6, 2, 5),
     ],
     general="Not 1 - C(n - right, k) / C(n, k).",
+    seconds=3.0,
     hints=[
         "k drawn samples are all wrong if each is drawn from the wrong ones that are left. When there are fewer wrong ones than "
         "k, that cannot happen.",
@@ -144,7 +145,9 @@ voting.plant(
         sentence: lambda answers, wrong=wrong: _vote(answers, **wrong)
         for sentence, wrong in {
             "Samples without an answer have no vote; None wins here.": {"none": True},
-            "Of equally frequent answers the one that sorts first wins; it is the one that came first.": {"tie": "sorted"},
+            "Of equally frequent answers the one that sorts first wins; it is the one that came first.": {
+                "tie": "sorted"
+            },
             "Of equally frequent answers one that came later wins; it is the one that came first.": {"tie": "last"},
             "Capitals make a difference; compare in lower case.": {"clean": lambda a: a.strip()},
             "Blanks around an answer make a difference; strip them.": {"clean": lambda a: a.lower()},
@@ -186,7 +189,11 @@ perplex = Definition(
     cases=lambda: [
         Case(torch.tensor([[[0.0, 1.0], [2.0, 0.0]]]), torch.tensor([[0, 1]]), torch.ones(1, 2, dtype=torch.long)),
         Case(2 * normal(1, 2, 4, 3), integers(2, 3, 2, 4), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])),
-        Case(2 * normal(3, 3, 5, 4), integers(4, 4, 3, 5), torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 1, 1, 1, 0]])),
+        Case(
+            2 * normal(3, 3, 5, 4),
+            integers(4, 4, 3, 5),
+            torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 1, 1, 1, 0]]),
+        ),
     ],
     general="Not exp of the mean of -log p(next token) over all tokens that count.",
     hints=[
@@ -298,7 +305,18 @@ overlap = Definition(
 )
 
 
-def _bleu(hyps, refs, clip=True, brevity="corpus", mean="geometric", order=4, sentence=False, smooth=0, recall=False, pooled=False):
+def _bleu(
+    hyps,
+    refs,
+    clip=True,
+    brevity="corpus",
+    mean="geometric",
+    order=4,
+    sentence=False,
+    smooth=0,
+    recall=False,
+    pooled=False,
+):
     if sentence:
         return sum(_bleu([h], [r]) for h, r in zip(hyps, refs, strict=True)) / len(hyps)
     values = []
@@ -320,7 +338,13 @@ def _bleu(hyps, refs, clip=True, brevity="corpus", mean="geometric", order=4, se
         score = math.prod(values)
     else:
         score = math.exp(sum(map(math.log, values)) / order)
-    penalty = {"corpus": min(1.0, math.exp(1 - r / c)), "none": 1.0, "both": math.exp(1 - r / c), "turned": min(1.0, math.exp(1 - c / r)), "ratio": min(1.0, c / r)}
+    penalty = {
+        "corpus": min(1.0, math.exp(1 - r / c)),
+        "none": 1.0,
+        "both": math.exp(1 - r / c),
+        "turned": min(1.0, math.exp(1 - c / r)),
+        "ratio": min(1.0, c / r),
+    }
     return score * penalty[brevity]
 
 
@@ -345,8 +369,8 @@ overlap.plant(
         }.items()
     }
     | {
-        "Between 0 and 100; here it is between 0 and 1.": lambda hypotheses, references: 100 * _bleu(
-            hypotheses, references
+        "Between 0 and 100; here it is between 0 and 1.": lambda hypotheses, references: (
+            100 * _bleu(hypotheses, references)
         )
     }
 )
@@ -382,9 +406,13 @@ rouge = Definition(
         Case([], ["a"]),
         Case(["x"], ["y"]),
         Case("a a a a".split(), "a a".split()),
-        Case(*[words[:400] for words in (("a b c d e f g " * 60).split(), ("b a d c f e " * 70).split())], note="400 tokens each"),
+        Case(
+            *[words[:400] for words in (("a b c d e f g " * 60).split(), ("b a d c f e " * 70).split())],
+            note="400 tokens each",
+        ),
     ],
     general="Not 2 P R / (P + R) of the longest common subsequence.",
+    seconds=3.0,
     hints=[
         "A table with one row more and one column more than there are tokens: equal tokens add 1 to the value up and to the left, "
         "others take the larger of up and left.",
@@ -430,7 +458,11 @@ rouge.plant(
             "Divided by the longer of the two; F1 is 2 P R / (P + R).": {"f": lambda p, r: min(p, r)},
         }.items()
     }
-    | {"The length of the subsequence is returned; F1 is wanted.": lambda hypothesis, reference: float(_lcs(hypothesis, reference))}
+    | {
+        "The length of the subsequence is returned; F1 is wanted.": lambda hypothesis, reference: float(
+            _lcs(hypothesis, reference)
+        )
+    }
 )
 
 
@@ -611,9 +643,7 @@ paired.plant(
 )
 
 
-def bootstrap_interval(
-    first: Tensor, second: Tensor, draws: Tensor, level: float
-) -> tuple[float, float]:
+def bootstrap_interval(first: Tensor, second: Tensor, draws: Tensor, level: float) -> tuple[float, float]:
     """The percentile interval of the mean difference first - second, by a paired bootstrap over questions.
 
     first, second: (questions,), scores of two systems on the same questions. draws: (resamples, questions), for each resample
@@ -633,7 +663,12 @@ def _bootstrap_cases():
         return Case(right, other, integers(seed + 2, n, repeats, n), level)
 
     small = Case(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 0.0]), torch.tensor([[0, 0], [0, 1], [1, 1]]), 0.5)
-    return [small, case(1, 12, 40, 0.9), case(4, 30, 100, 0.95), Case(normal(7, 8), normal(8, 8), integers(9, 8, 50, 8), 0.8)]
+    return [
+        small,
+        case(1, 12, 40, 0.9),
+        case(4, 30, 100, 0.95),
+        Case(normal(7, 8), normal(8, 8), integers(9, 8, 50, 8), 0.8),
+    ]
 
 
 bootstrap = Definition(
@@ -657,7 +692,9 @@ bootstrap = Definition(
 )
 
 
-def _boot(a, b, draws, level, paired=True, ends=lambda p: ((1 - p) / 2, (1 + p) / 2), normal_=False, rows=1, sign=1, se=False):
+def _boot(
+    a, b, draws, level, paired=True, ends=lambda p: ((1 - p) / 2, (1 + p) / 2), normal_=False, rows=1, sign=1, se=False
+):
     means = sign * (a - b)[draws].mean(rows) if paired else a[draws].mean(1) - b[draws.roll(1, 0)].mean(1)
     if normal_:
         z = math.sqrt(2) * torch.erfinv(torch.tensor(level)).item()

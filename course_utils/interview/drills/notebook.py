@@ -87,7 +87,9 @@ def solution_card(definition: Definition) -> cards.Card:
     standing, hints = progress.drills().get(definition.name), definition.spec.hints
     shown = standing.hints if standing else 0
     if shown < len(hints):
-        raise DrillError(f"{definition.name}: {shown} of {len(hints)} hints are shown; the solution comes after the last")
+        raise DrillError(
+            f"{definition.name}: {shown} of {len(hints)} hints are shown; the solution comes after the last"
+        )
     message = "Read it, close it, and write it once from memory: so it stays."
     return cards.Card("hint", f"{definition.name}: the solution", message, (), (), [("Code", definition.source())])
 

@@ -62,7 +62,9 @@ paged = Definition(
 )
 
 
-def _slots(table, length, new, size, free, fresh=False, extra=0, last=False, flat=False, refuse=True, start=0, kept=False):
+def _slots(
+    table, length, new, size, free, fresh=False, extra=0, last=False, flat=False, refuse=True, start=0, kept=False
+):
     used = -(-length // size)
     if fresh:
         length = used * size
@@ -140,7 +142,9 @@ latent = Definition(
 )
 
 
-def _bytes(layers, tokens, latent, rope, heads, width, each, mla=lambda c, r, h: c + r, mha=lambda h, w: 2 * h * w, n=1):
+def _bytes(
+    layers, tokens, latent, rope, heads, width, each, mla=lambda c, r, h: c + r, mha=lambda h, w: 2 * h * w, n=1
+):
     return layers * tokens * mla(latent, rope, heads) * each * n, layers * tokens * mha(heads, width) * each * n
 
 

@@ -234,8 +234,8 @@ encode.plant(
         "Each merge is tried once, in order. A merge may make a pair that an earlier one joins: ask for the lowest rank each time.": (
             _once
         ),
-        "Only one merge is made; go on until no learned pair is left.": lambda word, merges: (
-            _merge_all(list(word), next((p for p in merges if p in zip(word, word[1:], strict=False)), ("", "")))
+        "Only one merge is made; go on until no learned pair is left.": lambda word, merges: _merge_all(
+            list(word), next((p for p in merges if p in zip(word, word[1:], strict=False)), ("", ""))
         ),
     }
 )

@@ -248,7 +248,19 @@ muon = Definition(
 )
 
 
-def _muon(w, g, m, lr, beta, times=5, nesterov=True, norm=True, scale=lambda r, c: max(1.0, r / c) ** 0.5, b=-4.775, plain=False):
+def _muon(
+    w,
+    g,
+    m,
+    lr,
+    beta,
+    times=5,
+    nesterov=True,
+    norm=True,
+    scale=lambda r, c: max(1.0, r / c) ** 0.5,
+    b=-4.775,
+    plain=False,
+):
     new = beta * m + (1 if plain else 1 - beta) * g
     u = beta * new + (1 - beta) * g if nesterov else new
     x = u.T if w.shape[0] > w.shape[1] else u
@@ -272,7 +284,9 @@ muon.plant(
                 "scale": lambda r, c: max(1.0, c / r) ** 0.5
             },
             "The root of max(1, rows / columns) is missing.": {"scale": lambda r, c: max(1.0, r / c)},
-            "Divided by the largest number; it is the Frobenius norm, so that no singular value is above 1.": {"norm": False},
+            "Divided by the largest number; it is the Frobenius norm, so that no singular value is above 1.": {
+                "norm": False
+            },
             "The sign of the second coefficient is turned: it is -4.7750.": {"b": 4.775},
             "The momentum adds the whole gradient; here it is an average: (1 - beta) G.": {"plain": True},
         }.items()
@@ -474,8 +488,8 @@ def _clip(grads, max_norm, own=False, up=False, root=True, value=False, after=Fa
 
 clip.plant(
     {
-        "Each tensor is clipped on its own: that changes the direction. One norm for all.": lambda grads, max_norm: _clip(
-            grads, max_norm, own=True
+        "Each tensor is clipped on its own: that changes the direction. One norm for all.": lambda grads, max_norm: (
+            _clip(grads, max_norm, own=True)
         ),
         "A short gradient is made longer; it stays as it is.": lambda grads, max_norm: _clip(grads, max_norm, up=True),
         "The root of the sum of squares is missing.": lambda grads, max_norm: _clip(grads, max_norm, root=False),
@@ -546,7 +560,21 @@ scaling = Definition(
 )
 
 
-def _scaled(grads, scale, good, interval, nan=True, first=False, half=True, again=True, grow=True, at=1, divide=True, new=False, keep=False):
+def _scaled(
+    grads,
+    scale,
+    good,
+    interval,
+    nan=True,
+    first=False,
+    half=True,
+    again=True,
+    grow=True,
+    at=1,
+    divide=True,
+    new=False,
+    keep=False,
+):
     look = grads[:1] if first else grads
     bad = not all((torch.isfinite(g) if nan else ~torch.isinf(g)).all() for g in look)
     if bad:
@@ -656,16 +684,16 @@ ring.plant(
             "n steps instead of n - 1: a worker's own numbers come back to it.": {"steps": lambda n: n},
             "The all-gather adds; it replaces.": {"replace": False},
             "The all-gather begins with chunk w; worker w holds the whole sum of chunk w + 1.": {"first": 0},
-            "The first part holds the full sums already; it is what each worker holds after the reduce-scatter (copy it then).": {"total": True},
+            "The first part holds the full sums already; it is what each worker holds after the reduce-scatter (copy it then).": {
+                "total": True
+            },
             "The sums are divided by n; all-reduce sums here.": {"mean": True},
         }.items()
     }
 )
 
 
-def distillation_loss(
-    student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, alpha: float
-) -> Tensor:
+def distillation_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, alpha: float) -> Tensor:
     """alpha * T^2 * KL(teacher || student) at temperature T, plus (1 - alpha) * cross-entropy at temperature 1; one number.
 
     student, teacher: logits (n, vocabulary); no gradient reaches the teacher. labels: (n,). Both parts are means over n.
@@ -714,7 +742,21 @@ distillation = Definition(
 )
 
 
-def _distil(s, t, y, T, alpha, square=2, turned=False, soft_labels=False, over="batch", cut=True, soften="both", swap=False, entropy=False):
+def _distil(
+    s,
+    t,
+    y,
+    T,
+    alpha,
+    square=2,
+    turned=False,
+    soft_labels=False,
+    over="batch",
+    cut=True,
+    soften="both",
+    swap=False,
+    entropy=False,
+):
     t = t.detach() if cut else t
     ls = (s / (T if soften != "teacher" else 1)).log_softmax(-1)
     lt = (t / (T if soften != "student" else 1)).log_softmax(-1)
@@ -735,7 +777,9 @@ distillation.plant(
             "The factor is T; it is T squared.": {"square": 1},
             "That is KL(student || teacher), the reverse one.": {"turned": True},
             "The labels' part is softened by the temperature; it stays at 1.": {"soft_labels": True},
-            "KL is averaged over the vocabulary too (`reduction='mean'`); sum over it, average over places.": {"over": "all"},
+            "KL is averaged over the vocabulary too (`reduction='mean'`); sum over it, average over places.": {
+                "over": "all"
+            },
             "KL is summed over the places; average over them.": {"over": "sum"},
             "A gradient reaches the teacher: detach it.": {"cut": False},
             "Only the student is softened; both are.": {"soften": "student"},

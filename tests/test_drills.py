@@ -24,6 +24,7 @@ from course_utils import cli
 from course_utils.classroom.display import cards
 from course_utils.classroom.exercises.attempt import attempt
 from course_utils.classroom.records import progress
+from course_utils.evaluation import overlap
 from course_utils.interview import drills
 from course_utils.interview.drills import catalogue, clock, desk
 from course_utils.interview.drills.definition import LEVELS
@@ -143,6 +144,15 @@ def test_the_work_must_be_ones_own():
     copied = drills.check("stable_softmax", lambda x, dim: theirs(x, dim))
     assert "the course's own `stable_softmax`" in copied.message
 
+    def read_out(x, dim):
+        space = {}
+        exec(drills.reference("stable_softmax"), space)
+        return space["stable_softmax"](x, dim)
+
+    assert "the course's own `reference`" in drills.check("stable_softmax", read_out).message
+    other = drills.check("bleu", lambda hypotheses, references: overlap.bleu(hypotheses, references))
+    assert "the course's own `bleu`" in other.message
+
 
 def test_inputs_must_stay_as_they_were_and_outputs_be_computed():
     def in_place(x, dim):
@@ -154,6 +164,13 @@ def test_inputs_must_stay_as_they_were_and_outputs_be_computed():
 
         return torch.tensor([0.2312, 0.6285, 0.1402])
 
+    def handed_back(grads, max_norm):
+        import torch
+
+        norm = float(torch.cat([grad.flatten() for grad in grads]).norm())
+        return (grads if norm <= max_norm else [grad * max_norm / norm for grad in grads]), norm
+
+    assert "the very object that was given" in drills.check("clip_gradients", handed_back).message
     assert "changes its input `x` in place" in drills.check("stable_softmax", in_place).message
     assert not drills.check("stable_softmax", by_heart).right
 

@@ -99,6 +99,7 @@ def lora_merge(weight: Tensor, a: Tensor, b: Tensor, alpha: float) -> Tensor:
 
 merge = Definition(
     lora_merge,
+    new=True,
     title="Merge LoRA into the weight",
     level="screen",
     minutes=5,
@@ -335,6 +336,7 @@ def _factor(seed, size):
 
 gptq = Definition(
     gptq_step,
+    new=True,
     title="One step of GPTQ",
     level="staff",
     minutes=15,

@@ -277,10 +277,14 @@ def _spread(tensor, heads):
     return tensor.repeat_interleave(heads // tensor.shape[1], dim=1)
 
 
+def _tiled(tensor, heads):
+    return tensor.repeat(1, heads // tensor.shape[1], 1, 1)
+
+
 grouped.plant(
     {
         "The heads of keys are tiled (0, 1, 0, 1); neighbours share one (0, 0, 1, 1): `repeat_interleave`.": (
-            lambda q, k, v: _attend(q, *(x.repeat(1, q.shape[1] // x.shape[1], 1, 1) for x in (k, v)), _later(q, k))
+            lambda q, k, v: _attend(q, _tiled(k, q.shape[1]), _tiled(v, q.shape[1]), _later(q, k))
         ),
         "Later places are seen: the causal mask is missing.": lambda q, k, v: _attend(
             q, _spread(k, q.shape[1]), _spread(v, q.shape[1])

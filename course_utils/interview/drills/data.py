@@ -364,6 +364,7 @@ def _window_cases():
 
 adaptive = Definition(
     adwin_shrink,
+    new=True,
     title="ADWIN, without its buckets",
     level="staff",
     minutes=15,

@@ -26,6 +26,7 @@ def top_k_filter(logits: Tensor, k: int) -> Tensor:
 
 top_k = Definition(
     top_k_filter,
+    new=True,
     title="Top-k",
     level="screen",
     minutes=4,

@@ -32,6 +32,7 @@ def _paged_seen(answer, table, length, new, block_size, free):
 
 paged = Definition(
     paged_slots,
+    new=True,
     title="Slots of a paged cache",
     level="onsite",
     minutes=12,
@@ -73,7 +74,7 @@ def _slots(
         raise MemoryError
     take = free[::-1][:needed] if last else free[:needed]
     table = table + take + ([0] * (needed - len(take)))
-    rest = free if kept else [b for b in free if b not in take]
+    rest = list(free) if kept else [b for b in free if b not in take]
     places = range(length + start, length + new + start)
     table_ = [*table, 0]
     return [p if flat else table_[p // size] * size + p % size for p in places], table, rest

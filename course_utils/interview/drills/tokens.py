@@ -254,6 +254,7 @@ def mask_prompt(input_ids: Tensor, prompt_lengths: Tensor, lengths: Tensor) -> T
 
 prompt = Definition(
     mask_prompt,
+    new=True,
     title="Mask the prompt",
     level="screen",
     minutes=6,
@@ -366,6 +367,7 @@ def pack_documents(documents: list[list[int]], length: int, pad: int) -> tuple[T
 
 packing = Definition(
     pack_documents,
+    new=True,
     title="Pack documents into rows",
     level="onsite",
     minutes=12,

@@ -136,6 +136,7 @@ def _adam_case(seed, step, lr, b1, b2, eps, decay, size=3):
 
 adamw = Definition(
     adamw_step,
+    new=True,
     title="One step of AdamW",
     level="onsite",
     minutes=10,
@@ -220,6 +221,7 @@ def muon_step(weight: Tensor, grad: Tensor, momentum: Tensor, lr: float, beta: f
 
 muon = Definition(
     muon_step,
+    new=True,
     title="One step of Muon",
     level="staff",
     minutes=15,
@@ -449,6 +451,7 @@ def clip_gradients(grads: list[Tensor], max_norm: float) -> tuple[list[Tensor], 
 
 clip = Definition(
     clip_gradients,
+    new=True,
     title="Clip gradients by their norm",
     level="screen",
     minutes=6,
@@ -456,7 +459,7 @@ clip = Definition(
     statement="""
     Shorten the gradient of a whole model, which lies in several tensors, to the length `max_norm` if it is longer; its
     direction must stay, so all tensors are scaled by one factor. A shorter one stays as it is; one of length 0 must not give NaN.
-    Result: the list of new tensors, and the norm before (a float): it is what is logged.
+    Result: a list of new tensors, and the norm before (a float): it is what is logged.
     """,
     cases=lambda: [
         Case([torch.tensor([3.0, 4.0])], 1.0),
@@ -532,6 +535,7 @@ def scaled_step(
 
 scaling = Definition(
     scaled_step,
+    new=True,
     title="Dynamic loss scale of mixed precision",
     level="onsite",
     minutes=10,
@@ -633,6 +637,7 @@ def _ring_cases():
 
 ring = Definition(
     ring_all_reduce,
+    new=True,
     title="Ring all-reduce, simulated",
     level="staff",
     minutes=15,

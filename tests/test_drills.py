@@ -1,7 +1,7 @@
 """The coding drills: each accepts what is right, names what is wrong, and is fooled neither by its author's bugs nor by
 answers written after the check.
 
-``answers/drills/SUBJECT.py`` holds cells, ``# %% stable_softmax wrong: what is wrong`` or ``... right: how it is done``.
+``answers/drills/SUBJECT.py`` holds cells: ``# %% stable_softmax wrong: what is wrong``, or ``right: how it is done``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from course_utils import cli
 from course_utils.classroom.display import cards
 from course_utils.classroom.exercises.attempt import attempt
 from course_utils.classroom.records import progress
+from course_utils.evaluation import overlap
 from course_utils.interview import drills
 from course_utils.interview.drills import catalogue, clock, desk
 from course_utils.interview.drills.definition import LEVELS
@@ -134,7 +135,7 @@ def test_unknown_names_are_told_apart():
 def test_the_work_must_be_ones_own():
     import torch
 
-    from course_utils.interview.drills.blocks import stable_softmax as theirs
+    from course_utils.interview.drills.softmax import stable_softmax as theirs
 
     for answer in (lambda x, dim: torch.softmax(x, dim), lambda x, dim: x.softmax(dim)):
         assert "`softmax` of the library does the work" in drills.check("stable_softmax", answer).message
@@ -142,6 +143,15 @@ def test_the_work_must_be_ones_own():
     assert "of the library does the work" in functional.message
     copied = drills.check("stable_softmax", lambda x, dim: theirs(x, dim))
     assert "the course's own `stable_softmax`" in copied.message
+
+    def read_out(x, dim):
+        space = {}
+        exec(drills.reference("stable_softmax"), space)
+        return space["stable_softmax"](x, dim)
+
+    assert "the course's own `reference`" in drills.check("stable_softmax", read_out).message
+    other = drills.check("bleu", lambda hypotheses, references: overlap.bleu(hypotheses, references))
+    assert "the course's own `bleu`" in other.message
 
 
 def test_inputs_must_stay_as_they_were_and_outputs_be_computed():
@@ -154,6 +164,13 @@ def test_inputs_must_stay_as_they_were_and_outputs_be_computed():
 
         return torch.tensor([0.2312, 0.6285, 0.1402])
 
+    def handed_back(grads, max_norm):
+        import torch
+
+        norm = float(torch.cat([grad.flatten() for grad in grads]).norm())
+        return (grads if norm <= max_norm else [grad * max_norm / norm for grad in grads]), norm
+
+    assert "the very object that was given" in drills.check("clip_gradients", handed_back).message
     assert "changes its input `x` in place" in drills.check("stable_softmax", in_place).message
     assert not drills.check("stable_softmax", by_heart).right
 
@@ -257,11 +274,15 @@ def run_file(name: str, code: str) -> drills.Outcome:
 
 @pytest.mark.slow
 def test_a_file_is_checked_in_a_process_of_its_own(capsys):
-    assert run_file("stable_softmax", drills.reference("stable_softmax")).right
-    assert cli.main(["drill", "stable_softmax", "--check"]) == 0 and "right" in capsys.readouterr().out
-    assert progress.drills()["stable_softmax"].state == "solved"
     result = run_file("stable_softmax", WRONG_SOFTMAX)
     assert "overflows" in result.message and "given" in result.case
+    assert run_file("pass_at_k", drills.reference("pass_at_k")).right
+    assert cli.main(["drill", "pass_at_k", "--check"]) == 0 and "right" in capsys.readouterr().out
+    assert progress.drills()["pass_at_k"].state == "solved"
+    desk.path("pass_at_k").write_text("def pass_at_k(n, right, k):\n    return right / n\n")
+    assert cli.main(["drill", "pass_at_k", "--check"]) == 1 and "pass@1" in capsys.readouterr().out
+    desk.path("pass_at_k").write_text("def other():\n    pass\n")
+    assert "holds no `pass_at_k`" in desk.check("pass_at_k")[1]
 
 
 @pytest.mark.slow
@@ -279,7 +300,7 @@ def test_a_file_is_checked_in_a_process_of_its_own(capsys):
 )
 def test_code_that_runs_wild_is_stopped_with_a_sentence(body, said, monkeypatch):
     monkeypatch.setattr(desk, "_MORE", 5.0)
-    result = run_file("stable_softmax", f"import torch\n\ndef stable_softmax(x, dim):\n{body}\n")
+    result = run_file("pass_at_k", f"def pass_at_k(n, right, k):\n{body}\n")  # needs no torch: starts at once
     assert not result.right and said in result.message, result
 
 

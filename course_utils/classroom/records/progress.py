@@ -1,4 +1,4 @@
-"""What the learner has done, kept in ``home()/progress.jsonl``: exercises tried and solved, hints used, quizzes, drills."""
+"""What the learner has done, kept in ``home()/progress.jsonl``: exercises solved, hints used, quizzes, drills."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Drills on attention: in one pass, with heads, with few heads of keys, across, with turned positions, with a cache."""
+"""Drills on attention: with heads, with few heads of keys, across."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from course_utils.classroom.exercises.cases import Case
@@ -15,117 +14,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 else:
     torch = Lazy("torch")
-
-
-def online_softmax(blocks: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """softmax(scores) @ values, (d,), over all blocks, each read once and then forgotten.
-
-    blocks: pairs of scores (n,) and values (n, d); a block's scores may all be -inf, not those of every block.
-    """
-    top, total, out = torch.tensor(-torch.inf), torch.tensor(0.0), torch.tensor(0.0)
-    for scores, values in blocks:
-        new = torch.maximum(top, scores.max())
-        if new == -torch.inf:  # nothing to see yet; -inf - -inf would be NaN
-            out = torch.zeros(values.shape[1])
-            continue
-        shrink, weights = (top - new).exp(), (scores - new).exp()
-        total = total * shrink + weights.sum()
-        out = out * shrink + weights @ values
-        top = new
-    return out / total
-
-
-def _one_by_one(answer, blocks):
-    """The answer on blocks that turn to NaN as soon as the next one is asked for."""
-
-    def stream() -> Iterator:
-        for scores, values in blocks:
-            pair = scores.clone(), values.clone()
-            yield pair
-            for tensor in pair:
-                tensor.fill_(torch.nan)
-
-    return answer(stream())
-
-
-def _blocks(seed, sizes, scale=1.0):
-    return [(scale * normal(seed + 2 * i, n), normal(seed + 2 * i + 1, n, 3)) for i, n in enumerate(sizes)]
-
-
-def _online_cases():
-    first, second = _blocks(5, (2, 3))
-    hidden = (torch.full((2,), -torch.inf), torch.ones(2, 3))
-    return [
-        Case([(torch.tensor([0.0, 1]), torch.eye(2)), (torch.tensor([2.0]), torch.tensor([[3.0, 5]]))]),
-        Case(_blocks(1, (3, 2, 4))),
-        Case(_blocks(2, (3, 3, 2), 100.0), note="blocks of scores of the size of 100"),
-        Case([hidden, first, hidden, second], note="blocks whose scores are all -inf, among others"),
-    ]
-
-
-online = Definition(
-    online_softmax,
-    title="Softmax in one pass (online softmax)",
-    level="onsite",
-    minutes=15,
-    topics=("A26",),
-    statement="""
-    Compute `softmax(scores) @ values` for one query when scores and values come in blocks, as flash attention reads
-    them: each block is seen once and is gone afterwards. Keep the largest score so far, the sum of the weights and the
-    weighted sum of the values; when a larger score comes, shrink what was summed before.
-    `blocks` is iterable once; it yields pairs of scores (n,) and values (n, d). Result: (d,).
-    """,
-    cases=_online_cases,
-    observe=_one_by_one,
-    general="Not the softmax of all scores, times all values.",
-    hints=[
-        "Three things are kept: the largest score `top`, the sum `total` of exp(score - top), and the sum `out` of "
-        "exp(score - top) * value. When `top` grows to `new`, both sums shrink by exp(top - new).",
-        "`new = torch.maximum(top, scores.max())`; `shrink = (top - new).exp()`; `w = (scores - new).exp()`; "
-        "`total = total * shrink + w.sum()`; `out = out * shrink + w @ values`; skip a block while `new` is -inf; at the "
-        "end `out / total`.",
-    ],
-    banned=("softmax", "logsumexp", "log_softmax", "scaled_dot_product_attention"),
-)
-
-
-def _online(blocks, shrink_sum=True, shrink_out=True, stable=True, divide=True, guard=True):
-    top, total, out = torch.tensor(-torch.inf), torch.tensor(0.0), torch.tensor(0.0)
-    for scores, values in blocks:
-        new = torch.maximum(top, scores.max()) if stable else torch.tensor(0.0)
-        if guard and new == -torch.inf:
-            continue
-        shrink, w = (top - new).exp() if stable else torch.tensor(1.0), (scores - new).exp()
-        total = total * (shrink if shrink_sum else 1) + w.sum()
-        out = out * (shrink if shrink_out else 1) + w @ values
-        top = new
-    return out / total if divide else out
-
-
-online.plant(
-    {
-        "The sum of the weights does not shrink when a larger score comes.": lambda blocks: _online(
-            blocks, shrink_sum=False
-        ),
-        "The weighted sum of the values does not shrink when a larger score comes.": lambda blocks: _online(
-            blocks, shrink_out=False
-        ),
-        "Nothing shrinks when a larger score comes: sums of other blocks were made with another maximum.": (
-            lambda blocks: _online(blocks, shrink_sum=False, shrink_out=False)
-        ),
-        "The maximum is not subtracted: exp overflows at large scores.": lambda blocks: _online(blocks, stable=False),
-        "The division by the sum of the weights is missing at the end.": lambda blocks: _online(blocks, divide=False),
-        "NaN: -inf - (-inf), where all scores of the first block are -inf. Skip a block while the maximum is -inf.": (
-            lambda blocks: _online(blocks, guard=False)
-        ),
-        "All blocks are kept before the work begins; each is gone as soon as the next one is read.": lambda blocks: (
-            _online(list(blocks))
-        ),
-        "The blocks' results are averaged; a block with large scores must count for more.": lambda blocks: torch.stack(
-            [_online([block]) for block in blocks]
-        ).mean(0),
-    }
-)
 
 
 def causal_multi_head_attention(x: Tensor, wq: Tensor, wk: Tensor, wv: Tensor, wo: Tensor, heads: int) -> Tensor:
@@ -277,12 +165,14 @@ def _spread(tensor, heads):
     return tensor.repeat_interleave(heads // tensor.shape[1], dim=1)
 
 
+def _tiled(tensor, heads):
+    return tensor.repeat(1, heads // tensor.shape[1], 1, 1)
+
+
 grouped.plant(
     {
         "The heads of keys are tiled (0, 1, 0, 1); neighbours share one (0, 0, 1, 1): `repeat_interleave`.": (
-            lambda q, k, v: _attend(
-                q, *(x.repeat(1, q.shape[1] // x.shape[1], 1, 1) for x in (k, v)), mask=_later(q, k)
-            )
+            lambda q, k, v: _attend(q, _tiled(k, q.shape[1]), _tiled(v, q.shape[1]), _later(q, k))
         ),
         "Later places are seen: the causal mask is missing.": lambda q, k, v: _attend(
             q, _spread(k, q.shape[1]), _spread(v, q.shape[1])
@@ -343,6 +233,8 @@ cross = Definition(
     ],
     banned=("scaled_dot_product_attention",),
 )
+
+
 cross.plant(
     {
         "The padding of the source is seen: the mask is not used.": lambda q, k, v, key_mask: _attend(q, k, v),
@@ -363,183 +255,3 @@ cross.plant(
         ),
     }
 )
-
-
-def rope(x: Tensor, positions: Tensor, base: float) -> Tensor:
-    """x with each pair of numbers turned by its position: rotary embedding, with the shape and the dtype of x.
-
-    x: (batch, heads, time, width), width even. positions: (time,). Pair i is (x[i], x[i + width / 2]) and turns by
-    position * base ** (-2 i / width), in radians.
-    """
-    half = x.shape[-1] // 2
-    speed = base ** (-torch.arange(half, device=x.device).float() / half)
-    angle = positions[:, None].float() * speed
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    a, b = x[..., :half], x[..., half:]
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
-
-
-rotary = Definition(
-    rope,
-    title="Rotary positions (RoPE)",
-    level="onsite",
-    minutes=12,
-    topics=("A26",),
-    statement="""
-    Turn queries or keys by their position, in the layout of Llama: number i of a head is paired with number
-    `i + width / 2`, and the pair turns by the angle `position * base ** (-2 i / width)`:
-    `(a, b) -> (a cos - b sin, b cos + a sin)`.
-    x: (batch, heads, time, width); positions: (time,), whole numbers that need not start at 0. Result: as x.
-    """,
-    cases=lambda: [
-        Case(torch.tensor([[[[1.0, 0, 0, 0]]]]), torch.tensor([1]), 100.0),
-        Case(normal(1, 1, 1, 3, 2), torch.tensor([0, 1, 2]), 10000.0),
-        Case(normal(2, 2, 2, 4, 8), torch.tensor([7, 0, 3, 20]), 1000.0),
-        Case(normal(3, 1, 3, 2, 6), torch.tensor([5, 6]), 10000.0),
-    ],
-    general="Not each pair (x[i], x[i + width / 2]) turned by position * base ** (-2 i / width).",
-    hints=[
-        "There are width / 2 angles for each position: `positions[:, None] * base ** (-arange(half) / half)`. They stand for "
-        "the last two axes of x, so they broadcast over batch and heads.",
-        "`a, b = x[..., :half], x[..., half:]`; `torch.cat([a * cos - b * sin, b * cos + a * sin], -1)`.",
-    ],
-)
-
-
-def _rope(x, positions, base, exponent=2.0, sign=1, pairs="halves", places=None, mirrored=False, turn=True):
-    half = x.shape[-1] // 2
-    speed = base ** (-exponent * torch.arange(half) / x.shape[-1])
-    angle = (positions if places is None else places(positions))[:, None] * speed * sign
-    cos, sin = angle.cos(), angle.sin()
-    a, b = (x[..., :half], x[..., half:]) if pairs == "halves" else (x[..., ::2], x[..., 1::2])
-    first, second = a * cos - b * sin, b * cos + (-a if mirrored else a) * sin
-    return torch.cat([first, second], -1) if pairs == "halves" else torch.stack([first, second], -1).flatten(-2)
-
-
-rotary.plant(
-    {
-        sentence: lambda x, positions, base, wrong=wrong: _rope(x, positions, base, **wrong)
-        for sentence, wrong in {
-            "Neighbouring numbers are paired; here x[i] is paired with x[i + width / 2].": {"pairs": "neighbours"},
-            "The pairs turn the other way round: it is (a cos - b sin, b cos + a sin).": {"sign": -1},
-            "The exponent is -i / width; it is -2 i / width, so that it runs to nearly -1.": {"exponent": 1.0},
-            "`positions` is not used: the places are counted from 0.": {"places": lambda p: torch.arange(len(p))},
-            "The positions are counted from 1.": {"places": lambda p: p + 1},
-            "All pairs turn at the same speed; pair i turns by position * base ** (-2 i / width).": {"exponent": 0.0},
-            "The speed grows with the pair: the exponent lacks its minus.": {"exponent": -2.0},
-            "The second of a pair is b cos + a sin; yours has a minus.": {"mirrored": True},
-        }.items()
-    }
-)
-
-
-class KVCache:
-    """Keys and values of the places read so far.
-
-    ``length``: how many places are filled, 0 at first. Places beyond ``max_length`` are refused with a ValueError, and
-    nothing is changed then.
-    """
-
-    def __init__(self, batch: int, kv_heads: int, max_length: int, width: int) -> None:
-        """An empty cache."""
-        self.keys = torch.zeros(batch, kv_heads, max_length, width)
-        self.values = torch.zeros(batch, kv_heads, max_length, width)
-        self.length = 0
-
-    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Keep copies of k and v, (batch, kv_heads, new, width), and return all keys and values so far.
-
-        Both have the shape (batch, kv_heads, length, width).
-        """
-        end = self.length + k.shape[2]
-        if end > self.keys.shape[2]:
-            raise ValueError(f"{end} places are wanted; the cache has room for {self.keys.shape[2]}")
-        self.keys[:, :, self.length : end] = k
-        self.values[:, :, self.length : end] = v
-        self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
-
-
-def _fill_cache(cache_class, shape, sizes):
-    """Shapes and contents after each append, with the pieces overwritten after each; then one piece too many."""
-    batch, heads, room, width = shape
-    cache, seen = cache_class(*shape), []
-    other = cache_class(*shape)
-    for number, size in enumerate(sizes):
-        k, v = normal(number, batch, heads, size, width), normal(50 + number, batch, heads, size, width)
-        keys, values = cache.append(k, v)
-        k.fill_(torch.nan), v.fill_(torch.nan)
-        seen.append((keys.clone(), values.clone(), int(cache.length)))
-    one = torch.ones(batch, heads, room - sum(sizes) + 1, width)
-    try:
-        cache.append(one, one)
-        seen.append("no ValueError where the room is used up")
-    except ValueError:
-        seen.append(("refused", int(cache.length)))
-    seen.append(("another cache", int(other.length)))
-    return seen
-
-
-cache = Definition(
-    KVCache,
-    name="kv_cache",
-    title="A key-value cache",
-    level="screen",
-    minutes=10,
-    topics=("A26", "L5"),
-    statement="""
-    Write the cache of one layer. `append(k, v)` takes the keys and values of the new places, (batch, kv_heads, new, width)
-    - many at the prompt, one at each later step - and returns all of them so far. `length` says how many places are
-    filled. Whoever called may write over `k` and `v` afterwards: keep copies. A piece that does not fit into `max_length`
-    is refused with a ValueError, and the cache stays as it was.
-    """,
-    cases=lambda: [
-        Case((1, 1, 3, 1), [1], note="append one place to KVCache(1, 1, 3, 1), then three that do not fit"),
-        Case((1, 2, 6, 3), [2, 1, 1], note="append 2, 1, 1 places to KVCache(1, 2, 6, 3), then three that do not fit"),
-        Case((2, 1, 8, 2), [3, 4, 1], note="append 3, 4, 1 places to KVCache(2, 1, 8, 2), then one that does not fit"),
-    ],
-    observe=_fill_cache,
-    general="Not all keys and values so far, in the order in which they came.",
-    hints=[
-        "Reserve (batch, kv_heads, max_length, width) twice in `__init__`, and write each piece behind what is there.",
-        "`end = self.length + k.shape[2]`; refuse if `end > max_length`; `self.keys[:, :, self.length : end] = k`; "
-        "`self.length = end`; return `self.keys[:, :, :end]` and the values.",
-    ],
-)
-
-
-class _Growing:
-    """A cache by concatenation, with places to go wrong."""
-
-    axis, copies, refuses, early, whole = 2, True, True, False, False
-    twice = False
-
-    def __init__(self, batch, kv_heads, max_length, width):
-        self.parts, self.length, self.room, self.shape = [], 0, max_length, (batch, kv_heads, max_length, width)
-
-    def append(self, k, v):
-        if self.early:
-            self.length += k.shape[2]
-        if self.refuses and (self.length if self.early else self.length + k.shape[2]) > self.room:
-            raise ValueError
-        if not self.early:
-            self.length += k.shape[2]
-        self.parts.append((k.clone(), v.clone()) if self.copies else (k, v))
-        parts = self.parts[-1:] if self.whole == "last" else self.parts[::-1] if self.whole == "turned" else self.parts
-        keys, values = torch.cat([p[0] for p in parts], 2), torch.cat([p[1] for p in parts], 2)
-        if self.whole == "room":
-            rest = self.room - keys.shape[2]
-            keys, values = (torch.nn.functional.pad(x, (0, 0, 0, rest)) for x in (keys, values))
-        return (keys, keys) if self.twice else (keys, values)
-
-
-for _sentence, _wrong in {
-    "A piece that does not fit is not refused with a ValueError.": {"refuses": False},
-    "`length` has grown although the piece was refused: check first, then change.": {"early": True},
-    "The pieces are kept, not copied: whoever writes over `k` afterwards changes the cache.": {"copies": False},
-    "Only the newest piece is returned; all keys and values so far are wanted.": {"whole": "last"},
-    "New places are put before the old ones; they come behind.": {"whole": "turned"},
-    "The whole room is returned, with places that hold nothing yet; cut at `length`.": {"whole": "room"},
-    "The keys are returned twice; the second are the values.": {"twice": True},
-}.items():
-    cache.bug(_sentence)(type("Wrong", (_Growing,), _wrong))

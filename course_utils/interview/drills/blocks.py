@@ -1,4 +1,4 @@
-"""Drills on the other parts of a transformer: softmax and its loss, norm, feed-forward, gate of experts."""
+"""Drills on the other parts of a transformer: positions, norm, feed-forward, gate of experts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from course_utils.classroom.exercises.cases import Case
 from course_utils.interview.drills.definition import Definition
-from course_utils.interview.drills.draw import integers, normal
+from course_utils.interview.drills.draw import normal
 from course_utils.interview.drills.lazy import Lazy
 
 if TYPE_CHECKING:
@@ -16,140 +16,70 @@ else:
     torch = Lazy("torch")
 
 
-def stable_softmax(x: Tensor, dim: int) -> Tensor:
-    """The softmax of x along ``dim``, with the shape of x; large numbers do not overflow, and -inf gets 0."""
-    weights = (x - x.amax(dim, keepdim=True)).exp()
-    return weights / weights.sum(dim, keepdim=True)
+def rope(x: Tensor, positions: Tensor, base: float) -> Tensor:
+    """x with each pair of numbers turned by its position: rotary embedding, with the shape and the dtype of x.
+
+    x: (batch, heads, time, width), width even. positions: (time,). Pair i is (x[i], x[i + width / 2]) and turns by
+    position * base ** (-2 i / width), in radians.
+    """
+    half = x.shape[-1] // 2
+    speed = base ** (-torch.arange(half, device=x.device).float() / half)
+    angle = positions[:, None].float() * speed
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
 
-softmax = Definition(
-    stable_softmax,
-    title="Stable softmax",
-    level="screen",
-    minutes=5,
+rotary = Definition(
+    rope,
+    title="Rotary positions (RoPE)",
+    level="onsite",
+    minutes=12,
     topics=("A26",),
     statement="""
-    Write `softmax(x)_i = exp(x_i) / sum_j exp(x_j)` along the axis `dim`, so that it holds for numbers of any size:
-    1000 must not overflow, -1000 must not become 0 / 0, and a score of -inf gets the weight 0. Result: as x.
+    Turn queries or keys by their position, in the layout of Llama: number i of a head is paired with number
+    `i + width / 2`, and the pair turns by the angle `position * base ** (-2 i / width)`:
+    `(a, b) -> (a cos - b sin, b cos + a sin)`.
+    x: (batch, heads, time, width); positions: (time,), whole numbers that need not start at 0. Result: as x.
     """,
     cases=lambda: [
-        Case(torch.tensor([1.0, 2.0, 0.5]), 0),
-        Case(normal(1, 3, 4), 0),
-        Case(normal(2, 2, 3, 4), 1),
-        Case(torch.tensor([[1000.0, 1001.0], [-1000.0, -1002.0]]), -1),
-        Case(torch.tensor([[0.0, -torch.inf, 2.0], [-torch.inf, -torch.inf, 3.0]]), 1),
+        Case(torch.tensor([[[[1.0, 0, 0, 0]]]]), torch.tensor([1]), 100.0),
+        Case(normal(1, 1, 1, 3, 2), torch.tensor([0, 1, 2]), 10000.0),
+        Case(normal(2, 2, 2, 4, 8), torch.tensor([7, 0, 3, 20]), 1000.0),
+        Case(normal(3, 1, 3, 2, 6), torch.tensor([5, 6]), 10000.0),
     ],
-    general="Not exp(x) / sum of exp(x) along the axis `dim`.",
+    general="Not each pair (x[i], x[i + width / 2]) turned by position * base ** (-2 i / width).",
     hints=[
-        "A number that is subtracted from all x of an axis falls out of the quotient. Which one makes exp safe?",
-        "`weights = (x - x.amax(dim, keepdim=True)).exp()`; `weights / weights.sum(dim, keepdim=True)`.",
+        "There are width / 2 angles for each position: `positions[:, None] * base ** (-arange(half) / half)`. They stand for "
+        "the last two axes of x, so they broadcast over batch and heads.",
+        "`a, b = x[..., :half], x[..., half:]`; `torch.cat([a * cos - b * sin, b * cos + a * sin], -1)`.",
     ],
-    banned=("softmax", "log_softmax", "logsumexp", "softmin"),
 )
 
 
-def _share(weights, dim):
-    return weights / weights.sum(dim, keepdim=True)
+def _rope(x, positions, base, exponent=2.0, sign=1, pairs="halves", places=None, mirrored=False, turn=True):
+    half = x.shape[-1] // 2
+    speed = base ** (-exponent * torch.arange(half) / x.shape[-1])
+    angle = (positions if places is None else places(positions))[:, None] * speed * sign
+    cos, sin = angle.cos(), angle.sin()
+    a, b = (x[..., :half], x[..., half:]) if pairs == "halves" else (x[..., ::2], x[..., 1::2])
+    first, second = a * cos - b * sin, b * cos + (-a if mirrored else a) * sin
+    return torch.cat([first, second], -1) if pairs == "halves" else torch.stack([first, second], -1).flatten(-2)
 
 
-softmax.plant(
+rotary.plant(
     {
-        "The maximum is not subtracted: exp overflows, or the sum becomes 0.": lambda x, dim: _share(x.exp(), dim),
-        "The largest number of the whole tensor is subtracted; a row far below it becomes 0 / 0. Take it along `dim`.": (
-            lambda x, dim: _share((x - x.max()).exp(), dim)
-        ),
-        "The axis is always the last one; `dim` is not used.": lambda x, dim: _share(
-            (x - x.amax(-1, keepdim=True)).exp(), -1
-        ),
-        "The weights of the whole tensor sum to 1, not those along `dim`.": lambda x, dim: (
-            (x - x.amax(dim, keepdim=True)).exp() / (x - x.amax(dim, keepdim=True)).exp().sum()
-        ),
-        "These are logarithms of the softmax.": lambda x, dim: x - x.logsumexp(dim, keepdim=True),
-        "The mean is subtracted, which does not keep exp from overflowing; it is the maximum.": lambda x, dim: _share(
-            (x - x.mean(dim, keepdim=True)).exp(), dim
-        ),
-        "exp is missing: these are shares of the numbers themselves.": lambda x, dim: _share(x, dim),
-    }
-)
-
-
-def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = -100) -> Tensor:
-    """The mean of -log softmax(logits)[label] over the places whose label is not ``ignore_index``, one number.
-
-    logits: (n, vocabulary). labels: (n,), whole numbers; at least one is not ignored.
-    """
-    keep = labels != ignore_index
-    logits, labels = logits[keep], labels[keep]
-    top = logits.amax(-1, keepdim=True)
-    log_sum = top[:, 0] + (logits - top).exp().sum(-1).log()
-    return (log_sum - logits[torch.arange(len(labels), device=labels.device), labels]).mean()
-
-
-def _entropy_cases():
-    return [
-        Case(torch.tensor([[2.0, 0.0]]), torch.tensor([1])),
-        Case(normal(1, 4, 5), integers(2, 5, 4)),
-        Case(normal(3, 5, 3), torch.tensor([0, -100, 2, 1, -100])),
-        Case(torch.tensor([[1000.0, 0, 0], [0, -1000.0, 1.0]]), torch.tensor([1, 1])),
-        Case(normal(4, 3, 6), torch.tensor([5, 0, 3]), 0),
-    ]
-
-
-entropy = Definition(
-    cross_entropy,
-    title="Cross-entropy from logits",
-    level="screen",
-    minutes=8,
-    topics=("A11", "A26"),
-    statement="""
-    The loss of a language model: the mean of `log sum_j exp(logits_j) - logits_label` over the places that count.
-    logits: (n, vocabulary); labels: (n,). A place whose label is `ignore_index` counts neither above nor below the
-    fraction line. Logits of 1000 must not overflow, and a probability that rounds to 0 must not give inf.
-    Result: one number.
-    """,
-    cases=_entropy_cases,
-    general="Not the mean of log sum exp(logits) - logits[label] over the labels that count.",
-    hints=[
-        "Leave the ignored places out first. Then log-sum-exp with the maximum taken out: `m + log sum exp(x - m)`.",
-        "`keep = labels != ignore_index`; `top = logits.amax(-1, keepdim=True)`; `log_sum = top[:, 0] + (logits - "
-        "top).exp().sum(-1).log()`; `(log_sum - logits[torch.arange(len(labels)), labels]).mean()`.",
-    ],
-    banned=("cross_entropy", "cross_entropy_loss", "nll_loss", "nll_loss_nd", "log_softmax", "logsumexp"),
-)
-
-
-def _losses(logits, labels, ignore):
-    return torch.nn.functional.cross_entropy(logits, labels, ignore_index=ignore, reduction="none")
-
-
-entropy.plant(
-    {
-        "The ignored places count in the number that is divided by; they count nowhere.": (
-            lambda logits, labels, ignore_index=-100: _losses(logits, labels, ignore_index).sum() / len(labels)
-        ),
-        "The sum is returned; the mean over the places that count is wanted.": (
-            lambda logits, labels, ignore_index=-100: _losses(logits, labels, ignore_index).sum()
-        ),
-        "The minus is missing: this is the log-probability.": (
-            lambda logits, labels, ignore_index=-100: -cross_entropy(logits, labels, ignore_index)
-        ),
-        "exp overflows, or log meets 0: take the maximum out before exp, and never the log of a probability.": (
-            lambda logits, labels, ignore_index=-100: (
-                -(
-                    (logits.exp() / logits.exp().sum(-1, keepdim=True))[
-                        torch.arange(len(labels)), labels.masked_fill(labels == ignore_index, 0)
-                    ].log()
-                )[labels != ignore_index].mean()
-            )
-        ),
-        "The label -100 is taken for the ignored one; it is `ignore_index` that says which.": (
-            lambda logits, labels, ignore_index=-100: cross_entropy(logits, labels, -100)
-        ),
-        "The ignored places are scored as if their label were the last token.": (
-            lambda logits, labels, ignore_index=-100: cross_entropy(
-                logits, labels.masked_fill(labels == ignore_index, logits.shape[-1] - 1), -100
-            )
-        ),
+        sentence: lambda x, positions, base, wrong=wrong: _rope(x, positions, base, **wrong)
+        for sentence, wrong in {
+            "Neighbouring numbers are paired; here x[i] is paired with x[i + width / 2].": {"pairs": "neighbours"},
+            "The pairs turn the other way round: it is (a cos - b sin, b cos + a sin).": {"sign": -1},
+            "The exponent is -i / width; it is -2 i / width, so that it runs to nearly -1.": {"exponent": 1.0},
+            "`positions` is not used: the places are counted from 0.": {"places": lambda p: torch.arange(len(p))},
+            "The positions are counted from 1.": {"places": lambda p: p + 1},
+            "All pairs turn at the same speed; pair i turns by position * base ** (-2 i / width).": {"exponent": 0.0},
+            "The speed grows with the pair: the exponent lacks its minus.": {"exponent": -2.0},
+            "The second of a pair is b cos + a sin; yours has a minus.": {"mirrored": True},
+        }.items()
     }
 )
 

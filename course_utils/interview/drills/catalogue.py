@@ -11,16 +11,27 @@ from course_utils.classroom.exercises.attempt import attempt
 from course_utils.interview.drills.definition import Definition, Drill, DrillError, Outcome
 
 SUBJECTS = (
+    "softmax",
     "attention",
     "blocks",
-    "tokens",
+    "bpe",
+    "rows",
+    "filters",
     "decoding",
-    "adapters",
-    "training",
-    "alignment",
+    "caches",
+    "lora",
+    "quantization",
+    "optimizers",
+    "schedules",
+    "large_runs",
+    "preferences",
+    "policy_gradients",
+    "distillation",
     "evaluation",
-    "data",
-    "serving",
+    "overlap",
+    "statistics",
+    "retrieval",
+    "drift",
 )
 FLOOD = 100_000  # characters printed during one check that are worth a word
 

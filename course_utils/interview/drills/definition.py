@@ -16,7 +16,7 @@ from typing import Any
 from course_utils.classroom.exercises.cases import Case, Comparison
 from course_utils.classroom.exercises.registry import Check
 from course_utils.classroom.exercises.working_code import working_code
-from course_utils.interview.drills.own_work import own_work, remember
+from course_utils.interview.drills.own_work import fresh, own_work
 
 LEVELS = ("screen", "onsite", "staff")
 
@@ -61,7 +61,8 @@ class Definition(Comparison):
     """One drill: its reference (a function or a class), its text, its cases, its bugs.
 
     name: where it is not the reference's own, as for a class. symbol: what the candidate must define.
-    banned: names of library functions that would do the whole work, such as 'softmax'. The arguments from ``cases`` to
+    banned: names of library functions that would do the whole work, such as 'softmax'. new: the result may share no
+    tensor and no list with what was given. The arguments from ``cases`` to
     ``observe`` are those of ``Comparison``. Raises DrillError for a bad level, or fewer than two hints.
     """
 
@@ -82,11 +83,12 @@ class Definition(Comparison):
         atol: float = 1e-6,
         observe: Callable[..., Any] | None = None,
         mutates: bool = False,
+        new: bool = False,
         seconds: float = 10.0,
         name: str = "",
     ) -> None:
         super().__init__(cases=cases, general=general, rtol=rtol, atol=atol, observe=observe)
-        self.symbol, self._reference, self._banned = reference.__name__, reference, frozenset(banned)
+        self.symbol, self._reference, self._banned, self._new = reference.__name__, reference, frozenset(banned), new
         self.name = name or self.symbol
         self.text: dict[str, Any] = {"title": title, "level": level, "minutes": minutes, "topics": tuple(topics)}
         self._statement = textwrap.dedent(statement).strip()
@@ -96,7 +98,6 @@ class Definition(Comparison):
             self.name, title, self.check, reference, LEVELS.index(level) + 1, minutes, 1, tuple(hints), "", seconds,
             mutates, self.bugs,
         )  # fmt: skip
-        remember(reference)
 
     @property
     def reference(self) -> Any:
@@ -114,7 +115,9 @@ class Definition(Comparison):
 
     def source(self) -> str:
         """The reference as code that runs, with its imports and helpers."""
-        return working_code(self.spec, "drill").replace(f'@drill("{self.name}")\n', "") + "\n"
+        return (
+            working_code(self.spec, "drill").replace(f'@drill("{self.name}")\n', "").replace("  # fmt: skip", "") + "\n"
+        )
 
     def _starter(self) -> str:
         code = self.source()
@@ -125,7 +128,7 @@ class Definition(Comparison):
 
     def _seen(self, function: Any, case: Case) -> Any:
         with own_work(function, self._banned):
-            return super()._seen(function, case)
+            return super()._seen(fresh(function) if self._new else function, case)
 
 
 def _open(code: str, node: ast.AST) -> str:

@@ -1,8 +1,9 @@
-"""Seeded tensors for the cases of drills."""
+"""Seeded tensors for the cases of drills, and the gradient of a loss for those where it tells more than the value."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from course_utils.interview.drills.lazy import Lazy
 
@@ -26,3 +27,12 @@ def uniform(seed: int, *shape: int) -> Tensor:
 def integers(seed: int, high: int, *shape: int) -> Tensor:
     """Whole numbers from 0 to ``high`` - 1 of this shape, the same for the same seed."""
     return torch.randint(high, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def with_slope(answer: Callable[..., Any], first: Tensor, *rest: Any) -> tuple[Any, Any]:
+    """The loss that ``answer`` gives, and its gradient by the first argument."""
+    leaf = first.clone().requires_grad_()
+    loss = answer(leaf, *rest)
+    if not getattr(loss, "requires_grad", False):
+        return loss, "no gradient"
+    return loss.detach(), torch.autograd.grad(loss, leaf, allow_unused=True)[0]

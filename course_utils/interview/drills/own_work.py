@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
+from course_utils.classroom.display.describe import is_tensor
 from course_utils.classroom.exercises.expect import Mistake
 
 _PACKAGE = str(Path(__file__).resolve().parents[2])
 _DRILLS = str(Path(__file__).resolve().parent)
-_HARNESS = (str(Path(_PACKAGE, "classroom", "exercises")), str(Path(_PACKAGE, "classroom", "display")))
-_REFERENCES: set[CodeType] = set()
-
-
-def remember(reference: Any) -> None:
-    """Note the code of a reference: answers may not call it."""
-    members = vars(reference).values() if inspect.isclass(reference) else [reference]
-    _REFERENCES.update(member.__code__ for member in members if inspect.isfunction(member))
+_HARNESS = (__file__, str(Path(_PACKAGE, "classroom", "exercises")), str(Path(_PACKAGE, "classroom", "display")))
 
 
 @contextmanager
@@ -46,7 +41,8 @@ def own_work(candidate: Any, banned: Collection[str]) -> Iterator[None]:
         code, caller = frame.f_code, frame.f_back
         if code.co_filename.startswith(_PACKAGE):
             foreign = caller is not None and not caller.f_code.co_filename.startswith(_PACKAGE)
-            if foreign and (code in _REFERENCES or not code.co_filename.startswith((_DRILLS, *_HARNESS))):
+            given = code.co_filename.startswith(_DRILLS) and "<locals>" in code.co_qualname  # a function of the case
+            if foreign and not given and not code.co_filename.startswith(_HARNESS):
                 found.append(f"Your code calls the course's own `{code.co_name}`; write it yourself, from memory.")
         elif code.co_name in banned and "site-packages" in code.co_filename:
             found.append(f"`{code.co_name}` of the library does the work here; write it yourself.")
@@ -55,10 +51,45 @@ def own_work(candidate: Any, banned: Collection[str]) -> Iterator[None]:
     sys.setprofile(look)
     try:
         yield
+    except Exception:
+        if found:
+            raise Mistake(found[0]) from None
+        raise
     finally:
         sys.setprofile(before)
     if found:
         raise Mistake(found[0])
+
+
+def fresh(candidate: Any) -> Any:
+    """``candidate``, which must not hand back a tensor or list that it was given, nor a view of one: raises a Mistake."""
+
+    @functools.wraps(candidate)
+    def looked_at(*args: Any, **kwargs: Any) -> Any:
+        result = candidate(*args, **kwargs)
+        given = {_memory(part) for value in (*args, *kwargs.values()) for part in _parts(value)}
+        if any(_memory(part) in given for part in _parts(result)):
+            raise Mistake(
+                "What you return is, in part, the very object that was given: whoever changes one changes both."
+            )
+        return result
+
+    return looked_at
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """The tensors and lists of a value, those inside lists and tuples too."""
+    if isinstance(value, list | tuple):
+        if isinstance(value, list):
+            yield value
+        for item in value:
+            yield from _parts(item)
+    elif is_tensor(value):
+        yield value
+
+
+def _memory(part: Any) -> tuple[str, int]:
+    return ("tensor", part.untyped_storage().data_ptr()) if is_tensor(part) else ("list", id(part))
 
 
 def _is_ours(candidate: Any) -> bool:

@@ -1,89 +1,47 @@
-# %% stable_softmax wrong: the minimum is subtracted
-def stable_softmax(x, dim):
-    e = (x - x.amin(dim, keepdim=True)).exp()
-    return e / e.sum(dim, keepdim=True)
+# %% rope wrong: the angle is for the head, not for the place
+def rope(x, positions, base):
+    half = x.shape[-1] // 2
+    angle = torch.arange(x.shape[1]).float()[:, None] * base ** (-torch.arange(half).float() / half)
+    cos, sin = angle.cos()[:, None], angle.sin()[:, None]
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
-# %% stable_softmax wrong: numbers are clamped
-def stable_softmax(x, dim):
-    e = x.clamp(-80, 80).exp()
-    return e / e.sum(dim, keepdim=True)
+# %% rope wrong: the first half is overwritten before it is used
+def rope(x, positions, base):
+    half = x.shape[-1] // 2
+    angle = positions[:, None] * base ** (-torch.arange(half) / half)
+    x = x.clone()
+    x[..., :half] = x[..., :half] * angle.cos() - x[..., half:] * angle.sin()
+    x[..., half:] = x[..., half:] * angle.cos() + x[..., :half] * angle.sin()
+    return x
 
-# %% stable_softmax wrong: divided by the sum before the exponential
-def stable_softmax(x, dim):
-    s = x - x.amax(dim, keepdim=True)
-    return s.exp() / s.sum(dim, keepdim=True).exp()
+# %% rope wrong: angles are added instead of turned
+def rope(x, positions, base):
+    half = x.shape[-1] // 2
+    angle = positions[:, None] * base ** (-torch.arange(half) / half)
+    return x + torch.cat([angle.cos(), angle.sin()], -1)
 
-# %% stable_softmax wrong: a small number below the line
-def stable_softmax(x, dim):
-    e = (x - x.amax(dim, keepdim=True)).exp()
-    return e / (e.sum(dim, keepdim=True) + 1e-2)
+# %% rope wrong: exponent by half - 1
+def rope(x, positions, base):
+    half = x.shape[-1] // 2
+    angle = positions[:, None] * base ** (-torch.arange(half) / max(half - 1, 1))
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat([a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()], -1)
 
-# %% stable_softmax right: through the logarithm of the sum
-def stable_softmax(x, dim):
-    m = x.max(dim, keepdim=True).values
-    return (x - m - (x - m).exp().sum(dim, keepdim=True).log()).exp()
+# %% rope right: rotate_half
+def rope(x, positions, base):
+    half = x.shape[-1] // 2
+    inv = 1.0 / base ** (torch.arange(0, x.shape[-1], 2).float() / x.shape[-1])
+    emb = torch.cat([torch.outer(positions.float(), inv)] * 2, -1)
+    turned = torch.cat([-x[..., half:], x[..., :half]], -1)
+    return x * emb.cos() + turned * emb.sin()
 
-# %% stable_softmax right: with the axis at the end
-def stable_softmax(x, dim):
-    y = x.movedim(dim, -1)
-    rows = []
-    for row in y.reshape(-1, y.shape[-1]).tolist():
-        top = max(row)
-        e = [math.exp(v - top) for v in row]
-        rows.append([v / sum(e) for v in e])
-    return torch.tensor(rows).view(y.shape).movedim(-1, dim)
-
-# %% cross_entropy wrong: the ignored are zero logits in the mean of all
-def cross_entropy(logits, labels, ignore_index=-100):
-    keep = labels != ignore_index
-    x = logits - logits.amax(-1, keepdim=True)
-    lp = x - x.exp().sum(-1, keepdim=True).log()
-    picked = lp.gather(1, labels.masked_fill(~keep, 0)[:, None])[:, 0]
-    return -(picked * keep).mean()
-
-# %% cross_entropy wrong: base two
-def cross_entropy(logits, labels, ignore_index=-100):
-    keep = labels != ignore_index
-    x = logits[keep] - logits[keep].amax(-1, keepdim=True)
-    lp = x - x.exp().sum(-1, keepdim=True).log()
-    return -lp.gather(1, labels[keep][:, None]).mean() / math.log(2)
-
-# %% cross_entropy wrong: labels below 0 are ignored, whatever ignore_index says
-def cross_entropy(logits, labels, ignore_index=-100):
-    keep = labels >= 0
-    x = logits[keep] - logits[keep].amax(-1, keepdim=True)
-    lp = x - x.exp().sum(-1, keepdim=True).log()
-    return -lp.gather(1, labels[keep][:, None]).mean()
-
-# %% cross_entropy wrong: a small number inside the logarithm
-def cross_entropy(logits, labels, ignore_index=-100):
-    keep = labels != ignore_index
-    x = (logits[keep] - logits[keep].amax(-1, keepdim=True)).exp()
-    p = x / x.sum(-1, keepdim=True)
-    return -(p.gather(1, labels[keep][:, None]) + 1e-8).log().mean()
-
-# %% cross_entropy wrong: all labels at every place
-def cross_entropy(logits, labels, ignore_index=-100):
-    keep = labels != ignore_index
-    x = logits[keep] - logits[keep].amax(-1, keepdim=True)
-    lp = x - x.exp().sum(-1, keepdim=True).log()
-    return -lp[:, labels[keep]].mean()
-
-# %% cross_entropy right: gather and a sum
-def cross_entropy(logits, labels, ignore_index=-100):
-    keep = (labels != ignore_index).float()
-    x = logits - logits.max(-1, keepdim=True).values
-    nll = x.exp().sum(-1).log() - x.gather(1, labels.clamp(min=0)[:, None])[:, 0]
-    return (nll * keep).sum() / keep.sum()
-
-# %% cross_entropy right: a loop in Python numbers
-def cross_entropy(logits, labels, ignore_index=-100):
-    losses = []
-    for row, label in zip(logits.tolist(), labels.tolist()):
-        if label != ignore_index:
-            top = max(row)
-            losses.append(top + math.log(sum(math.exp(v - top) for v in row)) - row[label])
-    return torch.tensor(sum(losses) / len(losses))
+# %% rope right: complex numbers
+def rope(x, positions, base):
+    half = x.shape[-1] // 2
+    angle = positions[:, None] * base ** (-torch.arange(half) / half)
+    z = torch.complex(x[..., :half], x[..., half:]) * torch.polar(torch.ones_like(angle), angle)
+    return torch.cat([z.real, z.imag], -1)
 
 # %% rms_norm wrong: divided by the length of the vector
 def rms_norm(x, weight, eps):

@@ -1,9 +1,134 @@
-"""Drills on serving: where a token of a paged cache lies, and how many bytes a latent cache takes."""
+"""Drills on caches: keys and values kept, the slots of a paged cache, the bytes of a latent one."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from course_utils.classroom.exercises.cases import Case
 from course_utils.interview.drills.definition import Definition
+from course_utils.interview.drills.draw import normal
+from course_utils.interview.drills.lazy import Lazy
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = Lazy("torch")
+
+
+class KVCache:
+    """Keys and values of the places read so far.
+
+    ``length``: how many places are filled, 0 at first. Places beyond ``max_length`` are refused with a ValueError, and
+    nothing is changed then.
+    """
+
+    def __init__(self, batch: int, kv_heads: int, max_length: int, width: int) -> None:
+        """An empty cache."""
+        self.keys = torch.zeros(batch, kv_heads, max_length, width)
+        self.values = torch.zeros(batch, kv_heads, max_length, width)
+        self.length = 0
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep copies of k and v, (batch, kv_heads, new, width), and return all keys and values so far.
+
+        Both have the shape (batch, kv_heads, length, width).
+        """
+        end = self.length + k.shape[2]
+        if end > self.keys.shape[2]:
+            raise ValueError(f"{end} places are wanted; the cache has room for {self.keys.shape[2]}")
+        self.keys[:, :, self.length : end] = k
+        self.values[:, :, self.length : end] = v
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+def _fill_cache(cache_class, shape, sizes):
+    """Shapes and contents after each append, with the pieces overwritten after each; then one piece too many."""
+    batch, heads, room, width = shape
+    cache, seen = cache_class(*shape), []
+    other = cache_class(*shape)
+    for number, size in enumerate(sizes):
+        k, v = normal(number, batch, heads, size, width), normal(50 + number, batch, heads, size, width)
+        keys, values = cache.append(k, v)
+        k.fill_(torch.nan), v.fill_(torch.nan)
+        seen.append((keys.clone(), values.clone(), int(cache.length)))
+    one = torch.ones(batch, heads, room - sum(sizes) + 1, width)
+    try:
+        cache.append(one, one)
+        seen.append("no ValueError where the room is used up")
+    except ValueError:
+        seen.append(("refused", int(cache.length)))
+    seen.append(("another cache", int(other.length)))
+    return seen
+
+
+cache = Definition(
+    KVCache,
+    name="kv_cache",
+    title="A key-value cache",
+    level="screen",
+    minutes=10,
+    topics=("A26", "L5"),
+    statement="""
+    Write the cache of one layer. `append(k, v)` takes the keys and values of the new places, (batch, kv_heads, new, width)
+    - many at the prompt, one at each later step - and returns all of them so far. `length` says how many places are
+    filled. Whoever called may write over `k` and `v` afterwards: keep copies. A piece that does not fit into `max_length`
+    is refused with a ValueError, and the cache stays as it was.
+    """,
+    cases=lambda: [
+        Case((1, 1, 3, 1), [1], note="append one place to KVCache(1, 1, 3, 1), then three that do not fit"),
+        Case((1, 2, 6, 3), [2, 1, 1], note="append 2, 1, 1 places to KVCache(1, 2, 6, 3), then three that do not fit"),
+        Case((2, 1, 8, 2), [3, 4, 1], note="append 3, 4, 1 places to KVCache(2, 1, 8, 2), then one that does not fit"),
+    ],
+    observe=_fill_cache,
+    general="Not all keys and values so far, in the order in which they came.",
+    hints=[
+        "Reserve (batch, kv_heads, max_length, width) twice in `__init__`, and write each piece behind what is there.",
+        "`end = self.length + k.shape[2]`; refuse if `end > max_length`; `self.keys[:, :, self.length : end] = k`; "
+        "`self.length = end`; return `self.keys[:, :, :end]` and the values.",
+    ],
+)
+
+
+class _Growing:
+    """A cache by concatenation, with places to go wrong."""
+
+    axis, copies, refuses, early, whole = 2, True, True, False, False
+    twice = False
+
+    def __init__(self, batch, kv_heads, max_length, width):
+        self.parts, self.length, self.room, self.shape = [], 0, max_length, (batch, kv_heads, max_length, width)
+
+    def append(self, k, v):
+        if self.early:
+            self.length += k.shape[2]
+        if self.refuses and (self.length if self.early else self.length + k.shape[2]) > self.room:
+            raise ValueError
+        if not self.early:
+            self.length += k.shape[2]
+        self.parts.append((k.clone(), v.clone()) if self.copies else (k, v))
+        parts = self.parts[-1:] if self.whole == "last" else self.parts[::-1] if self.whole == "turned" else self.parts
+        keys, values = torch.cat([p[0] for p in parts], 2), torch.cat([p[1] for p in parts], 2)
+        if self.whole == "room":
+            rest = self.room - keys.shape[2]
+            keys, values = (torch.nn.functional.pad(x, (0, 0, 0, rest)) for x in (keys, values))
+        return (keys, keys) if self.twice else (keys, values)
+
+
+_WRONG_CACHES: dict[str, dict[str, Any]] = {
+    "A piece that does not fit is not refused with a ValueError.": {"refuses": False},
+    "`length` has grown although the piece was refused: check first, then change.": {"early": True},
+    "The pieces are kept, not copied: whoever writes over `k` afterwards changes the cache.": {"copies": False},
+    "Only the newest piece is returned; all keys and values so far are wanted.": {"whole": "last"},
+    "New places are put before the old ones; they come behind.": {"whole": "turned"},
+    "The whole room is returned, with places that hold nothing yet; cut at `length`.": {"whole": "room"},
+    "The keys are returned twice; the second are the values.": {"twice": True},
+}
+
+
+for _sentence, _wrong in _WRONG_CACHES.items():
+    cache.bug(_sentence)(type("Wrong", (_Growing,), _wrong))
 
 
 def paged_slots(
@@ -32,6 +157,7 @@ def _paged_seen(answer, table, length, new, block_size, free):
 
 paged = Definition(
     paged_slots,
+    new=True,
     title="Slots of a paged cache",
     level="onsite",
     minutes=12,
@@ -73,7 +199,7 @@ def _slots(
         raise MemoryError
     take = free[::-1][:needed] if last else free[:needed]
     table = table + take + ([0] * (needed - len(take)))
-    rest = free if kept else [b for b in free if b not in take]
+    rest = list(free) if kept else [b for b in free if b not in take]
     places = range(length + start, length + new + start)
     table_ = [*table, 0]
     return [p if flat else table_[p // size] * size + p % size for p in places], table, rest

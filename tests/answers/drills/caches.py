@@ -1,3 +1,80 @@
+# %% kv_cache wrong: always writes at the front
+class KVCache:
+    def __init__(self, batch, kv_heads, max_length, width):
+        self.k, self.v = torch.zeros(2, batch, kv_heads, max_length, width)
+        self.length = 0
+    def append(self, k, v):
+        n = k.shape[2]
+        if self.length + n > self.k.shape[2]:
+            raise ValueError("full")
+        self.k[:, :, :n], self.v[:, :, :n] = k, v
+        self.length += n
+        return self.k[:, :, : self.length], self.v[:, :, : self.length]
+
+# %% kv_cache wrong: the store belongs to the class
+class KVCache:
+    parts, length = [], 0
+    def __init__(self, batch, kv_heads, max_length, width):
+        self.room = max_length
+    def append(self, k, v):
+        if KVCache.length + k.shape[2] > self.room:
+            raise ValueError("full")
+        KVCache.parts.append((k.clone(), v.clone()))
+        KVCache.length += k.shape[2]
+        return tuple(torch.cat([p[i] for p in self.parts], 2) for i in (0, 1))
+
+# %% kv_cache wrong: one place too few
+class KVCache:
+    def __init__(self, batch, kv_heads, max_length, width):
+        self.k, self.v = torch.zeros(2, batch, kv_heads, max_length, width)
+        self.length = 0
+    def append(self, k, v):
+        end = self.length + k.shape[2]
+        if end >= self.k.shape[2]:
+            raise ValueError("full")
+        self.k[:, :, self.length : end], self.v[:, :, self.length : end] = k, v
+        self.length = end
+        return self.k[:, :, :end], self.v[:, :, :end]
+
+# %% kv_cache wrong: counts pieces, not places
+class KVCache:
+    def __init__(self, batch, kv_heads, max_length, width):
+        self.k = self.v = None
+        self.length, self.room = 0, max_length
+    def append(self, k, v):
+        if (0 if self.k is None else self.k.shape[2]) + k.shape[2] > self.room:
+            raise ValueError("full")
+        self.k = k.clone() if self.k is None else torch.cat([self.k, k], 2)
+        self.v = v.clone() if self.v is None else torch.cat([self.v, v], 2)
+        self.length += 1
+        return self.k, self.v
+
+# %% kv_cache right: concatenation
+class KVCache:
+    def __init__(self, batch, kv_heads, max_length, width):
+        self.k, self.v = torch.empty(2, batch, kv_heads, 0, width)
+        self.room = max_length
+    @property
+    def length(self):
+        return self.k.shape[2]
+    def append(self, k, v):
+        if self.length + k.shape[2] > self.room:
+            raise ValueError("no room")
+        self.k, self.v = torch.cat([self.k, k], 2), torch.cat([self.v, v], 2)
+        return self.k, self.v
+
+# %% kv_cache right: one store for both
+class KVCache:
+    def __init__(self, batch, kv_heads, max_length, width):
+        self.store, self.length = torch.empty(2, batch, kv_heads, max_length, width), 0
+    def append(self, k, v):
+        room = self.store.shape[3]
+        if k.shape[2] > room - self.length:
+            raise ValueError("no room")
+        self.store[:, :, :, self.length : self.length + k.shape[2]] = torch.stack([k, v])
+        self.length += k.shape[2]
+        return tuple(self.store[:, :, :, : self.length])
+
 # %% paged_slots wrong: blocks for the new tokens alone
 def paged_slots(table, length, new, block_size, free):
     n = math.ceil(new / block_size)

@@ -354,6 +354,7 @@ def test_the_whole_conversation(drills):
     share = terminal.interview("generalist", "onsite", 45, seed=1, **person.talk)
     assert share == pytest.approx((2 * (len(round.items) - 1) + 1) / (3 * len(round.items))), person.page[-2000:]
     assert "is no number" in person.page and "expected is" in person.page and "The budget is met." in person.page
+    assert "Design             ■" in person.page
     assert "day 7: a mock interview" in person.page and len(standing.mocks()) == 1
     assert "course drill softmax" in person.page and walk.why in " ".join(person.page.split())
 
@@ -425,7 +426,7 @@ def test_the_picture_of_strengths_says_what_it_shows(monkeypatch):
 # ---- how it starts
 
 
-@pytest.mark.parametrize("command", [["quiz"], ["quiz", "06"], ["cards"], ["mock", "--minutes", "10"]])
+@pytest.mark.parametrize("command", [["quiz"], ["quiz", "06"], ["cards"], ["mock", "--minutes", "30"]])
 def test_the_first_question_needs_nothing_heavy(command):
     code = (
         "import sys\nfrom course_utils import cli\n"

@@ -162,6 +162,8 @@ def interview(
         pass
     share = sitting.close()
     write(f"\n{len(sitting.results)} of {len(sitting.round.items)} parts marked, {share:.0%} of the marks.")
+    if sitting.results:
+        write(f"Where you stand, over all that was asked so far:\n{standing.text()}")
     with Deck() as deck:
         due = deck.forecast()
     write("The week ahead, some 45 minutes a day:\n" + plan(due))

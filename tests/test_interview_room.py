@@ -367,6 +367,19 @@ def test_a_mock_that_is_left_keeps_what_was_marked():
     assert len(standing.mocks()) == 1, "nothing is kept of one without a mark"
 
 
+def test_without_fsrs_or_with_damaged_cards_a_mock_is_kept_and_cards_say_why(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "fsrs", None)
+    assert cli.main(["cards"]) == 1
+    assert "cards need the package fsrs: pip install" in capsys.readouterr().err
+    person = Person("", "2")
+    terminal.interview("evaluation", "screen", 10, **person.talk)
+    assert "left out of the plan: cards need" in person.page and "day 7" in person.page and len(standing.mocks()) == 1
+    (settings.home() / "cards.sqlite").write_bytes(b"no database at all " * 60)
+    person = Person("", "2")
+    terminal.interview("evaluation", "screen", 10, **person.talk)
+    assert "is damaged" in person.page and len(standing.mocks()) == 2
+
+
 def test_the_command_for_a_mock(capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n2\n"))
     assert cli.main(["mock", "--role", "evaluation", "--minutes", "20", "--seed", "5"]) == 0

@@ -207,11 +207,10 @@ def mock(role: str, level: str, minutes: int, seed: int | None) -> int:
     """Hold a mock interview."""
     from course_utils.interview import terminal
     from course_utils.interview.mock import MockError
-    from course_utils.interview.schedule import ScheduleError
 
     try:
         terminal.interview(role, level, minutes, seed=seed)
-    except (MockError, ScheduleError) as error:  # imported here alone, as above
+    except MockError as error:  # imported here alone, as above
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -173,7 +173,9 @@ def test_without_any_record_there_is_none():
 def test_the_page_says_what_it_proves_and_what_not_and_escapes_names(home):
     shown = certificate.as_html(certificate.make("<b>Ann</b>", BEGIN))
     assert "&lt;b&gt;Ann" in shown and "<b>Ann" not in shown and "&lt;said&gt;" in shown
-    assert "does not prove who sat at the keyboard" in shown and "--rerun" in shown
+    assert (
+        "does not prove who sat at the keyboard" in shown and "<code>course certificate verify --rerun</code>" in shown
+    )
     assert "1, with 2 hints shown" in shown and "<script" not in shown and "http" not in shown
 
 

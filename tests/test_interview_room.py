@@ -354,6 +354,7 @@ def test_the_whole_conversation(drills):
     share = terminal.interview("generalist", "onsite", 45, seed=1, **person.talk)
     assert share == pytest.approx((2 * (len(round.items) - 1) + 1) / (3 * len(round.items))), person.page[-2000:]
     assert "is no number" in person.page and "expected is" in person.page and "The budget is met." in person.page
+    assert "Design             ■" in person.page
     assert "day 7: a mock interview" in person.page and len(standing.mocks()) == 1
     assert "course drill softmax" in person.page and walk.why in " ".join(person.page.split())
 
@@ -364,6 +365,19 @@ def test_a_mock_that_is_left_keeps_what_was_marked():
     assert [entry["mark"] for entry in standing.mocks()[0]["marks"]] == [3]
     terminal.interview("evaluation", "screen", 20, **Person().talk)
     assert len(standing.mocks()) == 1, "nothing is kept of one without a mark"
+
+
+def test_without_fsrs_or_with_damaged_cards_a_mock_is_kept_and_cards_say_why(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "fsrs", None)
+    assert cli.main(["cards"]) == 1
+    assert "cards need the package fsrs: pip install" in capsys.readouterr().err
+    person = Person("", "2")
+    terminal.interview("evaluation", "screen", 10, **person.talk)
+    assert "left out of the plan: cards need" in person.page and "day 7" in person.page and len(standing.mocks()) == 1
+    (settings.home() / "cards.sqlite").write_bytes(b"no database at all " * 60)
+    person = Person("", "2")
+    terminal.interview("evaluation", "screen", 10, **person.talk)
+    assert "is damaged" in person.page and len(standing.mocks()) == 2
 
 
 def test_the_command_for_a_mock(capsys, monkeypatch):
@@ -425,7 +439,7 @@ def test_the_picture_of_strengths_says_what_it_shows(monkeypatch):
 # ---- how it starts
 
 
-@pytest.mark.parametrize("command", [["quiz"], ["quiz", "06"], ["cards"], ["mock", "--minutes", "10"]])
+@pytest.mark.parametrize("command", [["quiz"], ["quiz", "06"], ["cards"], ["mock", "--minutes", "30"]])
 def test_the_first_question_needs_nothing_heavy(command):
     code = (
         "import sys\nfrom course_utils import cli\n"

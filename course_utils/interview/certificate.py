@@ -14,6 +14,7 @@ import html
 import json
 import platform
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -293,20 +294,26 @@ def as_html(page: Mapping[str, Any]) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Certificate</title><style>'
         "body{font:14px/1.5 system-ui,sans-serif;max-width:52em;margin:2em auto;padding:0 1em;color:#222}"
-        "h1{font-size:24px}h2{font-size:16px;margin-top:1.6em}th{text-align:left;vertical-align:top;padding-right:1.5em}"
+        "h1{font-size:24px}h2{font-size:16px;margin-top:1.6em}"
+        "th{text-align:left;vertical-align:top;padding-right:1.5em;white-space:nowrap}"
         "td{vertical-align:top;padding-right:1em}code{font-size:12px;overflow-wrap:anywhere}"
         ".note{border-left:4px solid #1565c0;padding-left:1em}</style></head><body>\n"
         f"<h1>One model, its whole life</h1>\n<p>{_cell(page['name'] or 'The learner')} has done the following.</p>\n"
         f"<table>{rows}</table>\n<h2>Exercises</h2><p>{html.escape(names)}</p>\n<h2>Drills</h2><p>{html.escape(done)}</p>\n"
         f"<h2>Claims</h2><table><tr>{head}</tr>{claimed}</table>\n"
-        f'<h2>What this proves, and what not</h2><p class="note">{_cell(page["proves"])}</p>'
-        f'<p class="note">{_cell(page["does_not_prove"])}</p>\n'
+        f'<h2>What this proves, and what not</h2><p class="note">{_code(page["proves"])}</p>'
+        f'<p class="note">{_code(page["does_not_prove"])}</p>\n'
         f"<p>Digest: <code>{_cell(page['digest'])}</code></p>\n</body></html>\n"
     )
 
 
 def _cell(value: Any) -> str:
     return html.escape(str(value))
+
+
+def _code(text: Any) -> str:
+    """Escaped, with `code` between back-ticks set as such."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", _cell(text))
 
 
 def _records(lines: Sequence[bytes]) -> list[dict[str, Any]]:

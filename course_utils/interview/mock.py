@@ -110,14 +110,14 @@ def _questions(role: str, level: str, count: int, before: list[Any], dice: rando
 
 
 def _drill(level: str, minutes: int, before: list[Any], dice: random.Random) -> Item | None:
-    drills = the_drills()
-    known = [drills.get(name) for name in drills.names()]
-    fit = [drill for drill in known if drill.minutes <= minutes and drill.level in LEVELS[level]]
-    fit = fit or [drill for drill in known if drill.minutes <= minutes]
-    if not fit:
-        return None
-    chosen = min(fit, key=lambda drill: (before.count(drill.name), dice.random()))
-    return Item("drill", chosen.name, chosen.minutes)
+    drills, spare = the_drills(), None
+    for name in sorted(drills.names(), key=lambda name: (before.count(name), dice.random())):
+        drill = drills.get(name)  # one after the other: to read all of them takes a second
+        if drill.minutes <= minutes and drill.level in LEVELS[level]:
+            return Item("drill", drill.name, drill.minutes)
+        if drill.minutes <= minutes and spare is None:
+            spare = Item("drill", drill.name, drill.minutes)
+    return spare
 
 
 def asked(item: Item) -> str:

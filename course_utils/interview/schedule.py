@@ -226,17 +226,14 @@ class Deck:
     @property
     def scheduler(self) -> Scheduler:
         """FSRS with the settings of this file, without its random shift of dates."""
-        from fsrs import Scheduler
-
         if not hasattr(self, "_scheduler"):
             (text,) = self._base.execute("SELECT value FROM settings WHERE name = 'scheduler'").fetchone()
-            self._scheduler = Scheduler.from_json(text)
+            self._scheduler = _fsrs().Scheduler.from_json(text)
         return self._scheduler
 
     def _after(self, card: Card, rating: int, time: datetime) -> Card:
-        from fsrs import Rating
-
-        return self.scheduler.review_card(card, Rating(rating), time)[0]
+        after: Card = self.scheduler.review_card(card, _fsrs().Rating(rating), time)[0]
+        return after
 
     def _open(self) -> None:
         (mark,), (form,) = (
@@ -265,14 +262,13 @@ class Deck:
                 self._rebuild()
 
     def _make(self) -> None:
-        from fsrs import Scheduler
-
+        chosen = _fsrs().Scheduler(enable_fuzzing=False).to_json()
         with _Writing(self) as base:
             if base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 return  # another window was quicker
             for statement in TABLES.split(";")[:-1]:
                 base.execute(statement)
-            base.execute("INSERT INTO settings VALUES ('scheduler', ?)", (Scheduler(enable_fuzzing=False).to_json(),))
+            base.execute("INSERT INTO settings VALUES ('scheduler', ?)", (chosen,))
             base.execute(f"PRAGMA application_id = {APPLICATION}")
             base.execute(f"PRAGMA user_version = {FORMAT}")
 
@@ -341,15 +337,22 @@ def order_new(ids: Iterable[str], weakness: dict[str, float]) -> list[str]:
 
 
 def _card(name: str, time: datetime) -> Card:
-    from fsrs import Card
-
-    return Card(card_id=zlib.crc32(name.encode()), due=time)  # a number of its own would wait for a millisecond
+    card: Card = _fsrs().Card(card_id=zlib.crc32(name.encode()), due=time)  # a number of its own waits a millisecond
+    return card
 
 
 def _card_from(text: str) -> Card:
-    from fsrs import Card
+    card: Card = _fsrs().Card.from_json(text)
+    return card
 
-    return Card.from_json(text)
+
+def _fsrs() -> Any:
+    """The package, imported when it is first needed. Raises ScheduleError where it is missing."""
+    try:
+        import fsrs
+    except ModuleNotFoundError as error:
+        raise ScheduleError("cards need the package fsrs: pip install 'llm-course[chapters]'") from error
+    return fsrs
 
 
 def _utc(now: datetime | None) -> datetime:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from course_utils import chapters, settings
+from course_utils.classroom.display import cards
 from course_utils.classroom.records import jsonl, progress
 from course_utils.interview import bank
 
@@ -90,6 +91,15 @@ def by_part() -> dict[str, Score]:
     return found | {name.capitalize(): known.get(name, Score()) for name in ("design", "coding")}
 
 
+def text() -> str:
+    """The same as lines with bars, for a terminal; parts that were never asked about stay out."""
+    found = {name: score for name, score in by_part().items() if score.asked}
+    return "\n".join(
+        f"  {name:<18} {cards.bar(round(100 * score.share), 100)}  {score.share:.2f}  ({score.asked} asked)"
+        for name, score in found.items()
+    )
+
+
 def plot_standing() -> None:
     """Bars of :func:`by_part` with intervals: strengths and gaps."""
     from course_utils.classroom.display.plots import plot_bars
@@ -109,9 +119,9 @@ def week(minutes: int = 45, due: Sequence[int] = (0,) * 7, drills: Sequence[str]
     weak = sorted(weakness().items(), key=lambda entry: (-entry[1], entry[0]))
     days: list[list[str]] = []
     for day in range(7):
-        cards = due[day] if day < len(due) else 0
-        tasks = [f"{cards} card{'s' * (cards != 1)}: course cards"] if cards else []
-        left = minutes - cards
+        many = due[day] if day < len(due) else 0
+        tasks = [f"{many} card{'s' * (many != 1)}: course cards"] if many else []
+        left = minutes - many
         if day == 6:
             tasks.append(f"a mock interview: course mock --minutes {max(30, left)}")
         elif left >= 10:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from course_utils.chapters import chapter as find_chapter
 from course_utils.classroom.records import claims, progress
 from course_utils.interview import bank, mock, standing, walks
-from course_utils.interview.schedule import NEW_A_DAY, RATINGS, AnsweredElsewhere, Deck, order_new
+from course_utils.interview.schedule import NEW_A_DAY, RATINGS, AnsweredElsewhere, Deck, ScheduleError, order_new
 from course_utils.interview.show import with_figures
 
 Read: TypeAlias = Callable[[str], str]
@@ -162,8 +162,14 @@ def interview(
         pass
     share = sitting.close()
     write(f"\n{len(sitting.results)} of {len(sitting.round.items)} parts marked, {share:.0%} of the marks.")
-    with Deck() as deck:
-        due = deck.forecast()
+    if sitting.results:
+        write(f"Where you stand, over all that was asked so far:\n{standing.text()}")
+    due = [0] * 7
+    try:
+        with Deck() as deck:
+            due = deck.forecast()
+    except ScheduleError as error:  # a round that was held is no round lost
+        write(f"The cards are left out of the plan: {error}")
     write("The week ahead, some 45 minutes a day:\n" + plan(due))
     return share
 

@@ -49,8 +49,9 @@ WALK = Walk(
     roles=("post-training", "generalist"),
     task=(
         "An instruct model of 8 B is to learn to program, with tests as the reward and groups of answers as the "
-        "baseline. 300 steps are planned, from a pool of 20,000 problems of which a third is never solved and some "
-        "always. Share out GPUs between writing and training, CPU cores for the tests, and say how you choose problems."
+        "baseline. 300 steps are planned, from a pool of 20,000 problems of which three in ten are never solved and "
+        "some always. Share out GPUs between writing and training, CPU cores for the tests, and say how you choose "
+        "problems."
     ),
     given={
         "parameters": Given(8e9, "", "parameters of the policy", YOURS),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from course_utils import __version__, settings
 
@@ -183,6 +184,29 @@ def new(chapter: str) -> int:
     return 0
 
 
+def workshop(asked: str, **options: Any) -> int:
+    """For whoever teaches: a schedule, submissions graded, slides, a bundle for a place without a network."""
+    from course_utils.workshop import desk
+
+    return desk.run(asked, options)
+
+
+def add_workshop(parser: argparse.ArgumentParser) -> None:
+    """The commands of `course workshop`."""
+    parts = parser.add_subparsers(metavar="what", dest="asked", required=True)
+
+    def part(name: str, text: str) -> argparse.ArgumentParser:
+        return parts.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+
+    planned = part("plan", "a schedule with breaks for the hours or days there are")
+    planned.add_argument("--hours", help="of a single session, such as 3")
+    planned.add_argument("--days", help="of a longer workshop, such as 2")
+    planned.add_argument("--chapters", nargs="+", default=[], help="teach just these, such as 06 09")
+    planned.add_argument("--timings", help="a table of real minutes: read, and given a row for each part of this plan")
+    planned.add_argument("--start", default="09:00", help="when a day begins; 09:00 if left out")
+    planned.add_argument("--page", help="write the schedule as an HTML page too")
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and their arguments. ``run`` of what is parsed does the work and returns the exit status."""
     top = argparse.ArgumentParser(prog="course", description=__doc__)
@@ -222,6 +246,8 @@ def parser() -> argparse.ArgumentParser:
     served.add_argument("folder", help="a model's folder, or its name, such as instruct")
     served.add_argument("--port", type=int, default=8000, help="0 for any that is free; 8000 if left out")
     served.add_argument("--log", help="log the requests to this file, as `course monitor` reads it")
+    taught = command("workshop", workshop, "for instructors: a schedule, grading, slides")
+    add_workshop(taught)
     made = command("new", new, "for authors: the skeletons of a chapter that is to come")
     made.add_argument("chapter", help="the chapter, such as 13")
     return top

@@ -205,6 +205,15 @@ def add_workshop(parser: argparse.ArgumentParser) -> None:
     planned.add_argument("--timings", help="a table of real minutes: read, and given a row for each part of this plan")
     planned.add_argument("--start", default="09:00", help="when a day begins; 09:00 if left out")
     planned.add_argument("--page", help="write the schedule as an HTML page too")
+    given = part("release", "chapters as they are given out to be graded")
+    given.add_argument("folder", help="a folder for this class")
+    given.add_argument("chapters", nargs="*", help="the chapters, such as 06 09")
+    graded = part("grade", "all that was handed in, with nbgrader: points, feedback, what stuck")
+    graded.add_argument("folder", help="the folder of `release`; notebooks lie in its submitted/NAME/")
+    graded.add_argument("--again", action="store_true", help="those too that are graded and have not changed")
+    graded.add_argument("--cell-seconds", type=int, default=120, help="what a cell may take; 120 if left out")
+    graded.add_argument("--minutes", type=int, default=15, help="what a notebook may take; 15 if left out")
+    graded.add_argument("--memory", type=float, default=4.0, help="GiB that a process may fill; 4 if left out")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -12,12 +12,13 @@ from course_utils import files
 
 def run(asked: str, options: dict[str, Any]) -> int:
     """Do what was asked for; returns the exit status. Mistakes of whoever asks are printed without a traceback."""
+    from course_utils.workshop.gradebook import GradebookError
     from course_utils.workshop.plan import PlanError
 
-    known: dict[str, Callable[..., int]] = {"plan": plan}
+    known: dict[str, Callable[..., int]] = {"plan": plan, "release": release, "grade": grade}
     try:
         return known[asked](**options)
-    except PlanError as error:
+    except (PlanError, GradebookError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
@@ -39,4 +40,39 @@ def plan(
     if table:
         added = add_rows(table, made)
         print(f"\n{added} rows were added to {table}: write what each part really took into the column `real`.")
+    return 0
+
+
+def release(folder: str, chapters: list[str]) -> int:
+    """Write what is given out, and say where what comes back belongs."""
+    from course_utils.workshop.gradebook import release as give_out
+
+    for path in give_out(Path(folder), chapters):
+        print(f"give out  {path}")
+    print(f"\nWhat comes back belongs in {Path(folder, 'submitted', 'NAME')}, a folder for each learner. Then:")
+    print(f"course workshop grade {folder}")
+    return 0
+
+
+def grade(folder: str, again: bool, cell_seconds: int, minutes: int, memory: float) -> int:
+    """Grade, and say what came of it. Stopped at any moment, the same command goes on."""
+    from course_utils.workshop import cohort, gradebook
+    from course_utils.workshop.isolated import Limits
+
+    if not (cell_seconds > 0 and minutes > 0 and memory >= 1):
+        raise gradebook.GradebookError(
+            f"--cell-seconds {cell_seconds}, --minutes {minutes}, --memory {memory:g}: expected more than no time and "
+            "at least 1 GiB, such as --cell-seconds 120 --minutes 15 --memory 4."
+        )
+    limits = Limits(cell_seconds, 60 * minutes, int(memory * 2**30))
+    try:
+        done = gradebook.grade(Path(folder), limits=limits, again=again, tell=lambda text: print(text, flush=True))
+    except KeyboardInterrupt:
+        print("\nStopped. What is graded is kept; the same command goes on from here.")
+        return 130
+    for one in done:
+        print(f"\n{cohort.table(one)}")
+        print(f"points    {cohort.write_table(one, Path(folder, f'grades-{one.assignment}.csv'))}")
+        print(f"report    {cohort.write_page(one, Path(folder, f'report-{one.assignment}.html'))}")
+    print(f"feedback  {Path(folder, 'feedback')}")
     return 0

@@ -285,8 +285,9 @@ def _choose(
     least = spent + sum(_minutes(id, checks[id[:2]][id].minutes, real) for id in first if id)
     if least > budget and must:
         raise PlanError(
-            f"to read {', '.join(entry.number for entry in chosen)} and do one exercise of each takes {least} minutes; a "
-            f"workshop of {given} has {max(0, budget)} after set-up and breaks. Name fewer chapters, or give more time."
+            f"to read {', '.join(entry.number for entry in chosen)} and do one exercise of each takes {least} minutes; "
+            f"a workshop of {given} has {max(0, budget)} after set-up and breaks. Name fewer chapters, or give more "
+            "time."
         )
     if spent > budget:
         raise PlanError(
@@ -390,7 +391,7 @@ def _segments(entry: Chapter, ids: list[str], parts: anatomy.Anatomy, real: dict
 
 
 def read_timings(path: Path) -> list[dict[str, str]]:
-    """The rows of a file of timings; none if it is not there. Raises PlanError, naming the line, if it is no such file."""
+    """The rows of a file of timings; none if it is not there. Raises PlanError, naming the line, if it is none."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -408,7 +409,7 @@ def read_timings(path: Path) -> list[dict[str, str]]:
         )
     rows = []
     for row in reader:
-        extra = row.pop(None, None)  # type: ignore[call-overload]  # what DictReader does with cells too many
+        extra = row.pop(None, None)  # where DictReader puts cells that are too many
         rows.append({name: value or "" for name, value in row.items()})
         written = rows[-1]["real"].strip()
         try:

@@ -184,6 +184,25 @@ def new(chapter: str) -> int:
     return 0
 
 
+def find(words: list[str]) -> int:
+    """Where a topic is answered; without words, all topics."""
+    from course_utils.interview import topics
+
+    if not words:
+        for topic in topics.TOPICS:
+            print(f"{', '.join(topic.ids):<16} {topic.title}  (chapter {', '.join(topic.chapters)})")
+        return 0
+    try:
+        found = topics.find(" ".join(words))
+    except topics.TopicError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print("\n\n".join(topics.text(topics.lead(topic)) for topic in found[:3]))
+    if more := [topic.title for topic in found[3:8]]:
+        print(f"\nNear it: {'; '.join(more)}")
+    return 0
+
+
 def workshop(asked: str, **options: Any) -> int:
     """For whoever teaches: a schedule, submissions graded, slides, a bundle for a place without a network."""
     from course_utils.workshop import desk
@@ -255,6 +274,8 @@ def parser() -> argparse.ArgumentParser:
     served.add_argument("folder", help="a model's folder, or its name, such as instruct")
     served.add_argument("--port", type=int, default=8000, help="0 for any that is free; 8000 if left out")
     served.add_argument("--log", help="log the requests to this file, as `course monitor` reads it")
+    looked = command("find", find, "where a topic is answered: chapter, exercise, figure, question")
+    looked.add_argument("words", nargs="*", help="such as: kl penalty; without words all topics are listed")
     taught = command("workshop", workshop, "for instructors: a schedule, grading, slides")
     add_workshop(taught)
     made = command("new", new, "for authors: the skeletons of a chapter that is to come")

@@ -18,6 +18,7 @@ import contextlib
 import hashlib
 import html
 import logging
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -226,7 +227,9 @@ def _grade(
     after = _read(folder / "autograded" / student / assignment / f"{assignment}.ipynb")
     points = _points(api, student, assignment, most)
     told = api.generate_feedback(assignment, student, force=True)
-    if not told["success"]:
+    if told["success"]:
+        _without_network(folder / "feedback" / student / assignment / f"{assignment}.html")
+    else:
         notes.append(f"no feedback page: {_last_line(told)}")
     return Result(student, assignment, state, points, _messages(after, most, points), tuple(notes))
 
@@ -268,6 +271,13 @@ def _feedback_in_words(folder: Path, student: str, assignment: str, why: str) ->
             "Open it in JupyterLab, run it from top to bottom, save it, and hand it in again.</p></body></html>\n",
             encoding="utf-8",
         )
+
+
+def _without_network(page: Path) -> None:
+    """nbgrader's page asks a server for MathJax; without it formulas are shown as they are written."""
+    text = re.sub(r"<script[^>]*src=[\"']?https?://[^>]*>\s*</script>", "", page.read_text(encoding="utf-8"))
+    with files.atomic_file(page) as fresh:
+        fresh.write_text(text, encoding="utf-8")
 
 
 # ---- what was graded before

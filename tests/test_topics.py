@@ -50,10 +50,13 @@ def test_every_chapter_and_nearly_every_exercise_is_led_to():
 
 @pytest.mark.parametrize(
     ("words", "first"),
-    [("A16", "A16"), ("kl penalty", "A16 P3 A7 I6"), ("GRPO", "I7"), ("few-shot", "A18"), ("LoRA", "A10"),
-     ("speculative", "I16"), ("jailbreak", "I14"), ("duplicates", "A23"), ("calibration", "I12"), ("perplexity", "A19"), ("MinHash", "A23"),
-     ("canary", "I18 L5 I14"), ("rotary", "A26"), ("drift", "A22 I18"), ("distill", "A17 I15")],
-)  # fmt: skip
+    [
+        *[("A16", "A16"), ("kl penalty", "A16 P3 A7 I6"), ("GRPO", "I7"), ("few-shot", "A18"), ("LoRA", "A10")],
+        *[("speculative", "I16"), ("jailbreak", "I14"), ("duplicates", "A23"), ("calibration", "I12")],
+        *[("perplexity", "A19"), ("MinHash", "A23"), ("canary", "I18 L5 I14"), ("rotary", "A26")],
+        *[("drift", "A22 I18"), ("distill", "A17 I15")],
+    ],
+)
 def test_words_lead_to_their_topic(words, first):
     assert set(topics.find(words)[0].ids) & set(first.split())
 

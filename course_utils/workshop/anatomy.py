@@ -11,7 +11,7 @@ from typing import Any
 from course_utils import chapters
 
 NOTES = "instructor"  # the tag of a cell that is for whoever teaches, and for nobody else
-_EXERCISE = re.compile(r'@exercise\("(\d\d\.\d+)"\)')
+EXERCISE = re.compile(r'@exercise\("(\d\d\.\d+)"\)')
 _LABEL = r"\*\*{}[.:]?\*\*[.:]?\s*"
 
 
@@ -129,8 +129,8 @@ def _pieces(cells: list[Any]) -> list[Piece]:
         text = source(cell)
         if cell["cell_type"] == "markdown" and (heading := re.search(r"^## +(.*)$", text, re.M)):
             found.append(Piece(name, False, weight))
-            name, weight = _section(heading[1]), 0
-        if match := _EXERCISE.search(text):
+            name, weight = section(heading[1]), 0
+        if match := EXERCISE.search(text):
             found += [Piece(name, False, weight), Piece(match[1], True)]
             weight = 0
         elif cell["cell_type"] == "markdown":
@@ -141,6 +141,7 @@ def _pieces(cells: list[Any]) -> list[Piece]:
     return [piece for piece in found if piece.exercise or piece.weight]
 
 
-def _section(heading: str) -> str:
+def section(heading: str) -> str:
+    """How a heading is called for short: its number, such as '6.2', or all of it."""
     numbered = re.match(r"(\d+\.\d+)\b", heading)
     return numbered[1] if numbered else heading.strip()

@@ -15,7 +15,13 @@ def run(asked: str, options: dict[str, Any]) -> int:
     from course_utils.workshop.gradebook import GradebookError
     from course_utils.workshop.plan import PlanError
 
-    known: dict[str, Callable[..., int]] = {"plan": plan, "release": release, "grade": grade}
+    known: dict[str, Callable[..., int]] = {
+        "plan": plan,
+        "release": release,
+        "grade": grade,
+        "slides": slides,
+        "edition": edition,
+    }
     try:
         return known[asked](**options)
     except (PlanError, GradebookError) as error:
@@ -75,4 +81,23 @@ def grade(folder: str, again: bool, cell_seconds: int, minutes: int, memory: flo
         print(f"points    {cohort.write_table(one, Path(folder, f'grades-{one.assignment}.csv'))}")
         print(f"report    {cohort.write_page(one, Path(folder, f'report-{one.assignment}.html'))}")
     print(f"feedback  {Path(folder, 'feedback')}")
+    return 0
+
+
+def slides(chapters: list[str], to: str) -> int:
+    """Write slides."""
+    from course_utils.workshop.slides import write_slides
+
+    for number in chapters:
+        print(f"slides  {write_slides(number, Path(to))}", flush=True)
+    print("Open them in a browser: arrows to move, S for the notes, F for the whole screen.")
+    return 0
+
+
+def edition(chapters: list[str], to: str) -> int:
+    """Write the instructor's edition."""
+    from course_utils.workshop.notes import write_edition
+
+    for number in chapters:
+        print(f"edition  {write_edition(number, Path(to))}")
     return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import copy
 import csv
 import json
 import re
@@ -12,7 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from course_utils import cli
+from course_utils import chapters, cli
 from course_utils.workshop import cohort, gradebook, isolated, notebooks
 from course_utils.workshop.isolated import Limits
 from course_utils.workshop.submission import SubmissionError, locked_of, prepare, stubs_of
@@ -371,3 +373,73 @@ def test_a_folder_that_cannot_be_graded_says_what_to_do(tmp_path, capsys):
 
 def test_a_spreadsheet_sees_no_formula():
     assert cohort._plain("=1+1") == "'=1+1" and cohort._plain("ann") == "ann"
+
+
+# ---- a real chapter and a class of thirty
+
+
+def thirty(folder: Path, chapter: str) -> dict[str, dict[str, bool]]:
+    """Hand in thirty notebooks of a chapter; student -> exercise -> whether it is right."""
+    from test_answers import answers
+
+    stem = chapters.chapter(chapter).stem
+    given = nbformat.read(folder / "release" / stem / f"{stem}.ipynb", as_version=4)
+    ids = list(stubs_of(given))
+    pool = {id: {kind: [a for a in answers()[id] if a.kind == kind] for kind in ("right", "wrong")} for id in ids}
+    expected: dict[str, dict[str, bool]] = {}
+    for number in range(30):
+        student, notebook = f"learner-{number:02d}", copy.deepcopy(given)
+        expected[student] = dict.fromkeys(ids, False)
+        for place, id in enumerate(ids):
+            kind = ("right", "wrong", "right", "open")[(number + place * (1 + number // 8)) % 4]
+            if kind == "open":
+                continue
+            answer = pool[id][kind][number % len(pool[id][kind])]
+            cell = stubs_of(notebook)[id]
+            head = cell.source[: cell.source.index(f'@exercise("{id}")')]
+            cell.source = f"{head}{_decorated(answer.code, id)}"
+            expected[student][id] = kind == "right"
+        bad = {
+            23: "import os; os._exit(1)",
+            24: "while True: pass",
+            25: "for i in range(30_000): print('x' * 300)",
+            26: "raise SystemExit",
+            27: "def grade(id): pass",
+        }.get(number)
+        if bad:
+            notebook.cells.insert(3, nbformat.v4.new_code_cell(bad))
+        if number == 28:
+            notebook.cells += copy.deepcopy([cell for cell in notebook.cells if "nbgrader" in cell.metadata])
+        text = nbformat.writes(notebook)
+        if number == 29:
+            text, expected[student] = text[:5000], dict.fromkeys(ids, False)
+        path = folder / "submitted" / student / f"{stem}.ipynb"
+        path.parent.mkdir(parents=True)
+        path.write_text(text, encoding="utf-8")
+    return expected
+
+
+def _decorated(code: str, id: str) -> str:
+    """An answer as it stands in a notebook: the decorator at the last thing that it defines."""
+    last = [node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef | ast.ClassDef)][-1]
+    lines = code.splitlines()
+    lines.insert(min([last.lineno, *(part.lineno for part in last.decorator_list)]) - 1, f'@exercise("{id}")')
+    return "\n".join(lines)
+
+
+@pytest.mark.slow
+def test_thirty_submissions_of_a_real_chapter_have_their_points(tmp_path):
+    gradebook.release(tmp_path, ["00"])
+    expected = thirty(tmp_path, "00")
+    (only,) = gradebook.grade(tmp_path, limits=Limits(cell=60, whole=600))
+    found = {result.student: {id: points > 0 for id, points in result.points.items()} for result in only.results}
+    assert found == expected, [
+        (result.student, result.state, result.notes, result.messages)
+        for result in only.results
+        if found[result.student] != expected[result.student]
+    ]
+    states = {result.student: result.state for result in only.results}
+    assert [states[f"learner-{number}"] for number in range(23, 30)] == [
+        "set aside", "set aside", "graded", "graded", "graded", "mended", "unreadable",
+    ]  # fmt: skip
+    assert sum(row.right for row in cohort.stuck(only)) == sum(sum(row.values()) for row in expected.values())

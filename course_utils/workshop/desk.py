@@ -12,6 +12,7 @@ from course_utils import files
 
 def run(asked: str, options: dict[str, Any]) -> int:
     """Do what was asked for; returns the exit status. Mistakes of whoever asks are printed without a traceback."""
+    from course_utils.workshop.bundle import BundleError
     from course_utils.workshop.gradebook import GradebookError
     from course_utils.workshop.plan import PlanError
 
@@ -21,10 +22,11 @@ def run(asked: str, options: dict[str, Any]) -> int:
         "grade": grade,
         "slides": slides,
         "edition": edition,
+        "bundle": bundle,
     }
     try:
         return known[asked](**options)
-    except (PlanError, GradebookError) as error:
+    except (BundleError, GradebookError, PlanError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
@@ -100,4 +102,22 @@ def edition(chapters: list[str], to: str) -> int:
 
     for number in chapters:
         print(f"edition  {write_edition(number, Path(to))}")
+    return 0
+
+
+def bundle(folder: str, wheels: list[str], check: bool) -> int:
+    """Make a bundle, or check one."""
+    from course_utils import chapters
+    from course_utils.workshop import bundle as stick
+
+    if check:
+        print(f"{stick.check(Path(folder))} files are what was bundled.")
+        return 0
+    if not wheels:
+        raise stick.BundleError("give --wheels with the folder that `pip download -d` wrote (README, For instructors).")
+    made = stick.write_bundle(Path(folder), [Path(place) for place in wheels], chapters.root())
+    print(f"{made.folder}: {made.wheels} packages, {made.size / 1e6:.0f} MB, for {', '.join(made.systems)}")
+    for system, names in made.lacking.items():
+        print(f"not for {system}: no wheel of {', '.join(names)}")
+    print("Learners copy it and run: python install.py")
     return 0

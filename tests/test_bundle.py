@@ -36,8 +36,9 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
     info = "llm_course-1.0.dist-info/"
     with zipfile.ZipFile(pathlib.Path(wheel_directory, name), "w") as file:
         file.writestr("llm_course.pth", here)
-        file.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: llm-course\\nVersion: 1.0\\n"
-                      "Provides-Extra: chapters\\nRequires-Dist: stubby>=1\\nRequires-Dist: a-chapters-library>=2,<3; extra == 'chapters'\\n")
+        about = ["Metadata-Version: 2.1", "Name: llm-course", "Version: 1.0", "Provides-Extra: chapters"]
+        about += ["Requires-Dist: stubby>=1", "Requires-Dist: a-chapters-library>=2,<3; extra == 'chapters'", ""]
+        file.writestr(info + "METADATA", "\\n".join(about))
         file.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
         file.writestr(info + "RECORD", "")
     return name

@@ -38,7 +38,7 @@ def careful_preprocessors(limits: Limits, stopped: dict[str, Any]) -> list[type]
 
         def _apply(self) -> None:
             self.kernel_name, self.timeout, self.interrupt_on_timeout = KERNEL, limits.cell, False
-            self.error_on_timeout = {}
+            self.error_on_timeout: dict[str, Any] = {}
             self.iopub_timeout = 30
             self.store_widget_state = False
             self.extra_arguments = ["--log-level=CRITICAL", "--HistoryManager.hist_file=:memory:"]

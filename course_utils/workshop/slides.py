@@ -218,7 +218,7 @@ def _list(items: tuple[str, ...]) -> str:
 
 def as_page(entry: Chapter, slides: list[Slide]) -> str:
     """The slides as one page, scripts and styles in it."""
-    from pygments.formatters import HtmlFormatter
+    from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
 
     columns: list[list[str]] = []
     for slide in slides:

@@ -140,7 +140,7 @@ def test_it_installs_without_a_network(tmp_path, course, wheels):
     folder = write_bundle(tmp_path / "stick", [wheels], course).folder
     command = [sys.executable, str(folder / "install.py"), str(tmp_path / "env")]
     if isolated.room().closed:
-        command = [isolated.room().command[0], "--user", "--map-root-user", "--net", *command]
+        command = ["unshare", "--user", "--map-root-user", "--net", *command]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     python = tmp_path / "env" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")

@@ -7,10 +7,15 @@ put under that name.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from typing import Any
 
 from course_utils.workshop.isolated import KERNEL, Limits
+
+LOOK = 5  # seconds between two looks at a cell that runs
+PATIENCE = 10  # how many times its limit a cell may take by the clock, waiting or beside others
 
 # `grade` may have been replaced by then, or the sign by which it knows that it is being graded
 SEAL = (
@@ -24,6 +29,7 @@ def careful_preprocessors(limits: Limits, stopped: dict[str, Any]) -> list[type]
 
     ``stopped`` is filled if a run ends before its end: at which cell, and why.
     """
+    import psutil
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from nbconvert.preprocessors import ClearMetadataPreprocessor
     from nbgrader import preprocessors, utils
@@ -32,12 +38,11 @@ def careful_preprocessors(limits: Limits, stopped: dict[str, Any]) -> list[type]
         """Execute, within limits."""
 
         def __init__(self, **given: Any) -> None:
-            given |= {"kernel_name": KERNEL, "timeout": limits.cell, "interrupt_on_timeout": False}
             super().__init__(**given)
             self._apply()
 
         def _apply(self) -> None:
-            self.kernel_name, self.timeout, self.interrupt_on_timeout = KERNEL, limits.cell, False
+            self.kernel_name, self.timeout, self.interrupt_on_timeout = KERNEL, min(limits.cell, LOOK), False
             self.error_on_timeout: dict[str, Any] = {}
             self.iopub_timeout = 30
             self.store_widget_state = False
@@ -45,11 +50,11 @@ def careful_preprocessors(limits: Limits, stopped: dict[str, Any]) -> list[type]
 
         def preprocess(self, nb: Any, resources: Any = None, km: Any = None) -> Any:
             self._apply()
-            self.shown, self.at, self.began = 0, -1, time.monotonic()
+            self.shown, self.at, self.began, self.before, self.cell_began = 0, -1, time.monotonic(), 0.0, 0.0
             try:
                 return super().preprocess(nb, resources, km)
             except CellTimeoutError:
-                self._stop(f"it ran longer than {limits.cell} seconds")
+                self._stop(f"it had not ended after {limits.cell} seconds of work")
                 raise
             except DeadKernelError:
                 self._stop("it ended the kernel (by leaving Python, or for want of memory)")
@@ -63,9 +68,10 @@ def careful_preprocessors(limits: Limits, stopped: dict[str, Any]) -> list[type]
                 stopped.update(at=self.at, why=why)
 
         def preprocess_cell(self, cell: Any, resources: Any, cell_index: int) -> Any:
-            if time.monotonic() - self.began > limits.whole:
+            self.before, self.cell_began = self._worked(), time.monotonic()
+            if self.before > limits.whole or self.cell_began - self.began > PATIENCE * limits.whole:
                 stopped.clear()
-                raise RuntimeError(f"the whole notebook ran longer than {limits.whole} seconds")
+                raise RuntimeError(f"the whole notebook had not ended after {limits.whole} seconds of work")
             self.at, self.shown, source = cell_index, 0, cell.source
             if utils.is_grade(cell):
                 cell.source = SEAL + source
@@ -73,6 +79,25 @@ def careful_preprocessors(limits: Limits, stopped: dict[str, Any]) -> list[type]
                 return super().preprocess_cell(cell, resources, cell_index)
             finally:
                 cell.source = source
+
+        async def _async_handle_timeout(self, timeout: int, cell: Any = None) -> None:
+            """Called while a cell runs. Its limit counts what it has worked: beside others it may take its time."""
+            worked, waited = self._worked() - self.before, time.monotonic() - self.cell_began
+            if worked > limits.cell or waited > PATIENCE * limits.cell:
+                raise CellTimeoutError.error_from_timeout_and_cell("Cell execution timed out", limits.cell, cell)
+            await asyncio.sleep(0.2)
+
+        def _worked(self) -> float:
+            """Seconds of processor time of the kernel and all that it has started."""
+            total = 0.0
+            with contextlib.suppress(psutil.Error, AttributeError):
+                top = psutil.Process(self.km.provisioner.pid)
+                for process in (top, *top.children(recursive=True)):
+                    with contextlib.suppress(psutil.Error):
+                        times = process.cpu_times()
+                        total += times.user + times.system
+                        total += getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+            return total
 
         def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
             if msg["msg_type"] in ("stream", "display_data", "execute_result", "update_display_data"):

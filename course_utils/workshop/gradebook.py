@@ -29,6 +29,7 @@ from typing import Any
 from course_utils import chapters, files
 from course_utils.classroom.records import jsonl
 from course_utils.workshop import isolated
+from course_utils.workshop.careful import PATIENCE
 from course_utils.workshop.isolated import Limits
 from course_utils.workshop.submission import Prepared, SubmissionError, locked_of, open_again, prepare
 
@@ -179,6 +180,12 @@ def handed_in(place: Path, assignment: str, assignments: int = 1) -> Path | None
     return found[0] if len(found) == 1 and assignments == 1 else None
 
 
+def known_as(student: str) -> str:
+    """A learner's name for nbgrader, which takes ``[``, ``*`` and ``?`` for patterns and refuses ``+`` and ``,``."""
+    plain = re.sub(r"[^\w. @'-]", "_", student).strip()
+    return plain if plain == student else f"{plain}-{hashlib.sha256(student.encode()).hexdigest()[:6]}"
+
+
 def _grade(
     api: Any,
     folder: Path,
@@ -192,25 +199,25 @@ def _grade(
 ) -> Result:
     import nbformat
 
-    nothing = dict.fromkeys(most, 0.0)
+    nothing, who = dict.fromkeys(most, 0.0), known_as(student)
     if path is None:
         why = f"no notebook {assignment}.ipynb was found"
-        _enter_nothing(api, student, assignment)
+        _enter_nothing(api, who, assignment)
         return Result(student, assignment, "nothing handed in", nothing, dict.fromkeys(most, why), (why,))
     try:
         ready: Prepared = prepare(path, given_out)
     except SubmissionError as error:
-        _enter_nothing(api, student, assignment)
-        _feedback_in_words(folder, student, assignment, str(error))
+        _enter_nothing(api, who, assignment)
+        _feedback_in_words(folder, who, assignment, str(error))
         return Result(student, assignment, "unreadable", nothing, dict.fromkeys(most, str(error)), (str(error),))
     notes, notebook, state = list(ready.mended), ready.notebook, "mended" if ready.mended else "graded"
-    target = folder / "prepared" / student / assignment / f"{assignment}.ipynb"
-    deadline = time.monotonic() + limits.whole
+    target = folder / "prepared" / who / assignment / f"{assignment}.ipynb"
+    deadline = time.monotonic() + PATIENCE * limits.whole
     for _ in range(ROUNDS):
         with files.atomic_file(target) as fresh:
             nbformat.write(notebook, fresh)
         _STOPPED.clear()
-        done = api.autograde(assignment, student, force=True, create=True)
+        done = api.autograde(assignment, who, force=True, create=True)
         if done["success"] or not _STOPPED or time.monotonic() > deadline:
             break
         index, why = _STOPPED["at"], _STOPPED["why"]
@@ -221,14 +228,14 @@ def _grade(
     _sweep(talk)
     if not done["success"]:
         why = f"the run could not be brought to an end: {_STOPPED.get('why') or _last_line(done)}"
-        _enter_nothing(api, student, assignment)
-        _feedback_in_words(folder, student, assignment, why)
+        _enter_nothing(api, who, assignment)
+        _feedback_in_words(folder, who, assignment, why)
         return Result(student, assignment, "stopped", nothing, dict.fromkeys(most, why), (*notes, why))
-    after = _read(folder / "autograded" / student / assignment / f"{assignment}.ipynb")
-    points = _points(api, student, assignment, most)
-    told = api.generate_feedback(assignment, student, force=True)
+    after = _read(folder / "autograded" / who / assignment / f"{assignment}.ipynb")
+    points = _points(api, who, assignment, most)
+    told = api.generate_feedback(assignment, who, force=True)
     if told["success"]:
-        _without_network(folder / "feedback" / student / assignment / f"{assignment}.html")
+        _without_network(folder / "feedback" / who / assignment / f"{assignment}.html")
     else:
         notes.append(f"no feedback page: {_last_line(told)}")
     return Result(student, assignment, state, points, _messages(after, most, points), tuple(notes))

@@ -50,6 +50,7 @@ def test_a_chapters_slides_hold_all_they_need(tmp_path, entry):
         assert re.search(r'alt="[^"]{10,}', picture), picture[:200]
 
 
+@pytest.mark.slow  # nbconvert is imported
 def test_a_long_text_is_shortened_and_nothing_is_lost_to_the_speaker():
     text = "First, e.g. this, is said. " + "Then more words follow here. " * 20 + "\n\n$$x_1$$\n\n- one\n- two"
     short = slides.condensed(text)
@@ -61,6 +62,7 @@ def test_a_long_text_is_shortened_and_nothing_is_lost_to_the_speaker():
     assert "Then more words" not in deck.slides[0].body
 
 
+@pytest.mark.slow  # nbconvert is imported
 def test_code_is_shown_without_imports_and_answers_without_the_answer():
     assert slides._without_imports("from a import (\n    b,\n)\nimport c\nx = b(c)") == "x = b(c)"
     assert slides._without_imports("%matplotlib inline") == "%matplotlib inline"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
 import csv
 import json
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 from course_utils import chapters, cli
@@ -252,6 +254,54 @@ def test_a_submission_cannot_reach_out_or_write(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["False", "False", "False", "1", "True", "True"], done.stderr
     assert done.returncode == 0 and not outside.exists() and (hide / "gradebook.db").read_text() == "grades"
+
+
+def test_the_stop_key_ends_the_grading_and_notes_nothing(tmp_path, shipped, monkeypatch):
+    folder = tmp_path / "course"
+    for place in ("release/99_made_up", "submitted/ann"):
+        (folder / place).mkdir(parents=True)
+        nbformat.write(shipped, folder / place / "99_made_up.ipynb")
+
+    class Stopped:
+        def autograde(self, *_args, **_keywords):
+            return {"success": False, "error": "Traceback ...\nKeyboardInterrupt\n"}
+
+    monkeypatch.setattr(gradebook, "_nbgrader", lambda *_args: contextlib.nullcontext(Stopped()))
+    with pytest.raises(KeyboardInterrupt):
+        gradebook.grade(folder)
+    assert not (folder / gradebook.FILE).exists()
+    assert cli.main(["workshop", "grade", str(folder)]) == 130
+
+
+@pytest.mark.slow
+def test_a_kernel_ends_with_its_grader():
+    within = isolated.room()
+    if "--pdeathsig" not in within.command:
+        pytest.skip("there is no setpriv here")
+    mark = f"time.sleep(600) # {os.getpid()}"
+    code = (
+        "import subprocess, sys, time\n"
+        f"subprocess.Popen({[*within.command, sys.executable, '-c', f'import time; {mark}']!r})\n"
+        "print('begun', flush=True); time.sleep(600)\n"
+    )
+
+    def living() -> int:
+        return sum(mark in " ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
+
+    grader = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert grader.stdout and grader.stdout.readline() == "begun\n"
+    _wait_until(lambda: living() >= 2)
+    grader.kill()
+    grader.wait()
+    _wait_until(lambda: living() == 0)
+
+
+def _wait_until(holds) -> None:
+    for _ in range(600):
+        if holds():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not come to be within a minute")
 
 
 # ---- the file that was handed in, without running it

@@ -218,6 +218,9 @@ def _grade(
             nbformat.write(notebook, fresh)
         _STOPPED.clear()
         done = api.autograde(assignment, who, force=True, create=True)
+        if "KeyboardInterrupt" in str(done.get("error")):  # nbgrader swallows it; nothing was noted for this one
+            _sweep(talk)
+            raise KeyboardInterrupt
         if done["success"] or not _STOPPED or time.monotonic() > deadline:
             break
         index, why = _STOPPED["at"], _STOPPED["why"]

@@ -110,6 +110,8 @@ def kinds(folder: Path) -> dict[str, tuple[object, float, str]]:
     }
     without = fresh(**both)
     without.cells = [cell for cell in without.cells if cell is not cell_of(without, "grade-99-2")]
+    rewrite = 'lambda lines: ["pass"] if "grade(" in "".join(lines) else lines'
+    silence = f"get_ipython().input_transformers_cleanup.append({rewrite})"
     pause = "\n        pass"
     return {
         "ann-right": (fresh(**both), 5, "graded"),
@@ -128,6 +130,7 @@ def kinds(folder: Path) -> dict[str, tuple[object, float, str]]:
         "jim-copied": (copied, 5, "mended"),
         "kay-edited": (edited, 3, "mended"),
         "leo-cheats": (cheating, 3, "graded"),
+        "lou-transforms": (with_cell(silence, e2=RIGHT["99.2"]), 0, "graded"),
         "mia-4.2": (old, 5, "mended"),
         "ned-format-3": (third, 5, "mended"),
         "ole-malformed": (json.dumps(fresh(**both))[:700], 0, "unreadable"),
@@ -210,7 +213,7 @@ def test_the_table_and_the_report_show_what_stuck(given_out, graded, capsys):
     count = len(graded.results)
     for row in by_exercise.values():
         assert row.right + row.wrong + row.untried + row.missing == count
-    assert (by_exercise["99.1"].untried, by_exercise["99.1"].missing) == (2, 2)
+    assert (by_exercise["99.1"].untried, by_exercise["99.1"].missing) == (2, 3)
 
 
 @pytest.mark.slow

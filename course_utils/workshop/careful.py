@@ -24,6 +24,21 @@ SEAL = (
 )
 
 
+def _answered(cell: Any) -> bool:
+    """Whether the test has shown its green card or failed: one that says nothing was kept from running."""
+    return any(
+        output.output_type == "error" or "✓" in "".join(output.get("data", {}).get("text/plain", ""))
+        for output in cell.outputs
+    )
+
+
+def _silent() -> Any:
+    import nbformat
+
+    why = "the locked test did not answer: something in the notebook keeps it from running"
+    return nbformat.v4.new_output("error", ename="AssertionError", evalue=f"grade: {why}", traceback=[why])
+
+
 def careful_preprocessors(limits: Limits, stopped: dict[str, Any]) -> list[type]:
     """What nbgrader's autograder does after it has put back what is locked.
 
@@ -76,9 +91,12 @@ def careful_preprocessors(limits: Limits, stopped: dict[str, Any]) -> list[type]
             if utils.is_grade(cell):
                 cell.source = SEAL + source
             try:
-                return super().preprocess_cell(cell, resources, cell_index)
+                done = super().preprocess_cell(cell, resources, cell_index)
             finally:
                 cell.source = source
+            if utils.is_grade(cell) and cell.get("outputs") is not None and not _answered(cell):
+                cell.outputs.append(_silent())
+            return done
 
         async def _async_handle_timeout(self, timeout: int, cell: Any = None) -> None:
             """Called while a cell runs. Its limit counts what it has worked: beside others it may take its time."""

@@ -24,7 +24,7 @@ class Stuck:
     right: int
     wrong: int
     untried: int
-    missing: int  # no notebook, or its test was not reached
+    missing: int  # its test was not reached: no notebook, or a run that ended before
     sentences: tuple[tuple[str, int], ...]
 
     @property
@@ -81,7 +81,7 @@ def table(graded: Graded) -> str:
     for row in stuck(graded):
         lines.append(
             f"  {row.exercise:<6} {row.right:>3} right  {row.wrong:>3} wrong  {row.untried:>3} not tried"
-            + (f"  {row.missing:>3} without a notebook" if row.missing else "")
+            + (f"  {row.missing:>3} not reached" if row.missing else "")
             + f"   {row.title}"
         )
         lines += [f"         {count:>3} x {sentence}" for sentence, count in row.sentences]
@@ -125,7 +125,7 @@ def write_page(graded: Graded, path: Path) -> Path:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(graded.assignment)}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{html.escape(graded.assignment)}: what stuck</h1>"
         f"<p>{count} submissions, {full:g} points. {html.escape(graded.room)}</p>"
-        "<table><tr><th>exercise</th><th></th><th>right</th><th>wrong</th><th>not tried</th><th>no notebook</th>"
+        "<table><tr><th>exercise</th><th></th><th>right</th><th>wrong</th><th>not tried</th><th>not reached</th>"
         f"<th>what the checks said most often</th></tr>{''.join(rows)}</table>"
         "<h2>Who may want help</h2><table><tr><th>learner</th><th>points</th><th>state</th><th>what was done</th></tr>"
         f"{people}</table></body></html>\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from course_utils import __version__, settings
 
@@ -279,6 +280,69 @@ def new(chapter: str) -> int:
     return 0
 
 
+def find(words: list[str]) -> int:
+    """Where a topic is answered; without words, all topics."""
+    from course_utils.interview import topics
+
+    if not words:
+        for topic in topics.TOPICS:
+            print(f"{', '.join(topic.ids):<16} {topic.title}  (chapter {', '.join(topic.chapters)})")
+        return 0
+    try:
+        found = topics.find(" ".join(words))
+    except topics.TopicError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print("\n\n".join(topics.text(topics.lead(topic)) for topic in found[:3]))
+    if more := [topic.title for topic in found[3:8]]:
+        print(f"\nNear it: {'; '.join(more)}")
+    return 0
+
+
+def workshop(asked: str, **options: Any) -> int:
+    """For whoever teaches: a schedule, submissions graded, slides, a bundle for a place without a network."""
+    from course_utils.workshop import desk
+
+    return desk.run(asked, options)
+
+
+def add_workshop(parser: argparse.ArgumentParser) -> None:
+    """The commands of `course workshop`."""
+    parts = parser.add_subparsers(metavar="what", dest="asked", required=True)
+
+    def part(name: str, text: str) -> argparse.ArgumentParser:
+        return parts.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+
+    planned = part("plan", "a schedule with breaks for the hours or days there are")
+    planned.add_argument("--hours", help="of a single session, such as 3")
+    planned.add_argument("--days", help="of a longer workshop, such as 2")
+    planned.add_argument("--chapters", nargs="+", default=[], help="teach just these, such as 06 09")
+    planned.add_argument("--timings", help="a table of real minutes: read, and given a row for each part of this plan")
+    planned.add_argument("--start", default="09:00", help="when a day begins; 09:00 if left out")
+    planned.add_argument("--page", help="write the schedule as an HTML page too")
+    shown = part("slides", "chapters as slides with the speaker's notes, each one page that needs no network")
+    shown.add_argument("chapters", nargs="+", help="the chapters, such as 06 09")
+    shown.add_argument("--to", default="slides", help="the folder; ./slides if left out")
+    packed = part("bundle", "the course with its packages in one folder, to be installed without a network")
+    packed.add_argument("folder", help="a new folder; with --check one that was made before")
+    packed.add_argument(
+        "--wheels", nargs="+", default=[], help="folders that `pip download` wrote, one for each system"
+    )
+    packed.add_argument("--check", action="store_true", help="compare every file of the folder with its checksum")
+    edited = part("edition", "solved chapters with notes for the instructor in cells of their own")
+    edited.add_argument("chapters", nargs="+", help="the chapters, such as 06 09")
+    edited.add_argument("--to", default="instructor", help="the folder; ./instructor if left out")
+    given = part("release", "chapters as they are given out to be graded")
+    given.add_argument("folder", help="a folder for this class")
+    given.add_argument("chapters", nargs="*", help="the chapters, such as 06 09")
+    graded = part("grade", "all that was handed in, with nbgrader: points, feedback, what stuck")
+    graded.add_argument("folder", help="the folder of `release`; notebooks lie in its submitted/NAME/")
+    graded.add_argument("--again", action="store_true", help="those too that are graded and have not changed")
+    graded.add_argument("--cell-seconds", type=int, default=120, help="what a cell may take; 120 if left out")
+    graded.add_argument("--minutes", type=int, default=15, help="what a notebook may take; 15 if left out")
+    graded.add_argument("--memory", type=float, default=4.0, help="GiB that a process may fill; 4 if left out")
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and their arguments. ``run`` of what is parsed does the work and returns the exit status."""
     top = argparse.ArgumentParser(prog="course", description=__doc__)
@@ -344,6 +408,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--hint", action="store_true", help="the next hint")
     one.add_argument("--solution", action="store_true", help="the working code, after the last hint")
     one.add_argument("--reset", action="store_true", help="begin anew; your old copy is kept")
+    looked = command("find", find, "where a topic is answered: chapter, exercise, figure, question")
+    looked.add_argument("words", nargs="*", help="such as: kl penalty; without words all topics are listed")
+    taught = command("workshop", workshop, "for instructors: a schedule, grading, slides")
+    add_workshop(taught)
     made = command("new", new, "for authors: the skeletons of a chapter that is to come")
     made.add_argument("chapter", help="the chapter, such as 13")
     return top

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from course_utils import __version__, settings
 
@@ -173,6 +174,23 @@ def serve(folder: str, port: int, log: str | None) -> int:
     return 0
 
 
+def data_check(file: str, columns: str, labels: str, **asked: Any) -> int:
+    """Check a data set of the learner's own, and train on it if that is asked for. Returns 1 for what cannot be used."""
+    from course_utils.pretrained.folder import StoreError
+    from course_utils.text.documents import DataError
+    from course_utils.workshop.own_data import Asked, OwnDataError
+    from course_utils.workshop.own_data import run as check
+
+    try:
+        parts = dict(part.split("=", 1) for part in columns.split(",") if part)
+        names = [name.strip() for name in labels.split(",") if name.strip()]
+        check(file, Asked(columns=parts, labels=names, **asked))
+    except (DataError, OwnDataError, StoreError, ValueError) as error:  # imported here alone: torch takes seconds
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def new(chapter: str) -> int:
     """Write the skeletons of a chapter that is not there yet, and say what is left to do."""
     from course_utils.workshop.new_chapter import NEXT, write
@@ -222,6 +240,21 @@ def parser() -> argparse.ArgumentParser:
     served.add_argument("folder", help="a model's folder, or its name, such as instruct")
     served.add_argument("--port", type=int, default=8000, help="0 for any that is free; 8000 if left out")
     served.add_argument("--log", help="log the requests to this file, as `course monitor` reads it")
+    own = commands.add_parser("data", help="your own data").add_subparsers(metavar="check", required=True)
+    checked = own.add_parser("check", help="every row of a file checked, counted, split; if wanted, trained on")
+    checked.set_defaults(run=data_check)
+    checked.add_argument("file", help="JSONL, JSON, CSV, TSV, Parquet, text, a folder of these, or hub:owner/name")
+    checked.add_argument("--out", help="the folder to write; NAME-checked where you are if left out")
+    checked.add_argument("--train", action="store_true", help="train a model on it, and measure before and after")
+    checked.add_argument("--yes", action="store_true", help="the layout that is found is right; do not ask")
+    checked.add_argument("--columns", default="", help="which column is what, such as question=Frage,answer=Antwort")
+    checked.add_argument("--group", help="the column whose equal values must stay on one side of the split")
+    checked.add_argument("--question", default="Which label fits this text?", help="what a label answers")
+    checked.add_argument("--labels", default="", help="words for labels that are numbers, such as bad,good")
+    checked.add_argument("--tokenizer", help="the folder of a tokenizer; the model's own if left out")
+    checked.add_argument("--limit", type=int, help="tokens that the model reads; what its config says if left out")
+    checked.add_argument("--share", type=float, default=0.1, help="of the rows, held out; 0.1 if left out")
+    checked.add_argument("--steps", type=int, help="training steps; as many as fit the profile if left out")
     made = command("new", new, "for authors: the skeletons of a chapter that is to come")
     made.add_argument("chapter", help="the chapter, such as 13")
     return top

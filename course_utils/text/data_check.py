@@ -12,7 +12,7 @@ The file itself is only read. Into ``folder`` go
     problems.jsonl, rejected/     every row that cannot be used: its line and the reason; the row itself, unchanged
     check.json                    what was found
 
-Memory does not grow with the text, and only by some 70 bytes with each row.
+Memory does not grow with the text, and only by some 100 bytes with each row.
 """
 
 from __future__ import annotations
@@ -77,6 +77,26 @@ class DataCheck:
     digest: str = ""
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def truncation(self) -> str:
+        """What the limit would cut off, to be said before anything is trained."""
+        if not self.over:
+            return f"None is longer than the {self.limit} tokens that the model reads: nothing would be cut."
+        if self.kind == "pair":
+            what, end = "sides of pairs", "Such pairs would be left out of training, whole."
+        else:
+            what, end = "rows", f"Training would cut them there, {self.cut:,} tokens in all."
+            if self.lost:
+                end += f" {self.lost:,} of them have their whole answer behind it and would be left out."
+        return f"{self.over:,} {what} are longer than the {self.limit} tokens that the model reads. {end}"
+
+    def sides(self) -> str:
+        """Who stands on which side of the split."""
+        return (
+            f"Split: {self.train:,} rows to train on, {self.held_out:,} held out. {self.same_prompt:,} rows have the "
+            f"prompt of an earlier one and {self.near_copies:,} are near copies of one; such rows, and rows of one "
+            f"group, stay on one side. That leaves {self.groups:,} groups; the largest has {self.largest_group:,} rows."
+        )
 
 
 def first_rows(path: str | Path, count: int = 200) -> list[Any]:
@@ -187,11 +207,12 @@ class _Writer:
         self.ends = _Numbers(self.folder / "ends.npy", np.int64)
         self.answers = None if self.layout.kind == "text" else _Numbers(self.folder / "answers.npy", np.uint8)
         self.bands = (self.folder / "bands.bin").open("wb")
+        self.sketch = (self.folder / "sketch.bin").open("wb")
         return self
 
     def __exit__(self, *_: object) -> None:
         numbers = [self.ids, self.ends, *([self.answers] if self.answers else [])]
-        for part in (self.rows, self.problems, self.bands, *numbers, *self.rejected.values()):
+        for part in (self.rows, self.problems, self.bands, self.sketch, *numbers, *self.rejected.values()):
             part.close()
 
     def add(self, record: readers.Record, row: dict[str, Any]) -> None:
@@ -211,16 +232,19 @@ class _Writer:
         good = [item for number, item in enumerate(batch) if number not in encoded.refused]
         if not good:
             return
-        for record, row, prompt, _ in good:
+        plain = [near_copies.plain(whole) for *_, whole in good]
+        for (record, row, prompt, whole), compared in zip(good, plain, strict=True):
             line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
             self.rows.write(line)
             self.places.append(self.places[-1] + len(line))
-            self.prompts.append(near_copies.key(prompt))
+            self.prompts.append(near_copies.key(compared if prompt is whole else near_copies.plain(prompt)))
             if self.layout.group or self.by_file:
                 value = record.file if self.by_file else record.value.get(self.layout.group)
                 alone = f"row {len(self.groups)} has none"
-                self.groups.append(near_copies.key(alone if value is None else f"={value}"))
-        self.bands.write(near_copies.signatures([near_copies.plain(whole) for *_, whole in good]).tobytes())
+                self.groups.append(near_copies.key((alone if value is None else f"={value}").encode("utf-8", "replace")))
+        bands, sketch = near_copies.signatures(plain)
+        self.bands.write(bands.tobytes())
+        self.sketch.write(sketch.tobytes())
         self.found.good += len(good)
         self._count(encoded)
 
@@ -336,9 +360,11 @@ def _split(folder: Path, found: DataCheck, writer: _Writer, share: float) -> Non
         def alike(a: int, b: int) -> bool:
             return jaccard(shingles(a), shingles(b)) >= near_copies.ALIKE
 
+        sketch = np.fromfile(folder / "sketch.bin", dtype=np.uint8).reshape(found.good, -1)
         for band in range(near_copies.BANDS):
-            found.near_copies += groups.unite(_band(folder, band), alike)
+            found.near_copies += groups.unite(_band(folder, band), sketch, alike)
     (folder / "bands.bin").unlink()
+    (folder / "sketch.bin").unlink()
     numbers = groups.numbers()
     _, sizes = np.unique(numbers, return_counts=True)
     found.groups, found.largest_group = len(sizes), int(sizes.max())

@@ -3,9 +3,9 @@
     python benchmarks/data.py                     # 1,000,000 rows, about 500 MB
     python benchmarks/data.py --rows 50000 --folder /tmp/data
 
-Each side runs in a process of its own, with one worker, and reports seconds (wall clock and processor), the peak of its
-memory, and a digest of all token ids, which must be the same. The plain side only tokenizes: it checks no row and splits
-nothing. It is run as most write it, row by row, and with ``batched=True``.
+Each side runs in a process of its own, with one worker, and reports seconds (wall clock and processor), the peak of
+its memory, and a digest of all token ids, which must be the same. The plain side only tokenizes: it checks no row and
+splits nothing. It is run as most write it, row by row, and with ``batched=True``.
 """
 
 from __future__ import annotations

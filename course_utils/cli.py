@@ -175,7 +175,7 @@ def serve(folder: str, port: int, log: str | None) -> int:
 
 
 def data_check(file: str, columns: str, labels: str, **asked: Any) -> int:
-    """Check a data set of the learner's own, and train on it if that is asked for. Returns 1 for what cannot be used."""
+    """Check a learner's own data set, and train on it if that is asked for. Returns 1 for what cannot be used."""
     from course_utils.pretrained.folder import StoreError
     from course_utils.text.documents import DataError
     from course_utils.workshop.own_data import Asked, OwnDataError

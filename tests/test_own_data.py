@@ -44,7 +44,10 @@ def lines(*rows: object) -> str:
 
 
 def test_line_ends_of_three_kinds_and_a_byte_order_mark(tmp_path):
-    path = write(tmp_path / "a.jsonl", b'\xef\xbb\xbf{"text": "a"}\r\n{"text": "b"}\n\n{"text": "c"}\r{"text": "d"}\r\r\n{"text": "e"}')
+    path = write(
+        tmp_path / "a.jsonl",
+        b'\xef\xbb\xbf{"text": "a"}\r\n{"text": "b"}\n\n{"text": "c"}\r{"text": "d"}\r\r\n{"text": "e"}',
+    )
     found = seen(path)
     assert [value["text"] for _, value, _ in found] == list("abcde")
     assert [line for line, _, _ in found] == [1, 2, 4, 5, 7]
@@ -240,7 +243,11 @@ def test_what_is_not_there(tmp_path):
 # ------------------------------------------------------------------------------------------------ columns
 
 USER, SAID = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}
-SHAREGPT = [{"from": "system", "value": "Be kind."}, {"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}]
+SHAREGPT = [
+    {"from": "system", "value": "Be kind."},
+    {"from": "human", "value": "Hi"},
+    {"from": "gpt", "value": "Hello."},
+]
 HH = "\n\nHuman: Hi\n\nAssistant: Hello.\n\nHuman: Human: is a word\n\nAssistant: {}"
 
 
@@ -300,7 +307,12 @@ def test_labels_are_words_or_whole_numbers():
     assert read_row(rows[0], layout)["messages"][1]["content"] == "1"
     named = detect(rows, question="Good?", labels=["no", "yes"])
     assert [m["content"] for m in read_row(rows[0], named)["messages"]] == ["Good?\nFine day.", "yes"]
-    for label, says in ((2, "2 labels were named"), (1.0, "1.0 of type float"), (True, "True of type bool"), ("", "empty")):
+    for label, says in (
+        (2, "2 labels were named"),
+        (1.0, "1.0 of type float"),
+        (True, "True of type bool"),
+        ("", "empty"),
+    ):
         with pytest.raises(DataError, match=says):
             read_row({"text": "x", "label": label}, named)
 
@@ -410,7 +422,9 @@ def test_so_they_are_with_other_byte_level_tokenizers(pattern):
         made.pre_tokenizer = pre_tokenizers.Sequence([cut, pre_tokenizers.ByteLevel(False, use_regex=False)])
         made.normalizer = normalizers.NFC()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, special_tokens=["<|end|>"], show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, initial_alphabet=alphabet, special_tokens=["<|end|>"], show_progress=False
+    )
     made.train_from_iterator(["the cat and the hat in the house"] * 9, trainer)
     made.add_tokens(["<tool>"])
     tokenizer, texts = PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|end|>"), odd_texts()
@@ -445,7 +459,9 @@ def test_signatures_find_near_copies_and_not_others():
     plain = [near_copies.plain(text) for text in texts + changed]
     bands, sketch = near_copies.signatures(plain)
     shared = (bands[:200] == bands[200:]).any(1) & ((sketch[:200] == sketch[200:]).sum(1) >= near_copies.LIKELY)
-    likeness = [jaccard(near_copies.shingles(a), near_copies.shingles(b)) for a, b in zip(plain[:200], plain[200:], strict=True)]
+    likeness = [
+        jaccard(near_copies.shingles(a), near_copies.shingles(b)) for a, b in zip(plain[:200], plain[200:], strict=True)
+    ]
     assert np.mean(likeness) > 0.85
     assert shared.mean() > 0.97
     others = [(bands[i] == bands[i + 1]).any() for i in range(199)]
@@ -497,12 +513,21 @@ def rows_of(count: int) -> list[dict]:
     rng = random.Random(count)
     letters = "abcdefghijklmnop"
     words = ["".join(rng.choices(letters, k=5)) for _ in range(500)]
-    return [{"question": " ".join(rng.choices(words, k=8)) + "?", "answer": " ".join(rng.choices(words, k=5))} for _ in range(count)]
+    return [
+        {"question": " ".join(rng.choices(words, k=8)) + "?", "answer": " ".join(rng.choices(words, k=5))}
+        for _ in range(count)
+    ]
 
 
 def test_every_row_is_accounted_for_and_nothing_given_is_changed(tmp_path, tokenizer):
     good = rows_of(300)
-    bad = ['{"question": "x", "answer": ""}\n', "no json\r\n", '{"question": "x"}\n', '[1]\n', '{"question": 1, "answer": "a"}\n']
+    bad = [
+        '{"question": "x", "answer": ""}\n',
+        "no json\r\n",
+        '{"question": "x"}\n',
+        "[1]\n",
+        '{"question": 1, "answer": "a"}\n',
+    ]
     rng = random.Random(0)
     every = [json.dumps(row) + "\n" for row in good] + bad
     rng.shuffle(every)
@@ -528,7 +553,11 @@ def test_every_row_is_accounted_for_and_nothing_given_is_changed(tmp_path, token
 def test_the_tokens_are_those_of_encode_chats(tmp_path, tokenizer):
     from course_utils.text.chat import encode_chats
 
-    chats = [[USER, SAID], [SAID, USER, SAID], [{"role": "system", "content": "日本"}, {"role": "user", "content": "é <|end|>"}, SAID]]
+    chats = [
+        [USER, SAID],
+        [SAID, USER, SAID],
+        [{"role": "system", "content": "日本"}, {"role": "user", "content": "é <|end|>"}, SAID],
+    ]
     path = write(tmp_path / "a.jsonl", lines(*({"messages": chat} for chat in chats)))
     found = check_data(path, tmp_path / "out", tokenizer, detect(first_rows(path)), share=0.4)
     ids, ends, answers = (np.load(tmp_path / f"out/{name}.npy") for name in ("tokens", "ends", "answers"))
@@ -539,8 +568,15 @@ def test_the_tokens_are_those_of_encode_chats(tmp_path, tokenizer):
 
 
 def test_a_role_that_the_template_does_not_have_is_named(tmp_path, tokenizer):
-    tool = [USER, {"role": "assistant", "content": None, "tool_calls": [{"name": "x"}]}, {"role": "tool", "content": "7"}, SAID]
-    path = write(tmp_path / "a.jsonl", lines({"messages": [USER, SAID]}, {"messages": tool}, {"messages": [USER, *tool[2:]]}))
+    tool = [
+        USER,
+        {"role": "assistant", "content": None, "tool_calls": [{"name": "x"}]},
+        {"role": "tool", "content": "7"},
+        SAID,
+    ]
+    path = write(
+        tmp_path / "a.jsonl", lines({"messages": [USER, SAID]}, {"messages": tool}, {"messages": [USER, *tool[2:]]})
+    )
     found = check_data(path, tmp_path / "out", tokenizer, detect(first_rows(path)))
     assert found.good == 1
     assert [p.split(": ", 1)[1] for p in found.problems] == [
@@ -553,7 +589,9 @@ def test_a_role_that_the_template_does_not_have_is_named(tmp_path, tokenizer):
 def test_a_foreign_template_may_know_tools_and_may_refuse_a_row(tmp_path, tokenizer):
     from transformers import PreTrainedTokenizerFast
 
-    foreign = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, eos_token="<|end|>", pad_token="<|pad|>")
+    foreign = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend_tokenizer, eos_token="<|end|>", pad_token="<|pad|>"
+    )
     foreign.chat_template = (
         "{% if messages[0]['role'] == 'assistant' %}{{ raise_exception('the user speaks first') }}{% endif %}"
         "{% for m in messages %}{{ '[' + m['role'] + ']' + m['content'] + eos_token }}{% endfor %}"
@@ -590,7 +628,8 @@ def test_what_is_longer_than_the_model_reads_is_said_before(tmp_path, tokenizer)
     lengths = row_lengths(tmp_path / "out")
     assert found.over == 2 and found.lost == 1
     assert found.cut == int((lengths - 128).clip(min=0).sum())
-    assert "2 rows are longer than the 128 tokens" in found.truncation() and "1 of them have their whole" in found.truncation()
+    assert "Longer than the 128 tokens that the model reads, counted by row: 2." in found.truncation()
+    assert "Of 1 the whole answer lies behind it" in found.truncation()
 
 
 def test_other_scripts_and_long_texts(tmp_path, tokenizer):
@@ -611,7 +650,9 @@ def test_too_few_rows_to_hold_any_out_is_a_note(tmp_path, tokenizer):
 def test_the_digest_tells_other_tokens_and_other_borders(tmp_path, tokenizer):
     def digest(*texts: str) -> str:
         path = write(tmp_path / "a.jsonl", lines(*({"text": text} for text in texts)))
-        return check_data(path, tmp_path / f"out{len(list(tmp_path.iterdir()))}", tokenizer, detect(first_rows(path))).digest
+        return check_data(
+            path, tmp_path / f"out{len(list(tmp_path.iterdir()))}", tokenizer, detect(first_rows(path))
+        ).digest
 
     assert digest("a b", "c") == digest("a b", "c") != digest("a", "b c")
 

@@ -7,7 +7,6 @@ likelier one. Each group of rows counts once, with its mean, and the intervals a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,10 +99,11 @@ def train_on(loaded: Loaded, folder: str | Path, found: DataCheck, steps: int | 
     rows = _Rows(Path(folder), loaded.tokenizer, found)
     held_out = rows.some(True, MOST_HELD_OUT, found.seed)
     groups = rows.groups[held_out]
-    if len(np.unique(groups)) < 2:
+    count = len(np.unique(groups))
+    if count < 2:
         raise DataError(
-            f"{len(held_out)} rows that fit into {found.limit} tokens are held out, in {len(np.unique(groups))} groups; "
-            "two groups are the least that an interval needs. Give more rows, or hold out a larger share."
+            f"{len(held_out)} rows that fit into {found.limit} tokens are held out, in {count} groups; two "
+            "groups are the least that an interval needs. Give more rows, or hold out a larger share."
         )
     usable = rows.some(False, None, found.seed)
     if not len(usable):
@@ -112,10 +112,10 @@ def train_on(loaded: Loaded, folder: str | Path, found: DataCheck, steps: int | 
     recipe = recipe_for(found, parameters, len(usable), steps)
     usable = usable[: recipe.steps * recipe.batch_size]
     run = _prefer if found.kind == "pair" else _imitate
-    measure: Callable[[nn.Module], np.ndarray] = rows.margins if found.kind == "pair" else rows.losses
-    before = measure(loaded.model, held_out)  # type: ignore[call-arg]
+    measure = rows.margins if found.kind == "pair" else rows.losses
+    before = measure(loaded.model, held_out)
     history = run(loaded, rows, usable, recipe)
-    after = measure(loaded.model, held_out)  # type: ignore[call-arg]
+    after = measure(loaded.model, held_out)
     if found.kind == "pair":
         what, better = "share of pairs whose chosen answer the model finds likelier", "higher"
         before, after = (before > 0).astype(float), (after > 0).astype(float)
@@ -124,10 +124,10 @@ def train_on(loaded: Loaded, folder: str | Path, found: DataCheck, steps: int | 
         what = what if found.kind == "chat" else "loss per token of held-out texts (nats)"
     share = found.kind == "pair"
     before, after = _of_groups(before, groups), _of_groups(after, groups)
-    spans = [_interval(before, share, found.seed), _interval(after, share, found.seed)]
-    spans.append(_interval(after - before, False, found.seed))
+    before_is, after_is = (_interval(values, share, found.seed) for values in (before, after))
+    change = _interval(after - before, False, found.seed)
     return Trial(
-        recipe, what, better, *spans, len(usable), len(held_out), len(np.unique(groups)), history, rows.notes()
+        recipe, what, better, before_is, after_is, change, len(usable), len(held_out), count, history, rows.notes()
     )
 
 
@@ -150,9 +150,7 @@ def _imitate(loaded: Loaded, rows: _Rows, chosen: np.ndarray, recipe: OwnDataRec
     from course_utils.training.objectives import next_token_loss
 
     encoded: list[Any] = [rows.sequence(row) for row in chosen]
-    ready = ChatBatches(
-        encoded, loaded.tokenizer, recipe.batch_size, seed=recipe.seed, encode=lambda sequence, _: sequence
-    )
+    ready = ChatBatches(encoded, loaded.tokenizer, recipe.batch_size, seed=recipe.seed, encode=_as_it_is)
     return train(loaded.model, ready, next_token_loss, recipe.training(), progress=False)
 
 
@@ -167,6 +165,10 @@ def _prefer(loaded: Loaded, rows: _Rows, chosen: np.ndarray, recipe: OwnDataReci
     batches = PreferenceBatches(pairs, loaded.tokenizer, recipe.batch_size, recipe.seed)
     batches = precompute_reference(loaded.model, batches)
     return train(loaded.model, batches, DirectObjective(METHODS["dpo"]), recipe.training(), progress=False)
+
+
+def _as_it_is(sequence: Any, _: Any) -> tuple[list[int], list[int]]:
+    return sequence
 
 
 class _Rows:

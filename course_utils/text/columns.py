@@ -89,9 +89,9 @@ def detect(
 ) -> Layout:
     """The layout of a data set from some of its rows.
 
-    columns: part -> column, such as {"question": "frage", "answer": "antwort"}, for names that the course does not know.
-    group: the column whose equal values belong together; looked for among ``GROUPS`` if it is
-    left out. Raises DataError, which names the columns that there are.
+    columns: part -> column, such as {"question": "frage", "answer": "antwort"}, for names that the course does not
+    know. group: the column whose equal values belong together; looked for among ``GROUPS`` if it is left out.
+    Raises DataError, which names the columns that there are.
     """
     rows = [row for row in rows if isinstance(row, Mapping)]
     if not rows:
@@ -294,7 +294,8 @@ def _label(row: Mapping, layout: Layout) -> str:
     column = layout.columns["label"]
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise DataError(
-            f"{column!r} is {show_value(value)} of type {type(value).__name__}, where a word or a whole number is expected"
+            f"{column!r} is {show_value(value)} of type {type(value).__name__}, where a word or a whole number is "
+            "expected"
         )
     if isinstance(value, int) and layout.labels:
         if not 0 <= value < len(layout.labels):

@@ -83,12 +83,12 @@ class DataCheck:
         if not self.over:
             return f"None is longer than the {self.limit} tokens that the model reads: nothing would be cut."
         if self.kind == "pair":
-            what, end = "sides of pairs", "Such pairs would be left out of training, whole."
+            what, end = "side of a pair", "Pairs with such a side would be left out of training, whole."
         else:
-            what, end = "rows", f"Training would cut them there, {self.cut:,} tokens in all."
+            what, end = "row", f"Training would cut there, {self.cut:,} tokens in all."
             if self.lost:
-                end += f" {self.lost:,} of them have their whole answer behind it and would be left out."
-        return f"{self.over:,} {what} are longer than the {self.limit} tokens that the model reads. {end}"
+                end += f" Of {self.lost:,} the whole answer lies behind it; such rows would be left out."
+        return f"Longer than the {self.limit} tokens that the model reads, counted by {what}: {self.over:,}. {end}"
 
     def sides(self) -> str:
         """Who stands on which side of the split."""
@@ -240,8 +240,8 @@ class _Writer:
             self.prompts.append(near_copies.key(compared if prompt is whole else near_copies.plain(prompt)))
             if self.layout.group or self.by_file:
                 value = record.file if self.by_file else record.value.get(self.layout.group)
-                alone = f"row {len(self.groups)} has none"
-                self.groups.append(near_copies.key((alone if value is None else f"={value}").encode("utf-8", "replace")))
+                name = f"row {len(self.groups)} has none" if value is None else f"={value}"
+                self.groups.append(near_copies.key(name.encode("utf-8", "replace")))
         bands, sketch = near_copies.signatures(plain)
         self.bands.write(bands.tobytes())
         self.sketch.write(sketch.tobytes())
@@ -420,5 +420,7 @@ def example(layout: Layout, row: Any, width: int = 200) -> str:
         return f"  text: {show_value(read['text'], width)}"
     parts = read["messages"] if "messages" in read else read["prompt"]
     lines = [f"  {m['role']}: {show_value(m['content'], width)}" for m in parts]
-    lines += [f"  {side}: {show_value(read[side][0]['content'], width)}" for side in ("chosen", "rejected") if side in read]
+    for side in ("chosen", "rejected"):
+        if side in read:
+            lines.append(f"  {side}: {show_value(read[side][0]['content'], width)}")
     return "\n".join(lines)

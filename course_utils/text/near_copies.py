@@ -1,8 +1,9 @@
 """Which rows of a large data set say nearly the same: found in a few passes, with some dozens of bytes a row.
 
 ``deduplication`` keeps the words of all documents in memory. Here a row leaves six numbers on the disk, each made of
-four minima (MinHash in bands, as there), and a sketch; rows are compared only with those that share one of the numbers. What is compared are
-runs of ``WIDTH`` bytes instead of words: that needs no spaces between words, which many scripts do not have.
+four minima (MinHash in bands, as there), and a sketch; rows are compared only with those that share one of the numbers.
+What is compared are runs of ``WIDTH`` bytes instead of words: that needs no spaces between words, which many scripts do
+not have.
 """
 
 from __future__ import annotations
@@ -38,8 +39,11 @@ def padded(plain: bytes) -> bytes:
 
 
 def shingle_numbers(texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """A number for each run of WIDTH bytes in all plain texts, one behind the other: (numbers uint32, where each text's begin
-    and end, interleaved). Between two texts stand WIDTH - 1 numbers that belong to none."""
+    """A number for each run of WIDTH bytes in all plain texts, one behind the other.
+
+    Returns (numbers uint32, where each text's begin and end, interleaved). Between two texts stand WIDTH - 1 numbers
+    that belong to none.
+    """
     texts = [padded(text) for text in texts]
     x = np.frombuffer(b"".join(texts), dtype=np.uint8).astype(np.uint64) + np.uint64(1)
     for step, odd in zip((1, 2, 4), _ODD, strict=True):  # runs of 2, then 4, then 8

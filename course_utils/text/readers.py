@@ -1,7 +1,7 @@
 """Files of rows, read one row at a time: JSONL, JSON, CSV, TSV, Parquet, plain text, or a folder of these.
 
-Every row comes out, in order, with the line that it begins on and the bytes that it was: read, or with the reason why it
-cannot be. None is dropped, and none is mended. Memory does not grow with the file.
+Every row comes out, in order, with the line that it begins on and the bytes that it was: read, or with the reason why
+it cannot be. None is dropped, and none is mended. Memory does not grow with the file.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _MARKS = {  # how other kinds of files begin
 class Record(NamedTuple):
     """One row of a file.
 
-    line: where it begins, from 1; of Parquet the number of the row. raw: its bytes as they stand in the file (in pieces,
-    if they are many; of Parquet a table of one row). value: what was read, usually a dict of columns. problem: why it
-    cannot be read, or "".
+    line: where it begins, from 1; of Parquet the number of the row. raw: its bytes as they stand in the file (in
+    pieces, if they are many; of Parquet a table of one row). value: what was read, usually a dict of columns.
+    problem: why it cannot be read, or "".
     """
 
     file: Path
@@ -77,7 +77,9 @@ def files_of(path: str | Path) -> tuple[list[Path], list[Path]]:
     if not path.is_dir():
         kind_of(path)
         return [path], []
-    there = sorted(p for p in path.rglob("*") if p.is_file() and not any(s[0] == "." for s in p.relative_to(path).parts))
+    there = sorted(
+        p for p in path.rglob("*") if p.is_file() and not any(s[0] == "." for s in p.relative_to(path).parts)
+    )
     read = [p for p in there if p.suffix.lower() in ENDINGS]
     if not read:
         raise DataError(f"the folder {path} has no file that ends in {', '.join(ENDINGS)}.")
@@ -184,8 +186,8 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_consta
 
 
 def parse_json(text: bytes | str) -> Any:
-    """The value. Raises DataError that says what is wrong: bytes that are no UTF-8, broken JSON, a key that comes twice,
-    NaN, half a character (a lone surrogate), nested too deeply."""
+    """The value. Raises DataError that says what is wrong: bytes that are no UTF-8, broken JSON, a key that comes
+    twice, NaN, half a character (a lone surrogate), nested too deeply."""
     try:
         plain = text.decode("utf-8") if isinstance(text, bytes) else text
         value = _DECODER.decode(plain)

@@ -1,7 +1,7 @@
 """``course data check``: a learner's own file looked at, asked about, checked, and if wanted trained on.
 
-What was given is only read. All that is made lies in one folder; the checked data are written first, then the model, and
-the page about both last, so that a disk that fills costs the page and nothing else.
+What was given is only read. All that is made lies in one folder; the checked data are written first, then the model,
+and the page about both last, so that a disk that fills costs the page and nothing else.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ def summary(found: DataCheck, out: Path) -> str:
     if found.bad > len(found.problems):
         lines.append(f"  and {found.bad - len(found.problems):,} more")
     if found.bad:
-        lines.append(f"All of them, by line and with the reason: {out / 'problems.jsonl'}; unchanged: {out / 'rejected'}")
+        lines.append(
+            f"All of them, by line and with the reason: {out / 'problems.jsonl'}; unchanged: {out / 'rejected'}"
+        )
     lines += [f"{found.tokens:,} tokens", histogram(row_lengths(out)), found.truncation(), found.sides()]
     return "\n".join([*lines, *(f"Note: {note}" for note in found.notes), f"All of it lies in {out}"])
 
@@ -143,7 +145,9 @@ def _tokenizer(folder: str | None) -> tuple[PreTrainedTokenizerFast, str, int]:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
-    config = json.loads((place / "config.json").read_text(encoding="utf-8")) if (place / "config.json").is_file() else {}
+    config = (
+        json.loads((place / "config.json").read_text(encoding="utf-8")) if (place / "config.json").is_file() else {}
+    )
     name = replaced or "the tokenizer of the course's instruct model"
     return tokenizer, name, config.get("max_position_embeddings") or config.get("n_positions") or 1024
 
@@ -206,7 +210,8 @@ def _write_page(out: Path, found: DataCheck, trial: Trial | None, say: Callable[
     except OSError as error:
         model = " The model was kept before, with its figures on its card (see above)." if trial is not None else ""
         raise OwnDataError(
-            f"the report could not be written to {out}: {error}. The checked data are whole, in {out}.{model} Nothing is "
-            "lost but the page; free some space and run the command again without --train for the page about the data."
+            f"the report could not be written to {out}: {error}. The checked data are whole, in {out}.{model} "
+            "Nothing is lost but the page; free some space and run the command again without --train for the page "
+            "about the data."
         ) from error
     say(f"The report: {out / 'report.html'}")

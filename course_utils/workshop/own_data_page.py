@@ -40,8 +40,8 @@ def page(found: DataCheck, lengths: np.ndarray, trial: Trial | None = None) -> s
     if trial is not None:
         body += ["<h2>Trained</h2>", _table(_trained(trial)), before_after(trial), f"<p>{html.escape(_limits())}</p>"]
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
-        f"<body>{''.join(body)}</body></html>\n"
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
 
 
@@ -83,8 +83,8 @@ def _trained(trial: Trial) -> dict[str, str]:
 def _limits() -> str:
     return (
         "The intervals say how much the figures would move with other rows of this kind, drawn by groups. They say "
-        "nothing about another training run, about questions of another kind, or about what the model can no longer do: "
-        "measure that with questions of your own."
+        "nothing about another training run, about questions of another kind, or about what the model can no longer "
+        "do: measure that with questions of your own."
     )
 
 
@@ -98,7 +98,9 @@ def lengths_picture(lengths: np.ndarray, limit: int) -> str:
     edges = 2 ** np.arange(0, max(2, int(lengths.max()).bit_length() + 1))
     counts, _ = np.histogram(lengths, edges)
     names = [f"{low} to {high - 1}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
-    return _bars(dict(zip(names, counts.tolist(), strict=True)), f"Lengths; the model reads {limit} tokens", "sequences")
+    return _bars(
+        dict(zip(names, counts.tolist(), strict=True)), f"Lengths; the model reads {limit} tokens", "sequences"
+    )
 
 
 def before_after(trial: Trial) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 WIDTH = 8  # bytes of a shingle
 BANDS, ROWS = 6, 4
 ALIKE = 0.7  # from which similarity on two rows are near copies
-LIKELY = 11  # of 24 places of a sketch; two texts of that similarity agree in fewer once in a hundred times
+LIKELY = 13  # of 24 places of a sketch; texts of that similarity agree in fewer three times in a hundred
 LONGEST = 2**16  # bytes of a text that are looked at
 _FACTORS = np.random.default_rng(8).integers(1, 2**32, (2, BANDS * ROWS), dtype=np.uint32)
 _ODD = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9))

@@ -126,24 +126,22 @@ def read_jsonl(path: Path, limit: int = LIMIT) -> Iterator[Record]:
                 for _ in pieces:  # what was not asked for
                     pass
             elif b"\r" in line[:-2]:
-                for part in _parts(line):
-                    yield from _json_line(path, number, part, False)
-                    number += 1
-                number -= 1
-            else:
-                yield from _json_line(path, number, line, line[-1:] != b"\n")
+                for place, part in enumerate(_parts(line)):
+                    number += place > 0
+                    if record := _json_line(path, number, part, False):
+                        yield record
+            elif record := _json_line(path, number, line, line[-1:] != b"\n"):
+                yield record
 
 
-def _json_line(path: Path, number: int, line: bytes, last: bool) -> Iterator[Record]:
-    if line.isspace():
-        return
+def _json_line(path: Path, number: int, line: bytes, last: bool) -> Record | None:
     try:
-        value = parse_json(line)
+        return Record(path, number, line, parse_json(line))
     except DataError as error:
+        if line.isspace():
+            return None
         cut = ". The file ends here: is it cut off?" if last else ""
-        yield Record(path, number, line, None, f"{error}{cut}")
-    else:
-        yield Record(path, number, line, value)
+        return Record(path, number, line, None, f"{error}{cut}")
 
 
 def _parts(line: bytes) -> list[bytes]:
@@ -157,10 +155,12 @@ def _old_lines(path: Path, file: Any, limit: int) -> Iterator[Record]:
         *lines, left = (left + chunk).split(b"\r")
         for line in lines:
             number += 1
-            yield from _json_line(path, number, line + b"\r", False)
+            if record := _json_line(path, number, line + b"\r", False):
+                yield record
         if len(left) > limit:
             raise DataError(f"{path.name}: line {number + 1} is longer than {limit:,} bytes.")
-    yield from _json_line(path, number + 1, left or b" ", True)
+    if record := _json_line(path, number + 1, left or b" ", True):
+        yield record
 
 
 def _rest_of_line(file: Any, begin: bytes) -> Iterator[bytes]:

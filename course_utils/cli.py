@@ -174,7 +174,7 @@ def serve(folder: str, port: int, log: str | None) -> int:
     return 0
 
 
-def data_check(file: str, columns: str, labels: str, **asked: Any) -> int:
+def data_check(file: str, **asked: Any) -> int:
     """Check a learner's own data set, and train on it if that is asked for. Returns 1 for what cannot be used."""
     from course_utils.pretrained.folder import StoreError
     from course_utils.text.documents import DataError
@@ -182,12 +182,13 @@ def data_check(file: str, columns: str, labels: str, **asked: Any) -> int:
     from course_utils.workshop.own_data import run as check
 
     try:
-        parts = dict(part.split("=", 1) for part in columns.split(",") if part)
-        names = [name.strip() for name in labels.split(",") if name.strip()]
-        check(file, Asked(columns=parts, labels=names, **asked))
+        check(file, Asked(**asked))
     except (DataError, OwnDataError, StoreError, ValueError) as error:  # imported here alone: torch takes seconds
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nStopped. What was written before is whole; your file is as it was.")
+        return 130
     return 0
 
 

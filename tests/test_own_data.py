@@ -198,6 +198,8 @@ def test_text_has_documents_between_blank_lines(tmp_path):
     found = seen(write(tmp_path / "a.txt", b"\xef\xbb\xbfone\ntwo\r\n\r\n \nthree\n\n\xff\n"))
     assert found[:2] == [(1, {"text": "one\ntwo"}, ""), (5, {"text": "three"}, "")]
     assert found[2][0] == 7 and "no UTF-8" in found[2][2]
+    long = write(tmp_path / "b.txt", "one\ntwo\nthree\nfour\n\nfive\n")
+    assert [(line, bool(problem)) for line, _, problem in seen(long, limit=12)] == [(1, True), (4, True), (6, False)]
 
 
 def test_a_folder_is_read_file_by_file_and_names_what_it_leaves_out(tmp_path, tokenizer):
@@ -706,7 +708,8 @@ def test_the_command_shows_asks_and_writes(home, capsys, monkeypatch):
         (["none.jsonl", "--yes"], "is not there"),
         (["hub:someone/something", "--yes"], "COURSE_ONLINE=1"),
         (["a.jsonl", "--yes", "--columns", "question=Frage"], "no column 'Frage'"),
-        (["a.jsonl", "--yes", "--columns", "question"], "dictionary update"),
+        (["a.jsonl", "--yes", "--columns", "question"], "write which part is which column"),
+        (["a.jsonl", "--yes", "--share", "1.5"], "share is 1.5"),
         (["a.jsonl", "--yes", "--tokenizer", "nowhere"], "no folder nowhere"),
         (["a.jsonl", "--yes", "--out", "."], "was not made by this command"),
     ],
@@ -730,10 +733,12 @@ def test_training_is_measured_before_and_after_and_kept(home, capsys, kind):
     write(home / "a.jsonl", lines(*rows))
     assert course("a.jsonl", "--yes", "--train", "--steps", "3") == 0, capsys.readouterr().err
     out = home / "a-checked"
+    assert course("a.jsonl", "--yes") == 0  # a later check leaves the model
     loaded = store.load("model", root=out)
     assert loaded.card["recipe"]["method"] == ("DPO" if kind == "pair" else "SFT")
     assert loaded.card["figures"]["held_out_rows"] == 8
     assert loaded.card["recipe"]["data"]["digest"] in (out / "MODEL_CARD.md").read_text()
+    assert course("a.jsonl", "--yes", "--train", "--steps", "1") == 0 and (out / "model-2").is_dir()
     assert (out / "report.html").read_text().count("alt=") == 2
 
 
@@ -779,7 +784,7 @@ def test_a_model_that_cannot_be_kept_here_is_kept_elsewhere(home, capsys, monkey
 def test_checked_data_that_cannot_be_written_leave_what_was_there(home, capsys, monkeypatch):
     write(home / "a.jsonl", lines(*rows_of(20)))
     assert course("a.jsonl", "--yes") == 0
-    before = (home / "a-checked/check.json").read_text()
+    before = (home / "a-checked/data/check.json").read_text()
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -788,5 +793,16 @@ def test_checked_data_that_cannot_be_written_leave_what_was_there(home, capsys, 
     write(home / "a.jsonl", lines(*rows_of(25)))
     assert course("a.jsonl", "--yes") == 1
     assert "could not be written" in capsys.readouterr().err
-    assert (home / "a-checked/check.json").read_text() == before
-    assert sorted(p.name for p in home.iterdir() if p.name.startswith(".")) == []
+    assert (home / "a-checked/data/check.json").read_text() == before
+    assert not list((home / "a-checked").glob(".*"))
+
+
+def test_numbers_as_labels_are_said(home, capsys):
+    write(home / "a.csv", "text,label\nA fine day,1\nRain,0\n" * 5)
+    write(home / "b.jsonl", lines(*({"text": f"Day {n}", "label": n % 2} for n in range(20))))
+    assert course("b.jsonl", "--yes") == 0
+    assert "--labels bad,good" in capsys.readouterr().out
+    assert course("b.jsonl", "--yes", "--labels", "bad,good") == 0
+    assert "--labels" not in capsys.readouterr().out
+    assert {row["messages"][1]["content"] for row in read_part(home / "b-checked/data", "train")} == {"bad", "good"}
+    assert course("a.csv", "--yes") == 0  # in a table they are texts

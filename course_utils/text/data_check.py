@@ -129,8 +129,11 @@ def check_data(
 
     limit: tokens that the model reads. share: of the rows, that is held out. name: what the tokenizer is called in the
     result. progress: called now and then with the rows so far. Rows with one prompt, near copies, and rows of one group
-    stay on one side. Raises DataError if the file cannot be read or no row is good, OSError for a full disk.
+    stay on one side. Raises DataError if the file cannot be read or no row is good, ValueError for
+    an impossible share or limit, OSError for a full disk.
     """
+    if not 0 < share < 1 or limit < 2:
+        raise ValueError(f"share is {share:g} and limit {limit}; give a share between 0 and 1, and 2 tokens or more.")
     path, folder = Path(path), Path(folder)
     read, left_out = readers.files_of(path)
     formats = ", ".join(dict.fromkeys(map(readers.kind_of, read)))

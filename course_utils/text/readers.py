@@ -402,7 +402,7 @@ def read_text(path: Path, limit: int = LIMIT) -> Iterator[Record]:
         if file.read(3) != b"\xef\xbb\xbf":
             file.seek(0)
         block: list[bytes] = []
-        begin, size, number = 1, 0, 0
+        begin, size, number, long = 1, 0, 0, False
         for line in iter(lambda: file.readline(limit), b""):
             number += 1
             if line.strip():
@@ -410,16 +410,18 @@ def read_text(path: Path, limit: int = LIMIT) -> Iterator[Record]:
                     begin = number
                 block.append(line)
                 size += len(line)
+            long = long or size > limit  # until its end: no part of it is a document
             if block and (not line.strip() or size > limit):
-                yield _document(path, begin, b"".join(block), limit)
+                yield _document(path, begin, b"".join(block), limit, long)
                 block, size = [], 0
+            long = long and bool(line.strip())
         if block:
-            yield _document(path, begin, b"".join(block), limit)
+            yield _document(path, begin, b"".join(block), limit, long)
 
 
-def _document(path: Path, line: int, raw: bytes, limit: int) -> Record:
-    if len(raw) > limit:
-        return Record(path, line, raw, None, f"longer than {limit:,} bytes without a blank line")
+def _document(path: Path, line: int, raw: bytes, limit: int, long: bool) -> Record:
+    if long:
+        return Record(path, line, raw, None, f"part of more than {limit:,} bytes without a blank line")
     try:
         return Record(path, line, raw, {"text": raw.decode("utf-8").strip()})
     except UnicodeDecodeError as error:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from os import environ
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,10 +39,10 @@ class Asked:
     out: str | None = None
     train: bool = False
     yes: bool = False
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: str = ""  # such as "question=Frage,answer=Antwort"
     group: str | None = None
     question: str = QUESTION
-    labels: Sequence[str] = ()
+    labels: str = ""  # such as "bad,good"
     tokenizer: str | None = None
     limit: int | None = None
     share: float = 0.1
@@ -52,23 +52,28 @@ class Asked:
 def run(source: str, asked: Asked, say: Callable[[str], None] = print) -> Path | None:
     """Check a file, and train on it if that was asked for. Returns the folder; None if somebody said no.
 
+    In the folder: ``data``, which a later check replaces; ``model``, ``model-2``, ... of each training; the page.
+
     Raises DataError for data or settings that cannot be used, OwnDataError for what could not be written.
     """
     path = _fetched(source, asked, say) if source.startswith(HUB) else Path(source)
     out = Path(asked.out) if asked.out else Path.cwd() / f"{path.stem or 'data'}-checked"
     _check_place(out, path)
     rows = first_rows(path)
-    layout = detect(rows, asked.columns, asked.group, asked.question, asked.labels)
+    labels = [name.strip() for name in asked.labels.split(",") if name.strip()]
+    layout = detect(rows, _parts(asked.columns), asked.group, asked.question, labels)
     tokenizer, name, context = _tokenizer(asked.tokenizer)
     limit = asked.limit or context
     say(f"{path}: {len(files_of(path)[0])} file(s)\nThe layout is taken to be: {layout}\nThe first good row, as read:")
     say(_first_good(layout, rows))
+    if layout.name == "labelled text" and not labels and any(_has_number(row, layout) for row in rows):
+        say("Its labels are numbers, and numbers are what would be learned; --labels bad,good gives them words.")
     say(f"Tokens are counted with: {name}; the model reads at most {limit}.")
     if not _confirmed(asked.yes):
         say("Nothing was written. Name the columns with --columns, such as --columns question=Frage,answer=Antwort.")
         return None
     try:
-        with files.atomic_folder(out) as fresh:
+        with files.atomic_folder(out / "data") as fresh:
             found = check_data(
                 path, fresh, tokenizer, layout, limit=limit, share=asked.share, seed=settings.seed(), name=name,
                 progress=lambda count: say(f"  {count:,} rows"),
@@ -78,16 +83,14 @@ def run(source: str, asked: Asked, say: Callable[[str], None] = print) -> Path |
             f"the checked data could not be written to {out}: {error}. Nothing is half done there, and {path} is as it "
             "was. Free some space, or name another folder with --out."
         ) from error
-    say(summary(found, out))
-    trial = None
-    if asked.train:
-        trial = _train(out, found, asked.steps, say)
+    say(summary(found, out / "data"))
+    trial = _train(out, found, asked.steps, say) if asked.train else None
     _write_page(out, found, trial, say)
     return out
 
 
 def summary(found: DataCheck, out: Path) -> str:
-    """What the terminal shows of a check."""
+    """What the terminal shows of a check whose files lie in ``out``."""
     lines = [f"{found.rows:,} rows: {found.good:,} good, {found.bad:,} that cannot be used"]
     lines += [f"  {problem}" for problem in found.problems]
     if found.bad > len(found.problems):
@@ -110,6 +113,19 @@ def _first_good(layout: Layout, rows: Sequence[Any]) -> str:
     raise DataError(f"none of the first {len(rows)} rows can be used with this layout; of the first: {why}.")
 
 
+def _parts(text: str) -> dict[str, str]:
+    parts = [part.split("=", 1) for part in text.split(",") if part.strip()]
+    if any(len(part) != 2 for part in parts):
+        raise DataError(
+            f"--columns is {text!r}; write which part is which column, as in question=Frage,answer=Antwort."
+        )
+    return {part.strip(): column.strip() for part, column in parts}
+
+
+def _has_number(row: Any, layout: Layout) -> bool:
+    return isinstance(row, dict) and isinstance(row.get(layout.columns["label"]), int)
+
+
 def _confirmed(yes: bool) -> bool:
     if yes:
         return True
@@ -119,7 +135,7 @@ def _confirmed(yes: bool) -> bool:
 
 
 def _check_place(out: Path, source: Path) -> None:
-    if out.exists() and not (out / "check.json").is_file():
+    if out.exists() and not (out / "data/check.json").is_file():
         raise DataError(f"{out} is there and was not made by this command. Name another folder with --out.")
     if out.resolve() == source.resolve() or out.resolve() in source.resolve().parents:
         raise DataError(f"{source} lies in {out}, which would be replaced. Name another folder with --out.")
@@ -181,14 +197,15 @@ def _train(out: Path, found: DataCheck, steps: int | None, say: Callable[[str], 
 
     loaded = store.load("base" if environ.get("COURSE_BASE_MODEL") else "instruct")
     say(f"Training {loaded.source} ...")
-    trial = train_on(loaded, out, found, steps)
+    trial = train_on(loaded, out / "data", found, steps)
     for label, interval in (("before", trial.before), ("after", trial.after), ("change", trial.change)):
         say(f"  {label:<7} {interval}")
     say(f"  {trial.figure}, {trial.held_out} rows in {trial.groups} groups. {trial.verdict()}")
-    fields, problems = card_of(trial, found, loaded.source), []
+    fields: dict[str, Any] = card_of(trial, found, loaded.source)
+    problems = []
     for root in (out, settings.home() / "own-data", Path(tempfile.gettempdir()) / "course-own-data"):
         try:
-            kept = store.save("model", loaded.model, loaded.tokenizer, fields, root=root)
+            kept = store.save(_free(root), loaded.model, loaded.tokenizer, fields, root=root)
         except store.StoreError as error:
             problems.append(str(error))
             say(f"could not be kept in {root}: {error}")
@@ -196,6 +213,12 @@ def _train(out: Path, found: DataCheck, steps: int | None, say: Callable[[str], 
             say(f"The model: {kept}")
             return trial
     raise OwnDataError("the trained model could not be kept anywhere:\n  " + "\n  ".join(problems))
+
+
+def _free(root: Path) -> str:
+    """A name that no model has there: what was trained before stays."""
+    names = ("model", *(f"model-{number}" for number in range(2, 1_000)))
+    return next(name for name in names if not (root / name).exists())
 
 
 def _write_page(out: Path, found: DataCheck, trial: Trial | None, say: Callable[[str], None]) -> None:
@@ -206,7 +229,7 @@ def _write_page(out: Path, found: DataCheck, trial: Trial | None, say: Callable[
             with files.atomic_file(out / "MODEL_CARD.md") as fresh:
                 fresh.write_text(card(found, trial), encoding="utf-8")
         with files.atomic_file(out / "report.html") as fresh:
-            fresh.write_text(page(found, row_lengths(out), trial), encoding="utf-8")
+            fresh.write_text(page(found, row_lengths(out / "data"), trial), encoding="utf-8")
     except OSError as error:
         model = " The model was kept before, with its figures on its card (see above)." if trial is not None else ""
         raise OwnDataError(

@@ -1,7 +1,7 @@
 """A data set checked, split and tokenized: the course's one pass beside `datasets.load_dataset` and `map(tokenize)`.
 
     python benchmarks/data.py                     # 1,000,000 rows, about 500 MB
-    python benchmarks/data.py --rows 50000 --folder /tmp/data
+    python benchmarks/data.py --rows 50000 --folder data
 
 Each side runs in a process of its own, with one worker, and reports seconds (wall clock and processor), the peak of
 its memory, and a digest of all token ids, which must be the same. The plain side only tokenizes: it checks no row and

@@ -242,6 +242,37 @@ def test_what_is_not_there(tmp_path):
         first_rows(write(tmp_path / "a.jsonl", "{"))
 
 
+def kept(path: Path, **options) -> bytes:
+    """All that the records of a file hold, without white space."""
+    raws = (record.raw for record in read_records(path, **options))
+    return b"".join(b"".join((raw if isinstance(raw, bytes) else b"".join(raw)).split()) for raw in raws)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.txt"])
+def test_whatever_is_in_a_file_comes_out_of_it(tmp_path, name):
+    rng = random.Random(name)
+    parts = [
+        b'{"text": "a"}',
+        b"\n",
+        b"\r\n",
+        b"\r",
+        b" ",
+        b'"',
+        b",",
+        b"\xff",
+        "é".encode(),
+        b"[",
+        b"\n\n",
+        b"x" * 40,
+        b"\0",
+    ]
+    head = b"q,a\n" if name == "a.csv" else b""
+    for _ in range(300):
+        content = b"".join(rng.choices(parts, k=rng.randint(1, 12)))
+        path = write(tmp_path / name, head + content)
+        assert kept(path, limit=30) == b"".join(content.split()), content
+
+
 # ------------------------------------------------------------------------------------------------ columns
 
 USER, SAID = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}

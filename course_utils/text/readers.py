@@ -150,17 +150,21 @@ def _parts(line: bytes) -> list[bytes]:
 
 
 def _old_lines(path: Path, file: Any, limit: int) -> Iterator[Record]:
-    left, number = b"", 0
+    left, number, long, why = b"", 0, False, f"part of a line longer than {limit:,} bytes"
     while chunk := file.read(CHUNK):
         *lines, left = (left + chunk).split(b"\r")
         for line in lines:
             number += 1
-            if record := _json_line(path, number, line + b"\r", False):
+            if long:
+                yield Record(path, number, line + b"\r", None, why)
+            elif record := _json_line(path, number, line + b"\r", False):
                 yield record
+            long = False
         if len(left) > limit:
-            raise DataError(f"{path.name}: line {number + 1} is longer than {limit:,} bytes.")
-    if record := _json_line(path, number + 1, left or b" ", True):
-        yield record
+            yield Record(path, number + 1, left, None, why)
+            left, long = b"", True
+    if left and (record := _json_line(path, number + 1, left, True)):
+        yield record._replace(value=None, problem=why) if long else record
 
 
 def _rest_of_line(file: Any, begin: bytes) -> Iterator[bytes]:

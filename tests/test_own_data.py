@@ -496,7 +496,7 @@ def test_signatures_find_near_copies_and_not_others():
         jaccard(near_copies.shingles(a), near_copies.shingles(b)) for a, b in zip(plain[:200], plain[200:], strict=True)
     ]
     assert np.mean(likeness) > 0.85
-    assert shared.mean() > 0.97
+    assert shared.mean() > 0.93
     others = [(bands[i] == bands[i + 1]).any() for i in range(199)]
     assert np.mean(others) < 0.02
     alone = near_copies.signatures(plain[5:6])

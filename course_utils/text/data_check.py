@@ -32,7 +32,6 @@ import numpy as np
 
 from course_utils.text import near_copies, readers
 from course_utils.text.columns import Layout, read_row
-from course_utils.text.deduplication import jaccard
 from course_utils.text.documents import DataError, show_value
 from course_utils.text.row_encoding import Encoded, RowEncoder
 from course_utils.text.splits import split_rows
@@ -361,7 +360,9 @@ def _split(folder: Path, found: DataCheck, writer: _Writer, share: float) -> Non
             return near_copies.shingles(near_copies.plain(texts_of(json.loads(file.readline()))[1]))
 
         def alike(a: int, b: int) -> bool:
-            return jaccard(shingles(a), shingles(b)) >= near_copies.ALIKE
+            one, other = shingles(a), shingles(b)
+            shared = len(one & other)
+            return shared >= near_copies.ALIKE * (len(one) + len(other) - shared)
 
         sketch = np.fromfile(folder / "sketch.bin", dtype=np.uint8).reshape(found.good, -1)
         for band in range(near_copies.BANDS):

@@ -44,7 +44,7 @@ def shingles(text: str, n: int = 2) -> frozenset[str]:
     return frozenset(" ".join(words[i : i + n]) for i in range(max(1, len(words) - n + 1)) if words)
 
 
-def jaccard(first: Set, second: Set) -> float:
+def jaccard(first: Set[str], second: Set[str]) -> float:
     """The share of all things in either set that are in both: 1 for equal sets, 0 if nothing is shared.
 
     Two empty sets are equal: 1.

@@ -15,8 +15,9 @@ import numpy as np
 
 WIDTH = 8  # bytes of a shingle
 BANDS, ROWS = 6, 4
-ALIKE = 0.7  # from which similarity on two rows are near copies
-LIKELY = 13  # of 24 places of a sketch; texts of that similarity agree in fewer three times in a hundred
+ALIKE = 0.8  # from which similarity on two rows are near copies
+LIKELY = 15  # of 24 places of a sketch; of texts of that similarity one in a hundred agree in fewer
+SURE = 22  # of texts with a similarity of 0.7 that share a band, four in a hundred agree in as many
 LONGEST = 2**16  # bytes of a text that are looked at
 _FACTORS = np.random.default_rng(8).integers(1, 2**32, (2, BANDS * ROWS), dtype=np.uint32)
 _ODD = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9))
@@ -101,8 +102,8 @@ class Groups:
     ) -> int:
         """Join rows with equal keys, (count,) integers. Returns how many were joined to another.
 
-        With ``sketch`` and ``alike`` only those are joined whose sketches agree in LIKELY places or more, and which are
-        alike. Each row is compared with the first of those that have its key.
+        With ``sketch`` and ``alike`` only those are joined whose sketches agree in SURE places or more, or in LIKELY
+        places and which are alike. Each row is compared with the first of those that have its key.
         """
         order = np.argsort(keys, kind="stable")
         ranked = keys[order]
@@ -112,12 +113,14 @@ class Groups:
         joined = 0
         for start in range(0, len(rows), 2**16):
             some, their = rows[start : start + 2**16], others[start : start + 2**16]
+            sure = np.full(len(some), sketch is None and alike is None)
             if sketch is not None:
-                likely = (sketch[some] == sketch[their]).sum(1) >= LIKELY
-                some, their = some[likely], their[likely]
-            for row, other in zip(some.tolist(), their.tolist(), strict=True):
+                agree = (sketch[some] == sketch[their]).sum(1)
+                likely = agree >= LIKELY
+                some, their, sure = some[likely], their[likely], agree[likely] >= SURE
+            for row, other, certain in zip(some.tolist(), their.tolist(), sure.tolist(), strict=True):
                 low, high = sorted((self.of(row), self.of(other)))
-                if low != high and (alike is None or alike(other, row)):
+                if low != high and (certain or (alike is not None and alike(other, row))):
                     self.first[high] = low
                     joined += 1
         return joined

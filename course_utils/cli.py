@@ -270,6 +270,24 @@ def drill(name: str | None, check: bool, hint: bool, solution: bool, reset: bool
     return 0
 
 
+def data_check(file: str, **asked: Any) -> int:
+    """Check a learner's own data set, and train on it if that is asked for. Returns 1 for what cannot be used."""
+    from course_utils.pretrained.folder import StoreError
+    from course_utils.text.documents import DataError
+    from course_utils.workshop.own_data import Asked, OwnDataError
+    from course_utils.workshop.own_data import run as check
+
+    try:
+        check(file, Asked(**asked))
+    except (DataError, OwnDataError, StoreError, ValueError) as error:  # imported here alone: torch takes seconds
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped. What was written before is whole; your file is as it was.")
+        return 130
+    return 0
+
+
 def new(chapter: str) -> int:
     """Write the skeletons of a chapter that is not there yet, and say what is left to do."""
     from course_utils.workshop.new_chapter import NEXT, write
@@ -412,6 +430,21 @@ def parser() -> argparse.ArgumentParser:
     looked.add_argument("words", nargs="*", help="such as: kl penalty; without words all topics are listed")
     taught = command("workshop", workshop, "for instructors: a schedule, grading, slides")
     add_workshop(taught)
+    own = commands.add_parser("data", help="your own data").add_subparsers(metavar="check", required=True)
+    checked = own.add_parser("check", help="every row of a file checked, counted, split; if wanted, trained on")
+    checked.set_defaults(run=data_check)
+    checked.add_argument("file", help="JSONL, JSON, CSV, TSV, Parquet, text, a folder of these, or hub:owner/name")
+    checked.add_argument("--out", help="the folder to write; NAME-checked where you are if left out")
+    checked.add_argument("--train", action="store_true", help="train a model on it, and measure before and after")
+    checked.add_argument("--yes", action="store_true", help="the layout that is found is right; do not ask")
+    checked.add_argument("--columns", default="", help="which column is what, such as question=Frage,answer=Antwort")
+    checked.add_argument("--group", help="the column whose equal values must stay on one side of the split")
+    checked.add_argument("--question", default="Which label fits this text?", help="what a label answers")
+    checked.add_argument("--labels", default="", help="words for labels that are numbers, such as bad,good")
+    checked.add_argument("--tokenizer", help="the folder of a tokenizer; the model's own if left out")
+    checked.add_argument("--limit", type=int, help="tokens that the model reads; what its config says if left out")
+    checked.add_argument("--share", type=float, default=0.1, help="of the rows, held out; 0.1 if left out")
+    checked.add_argument("--steps", type=int, help="training steps; as many as fit the profile if left out")
     made = command("new", new, "for authors: the skeletons of a chapter that is to come")
     made.add_argument("chapter", help="the chapter, such as 13")
     return top

@@ -37,3 +37,31 @@ def split_by_group(
         for place, index in enumerate(rng.permutation(len(own))):
             part_of[own[index]] = int(np.searchsorted(cuts, place, side="right"))
     return [[row for row, group in enumerate(groups) if part_of[group] == part] for part in range(len(shares))]
+
+
+def split_rows(groups: np.ndarray, share: float = 0.1, seed: int = 0) -> np.ndarray:
+    """Which rows are held out, (rows,) bool: whole groups, about ``share`` of all rows.
+
+    groups: (rows,) integers, equal for rows that belong together. The groups are shuffled with ``seed`` and taken one
+    after the other as long as they fit, so that a large group does not make the held-out part a large one.
+    Raises ValueError for a share that is not between 0 and 1, or if no group fits: nothing could be held out.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"the share is {share:g}; give one between 0 and 1, such as 0.1.")
+    _, of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    wanted, taken = max(1, round(share * len(groups))), 0
+    chosen = np.zeros(len(sizes), dtype=bool)
+    for group, size in zip(order.tolist(), sizes[order].tolist(), strict=True):
+        if taken + size <= wanted:
+            chosen[group] = True
+            taken += size
+            if taken == wanted:
+                break
+    if not taken or len(sizes) < 2:
+        raise ValueError(
+            f"of {len(groups)} rows in {len(sizes)} groups none can be held out: the smallest group has "
+            f"{sizes.min() if len(sizes) else 0} rows, and {wanted} are wanted. Group by another column, give more "
+            "data, or a larger share."
+        )
+    return chosen[of]

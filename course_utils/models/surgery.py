@@ -13,16 +13,25 @@ from torch import nn
 
 from course_utils.models.decoder import DecoderConfig
 
+# What GPT-2 calls the layers that a Llama calls so; its queries, keys and values are one matrix.
+OF_GPT2 = dict.fromkeys(("q_proj", "k_proj", "v_proj"), "attn.c_attn") | {"o_proj": "attn.c_proj"}
+OF_GPT2 |= {"gate_proj": "mlp.c_fc", "up_proj": "mlp.c_fc", "down_proj": "mlp.c_proj"}
+
 
 def linear_layers(model: nn.Module, targets: Sequence[str]) -> list[tuple[str, nn.Module]]:
     """Path and layer of every linear layer whose path is, or ends in, one of ``targets``, in the model's order.
 
     Linear is what has ``in_features`` (``nn.Linear``, a quantized layer, one with LoRA beside it), and the ``Conv1D``
-    of transformers' GPT-2; what lies inside of a linear layer is a part of it, and is not found.
+    of transformers' GPT-2; what lies inside of a linear layer is a part of it, and is not found. Where no layer has a
+    Llama's names, those of GPT-2 are tried: q_proj finds c_attn.
     Raises ValueError, naming the linear layers that there are, if no layer has such a name, or if a target is the name
     of other layers only, such as an embedding.
     """
     linear = dict(_outermost_linear(model))
+    if not any(_is_named(path, target) for path, _ in model.named_modules() for target in targets):
+        theirs = list(dict.fromkeys(OF_GPT2.get(target, target) for target in targets))
+        if any(_is_named(path, target) for path in linear for target in theirs):
+            targets = theirs
     leaves = ", ".join(sorted({path.rpartition(".")[2] for path in linear})) or "none"
     for target in targets:
         named = [(path, part) for path, part in model.named_modules() if _is_named(path, target)]

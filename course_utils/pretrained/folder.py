@@ -175,6 +175,10 @@ def _read_model(folder: Path, device: str, card: Mapping[str, Any], bases: Itera
         from course_utils.models.heads import load_classifier
 
         return load_classifier(folder, device)
+    if architecture.endswith("Model"):  # a body without the head over the vocabulary
+        from course_utils.models.heads import load_classifier
+
+        return load_classifier(folder, device)
     import torch
     import transformers
 

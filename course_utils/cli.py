@@ -183,6 +183,20 @@ def new(chapter: str) -> int:
     return 0
 
 
+def new_run(folder: str, data: str | None, model: str | None) -> int:
+    """Write a small project of the learner's own, which runs without the course."""
+    from course_utils.pretrained.folder import StoreError
+    from course_utils.workshop.new_run import write
+
+    try:
+        written = write(folder, data, model)
+    except StoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"wrote  {written}\nIt runs by itself: python {written / 'run.py'}\nIts settings: {written / 'config.toml'}")
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and their arguments. ``run`` of what is parsed does the work and returns the exit status."""
     top = argparse.ArgumentParser(prog="course", description=__doc__)
@@ -222,6 +236,10 @@ def parser() -> argparse.ArgumentParser:
     served.add_argument("folder", help="a model's folder, or its name, such as instruct")
     served.add_argument("--port", type=int, default=8000, help="0 for any that is free; 8000 if left out")
     served.add_argument("--log", help="log the requests to this file, as `course monitor` reads it")
+    project = command("new-run", new_run, "a small project of your own that runs without the course")
+    project.add_argument("folder", help="a new folder outside the course's, such as ~/my-run")
+    project.add_argument("--data", help="a file of JSON Lines; a small sample is written if left out")
+    project.add_argument("--model", help="a model of the Hub or a local folder; a tiny one is made if left out")
     made = command("new", new, "for authors: the skeletons of a chapter that is to come")
     made.add_argument("chapter", help="the chapter, such as 13")
     return top

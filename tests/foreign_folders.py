@@ -31,7 +31,9 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 PLAIN = ("<think>", "</think>", "<tool_call>", "</tool_call>")  # tokens of their own, but seen by who reads
 END, START, STOP = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 
 # Templates: the same structure as the families' own, in words of ours.
 CHATML = (
@@ -73,7 +75,8 @@ TURNS = (
     "{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"
 )
 PLAIN_ROLES = (
-    "{% for m in messages %}{{ '<|' + m['role'] + '|>\\n' + m['content'] + (eos_token if OWN_END) }}{{ '\\n' }}{% endfor %}"
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>\\n' + m['content'] + (eos_token if OWN_END) }}"
+    "{{ '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
 )
 ZEPHYR = PLAIN_ROLES.replace("(eos_token if OWN_END)", "eos_token")

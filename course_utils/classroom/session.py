@@ -177,12 +177,14 @@ def start_card(run: Run, entry: chapters.Chapter) -> cards.Card:
 
 def _model_line() -> str:
     """Which model the chapters start from, told from the folders alone: nothing is loaded."""
-    asked = os.environ.get("COURSE_BASE_MODEL")
-    if asked:
-        return f"{asked} (COURSE_BASE_MODEL)"
     from course_utils.pretrained import store
 
+    asked = os.environ.get("COURSE_BASE_MODEL")
     models = store.names()
+    if asked:
+        own = [name for name in models if models[name] == "yours"]
+        made = f"from it: {', '.join(own)}" if own else "nothing trained from it is kept yet"
+        return f"{asked} (COURSE_BASE_MODEL)  ·  {made}"
     own, shipped = ([name for name in models if models[name] == whose] for whose in ("yours", "the course's"))
     parts = [f"yours: {', '.join(own)}"] if own else []
     parts += [f"shipped: {', '.join(shipped)}"] if shipped else []

@@ -118,7 +118,9 @@ def save_model(model: Decoder | PreTrainedModel, folder: str | Path, dtype: torc
     A model that is one of transformers already is written by transformers, from a copy.
     """
     if not isinstance(model, Decoder):
-        copy.deepcopy(model).to(dtype).save_pretrained(folder)
+        from course_utils.models.surgery import with_conv1d
+
+        copy.deepcopy(with_conv1d(model)).to(dtype).save_pretrained(folder)
         return Path(folder)
     weights = model.state_dict()
     if model.config.tie_word_embeddings:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from course_utils.models.convert import llama_config, load_config, read_weights, write_model
 from course_utils.models.decoder import Backbone, Decoder
 from course_utils.models.precision import trained_beside
+from course_utils.models.surgery import with_linear
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -119,7 +120,7 @@ def save_classifier(model: Classifier, folder: str | Path, dtype: torch.dtype = 
     ours = isinstance(model.model, Backbone)
     config = {
         **(llama_config(model.config) if ours else json.loads(model.config.to_json_string(use_diff=False))),
-        "architectures": ["LlamaForSequenceClassification" if ours else type(model.model).__name__],
+        "architectures": ["LlamaForSequenceClassification" if ours else "Classifier"],
         "id2label": labels,
         "label2id": {name: int(i) for i, name in labels.items()},
     }
@@ -141,7 +142,7 @@ def load_classifier(
     else:
         from transformers import AutoConfig, AutoModel
 
-        body = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+        body = with_linear(AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True)))
     model = RewardModel(body) if num_labels == 1 else Classifier(body, num_labels)
     model.load_state_dict(read_weights(folder, model.state_dict()))
     return model.to(device, dtype).eval()

@@ -5,9 +5,10 @@ LoRA, bottleneck adapters and quantization all do this, to our decoder and to an
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import replace as changed
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -52,6 +53,44 @@ def replace(model: nn.Module, path: str, layer: nn.Module) -> None:
     model.get_submodule(path)
     parent, _, leaf = path.rpartition(".")
     setattr(model.get_submodule(parent), leaf, layer)
+
+
+def with_linear(model: nn.Module) -> nn.Module:
+    """Put an ``nn.Linear`` of the same numbers in the place of each ``Conv1D`` of a GPT-2, in place.
+
+    What is done to linear layers (adapters, quantization, cutting) can then be done to it. ``with_conv1d`` goes back.
+    """
+    for path, part in list(model.named_modules()):
+        if type(part).__name__ == "Conv1D":
+            weight: Any = part.weight
+            linear = nn.Linear(*weight.shape, device="meta")
+            linear.weight = nn.Parameter(weight.detach().t().contiguous(), requires_grad=weight.requires_grad)
+            linear.bias = cast(nn.Parameter, part.bias)
+            replace(model, path, linear.train(part.training))
+    return model
+
+
+def with_conv1d(model: nn.Module) -> nn.Module:
+    """A GPT-2 as transformers lays it out, from one that ``with_linear`` has changed: a copy. Others come back as they
+    are."""
+    from transformers.pytorch_utils import Conv1D
+
+    kind: Any = getattr(model, "config", None)
+    changed_layers = [
+        path
+        for path, part in model.named_modules()
+        if type(part) is nn.Linear and path.rpartition(".")[2] in ("c_attn", "c_proj", "c_fc", "q_attn")
+    ]
+    if getattr(kind, "model_type", None) != "gpt2" or not changed_layers:
+        return model
+    model = copy.deepcopy(model)
+    for path in changed_layers:
+        linear: Any = model.get_submodule(path)
+        layer = Conv1D(linear.out_features, linear.in_features).to(linear.weight.device, linear.weight.dtype)
+        layer.weight = nn.Parameter(linear.weight.detach().t().contiguous(), requires_grad=linear.weight.requires_grad)
+        layer.bias = linear.bias
+        replace(model, path, layer.train(linear.training))
+    return model
 
 
 def untie(model: nn.Module, layer: nn.Module) -> None:

@@ -31,12 +31,8 @@ def load_replacement(wanted: str, device: str) -> Loaded:
     folder = settings.anchored(wanted)
     if not folder.is_dir():
         folder = _downloaded(wanted)
-    if (folder / "adapter_config.json").is_file():
-        raise StoreError(
-            f"COURSE_BASE_MODEL is {wanted!r}, which holds an adapter. Merge it into its base, save that model "
-            "with its tokenizer, and name the new folder."
-        )
-    _check_files(wanted, folder)
+    if said := complaint(folder):
+        raise StoreError(f"COURSE_BASE_MODEL is {wanted!r}, {said}")
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
         with _quiet_hub():
@@ -54,11 +50,15 @@ def load_replacement(wanted: str, device: str) -> Loaded:
     check_vocabulary(model, tokenizer, f"COURSE_BASE_MODEL {wanted!r}")
     parameters = sum(p.numel() for p in model.parameters())
     card = {"name": "base", "base_model": wanted, "parameters": parameters, "figures": {}}
-    return Loaded(model.to(device).eval(), tokenizer, card, f"{wanted} (COURSE_BASE_MODEL) instead of 'base'")
+    from course_utils.models.surgery import with_linear
+
+    return Loaded(
+        with_linear(model).to(device).eval(), tokenizer, card, f"{wanted} (COURSE_BASE_MODEL) instead of 'base'"
+    )
 
 
-def _check_files(wanted: str, folder: Path) -> None:
-    """Refuse a folder without a tokenizer or a configuration, and one that wants its own Python code to be run."""
+def complaint(folder: Path) -> str | None:
+    """Why a model's folder is not used, told from its configuration alone: a sentence that goes on from its name."""
     for name, what in (("config.json", "configuration"), ("tokenizer_config.json", "tokenizer's configuration")):
         path = folder / name
         if not path.is_file():
@@ -66,18 +66,26 @@ def _check_files(wanted: str, folder: Path) -> None:
         try:
             said = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise StoreError(f"COURSE_BASE_MODEL is {wanted!r}, whose {name} cannot be read: {error}.") from error
+            return f"whose {name} cannot be read: {error}."
         if isinstance(said, dict) and said.get("auto_map"):
-            raise StoreError(
-                f"COURSE_BASE_MODEL is {wanted!r}, whose {what} asks for Python code of its own (auto_map in {name}). "
-                "The course runs no code that comes with a model: it could do anything on this machine. Choose a model "
-                "that transformers knows by itself; if it does know this one, remove auto_map from a copy of the folder."
+            return (
+                f"whose {what} asks for Python code of its own (auto_map in {name}). No code that comes with a model "
+                "is run here: it could do anything on this machine. Choose a model that transformers knows by itself; "
+                "if it does know this one, remove auto_map from a copy of the folder."
             )
-    if (folder / "config.json").is_file() and not any((folder / name).is_file() for name in TOKENIZERS):
-        raise StoreError(
-            f"COURSE_BASE_MODEL is {wanted!r}, whose folder holds no tokenizer (none of {', '.join(TOKENIZERS)}). "
-            "Save the tokenizer that the model was trained with beside it: tokenizer.save_pretrained(folder)."
+    if (folder / "adapter_config.json").is_file():
+        return (
+            "which holds an adapter. Merge it into its base, save that model with its tokenizer, and name the new "
+            "folder."
         )
+    if (folder / "config.json").is_file() and not any((folder / name).is_file() for name in TOKENIZERS):
+        return (
+            f"whose folder holds no tokenizer (none of {', '.join(TOKENIZERS)}). Save the tokenizer that the model was "
+            "trained with beside it: tokenizer.save_pretrained(folder)."
+        )
+    if not (folder / "config.json").is_file():
+        return "which cannot be loaded: it has no config.json. Expected a causal language model with its tokenizer."
+    return None
 
 
 def _check_weights(wanted: str, report: Mapping[str, Any]) -> None:

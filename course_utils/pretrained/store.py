@@ -36,8 +36,8 @@ __all__ = ["SHIPPED", "Loaded", "StoreError", "load", "names", "save"]
 
 SHIPPED = Path(__file__).resolve().parent / "weights"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-# With another base model: the one that stands in for a model which was not trained from it yet. What the course ships is
-# of another tokenizer and would not fit.
+# With another base model: the one that stands in for a model which was not trained from it yet. What the course ships
+# is of another tokenizer and would not fit.
 STANDS_IN = {"instruct": "base", "lora": "base", "reward": "instruct", "ppo": "instruct", "dpo": "instruct"}
 STANDS_IN |= {"grpo": "instruct"}
 CARD_FIELDS = ("recipe", "seed", "tokens", "loss", "figures")
@@ -48,9 +48,9 @@ def load(name: str, *, device: str | None = None, root: str | Path | None = None
     eval.
 
     With ``root`` only that folder is searched. With ``COURSE_BASE_MODEL``, models that you have not trained from it yet
-    are stood in for by it: "instruct" by the base as it is, "reward" by a score that is not trained. A damaged model of the learner's is named in a warning, and the
-    course's is used. Raises StoreError if there is no usable model of that name, if model and tokenizer do not
-    belong together, or if ``COURSE_BASE_MODEL`` cannot be reached.
+    are stood in for by it: "instruct" by the base as it is, "reward" by a score that is not trained. A damaged model of
+    the learner's is named in a warning, and the course's is used. Raises StoreError if there is no usable model of that name,
+    if model and tokenizer do not belong together, or if ``COURSE_BASE_MODEL`` cannot be reached.
     """
     _check_name(name)
     device = device or settings.device()

@@ -253,9 +253,7 @@ def _template_tags(tokenizer: PreTrainedTokenizerFast) -> set[str]:
     return set(re.findall(r"\{%[-+]?\s*(\w+)", tokenizer.chat_template or ""))
 
 
-def _render_ids(
-    messages: Sequence[Message], tokenizer: PreTrainedTokenizerFast, row: int, **options: Any
-) -> list[int]:
+def _render_ids(messages: Sequence[Message], tokenizer: PreTrainedTokenizerFast, row: int, **options: Any) -> list[int]:
     return _render(messages, tokenizer, row, tokenize=True, return_dict=False, **options)
 
 

@@ -48,9 +48,11 @@ def load(name: str, *, device: str | None = None, root: str | Path | None = None
     eval.
 
     With ``root`` only that folder is searched. With ``COURSE_BASE_MODEL``, models that you have not trained from it yet
-    are stood in for by it: "instruct" by the base as it is, "reward" by a score that is not trained. A damaged model of
-    the learner's is named in a warning, and the course's is used. Raises StoreError if there is no usable model of that name,
-    if model and tokenizer do not belong together, or if ``COURSE_BASE_MODEL`` cannot be reached.
+    are stood in for by it: "instruct" by the base as it is, "lora" and "reward" by an adapter and a score that are not
+    trained. A damaged model of the learner's is named in a warning, and the course's is used.
+
+    Raises StoreError if there is no usable model of that name, if model and tokenizer do not belong together, or if
+    ``COURSE_BASE_MODEL`` cannot be reached.
     """
     _check_name(name)
     device = device or settings.device()
@@ -149,6 +151,11 @@ def _stand_in(name: str, device: str) -> Loaded:
 
         score = RewardModel(loaded.model, seed=0).eval()
         return Loaded(score, loaded.tokenizer, loaded.card, f"an untrained score on {source}")
+    if name == "lora":
+        from course_utils.models.lora import add_lora
+
+        source = f"an untrained adapter on {source}"
+        add_lora(loaded.model, seed=0)
     return Loaded(loaded.model, loaded.tokenizer, loaded.card, source)
 
 

@@ -54,11 +54,29 @@ class Run:
         """The value for the present profile, such as ``run.pick(smoke=5, laptop=300, gpu=2000)``."""
         return {"smoke": smoke, "laptop": laptop, "gpu": gpu}[self.profile.name]
 
-    def load(self, name: str) -> Any:
-        """A finished model ('base', 'instruct', ...): the learner's own if there is one, else the shipped one."""
+    def load(self, name: str, *, decoder: bool = False) -> Any:
+        """A finished model ('base', 'instruct', ...): the learner's own if there is one, else the shipped one.
+
+        ``decoder``: the chapter takes the course's own ``Decoder`` apart. A Llama of another base is read as one; where
+        that cannot be done, a note says so, and the course's own model is used.
+        """
         from course_utils.pretrained import store
 
-        return store.load(name)
+        loaded = store.load(name)
+        if not decoder:
+            return loaded
+        from course_utils.models.decoder import Decoder
+        from course_utils.models.decoding import resolve
+
+        model = resolve(loaded.model)
+        if isinstance(model, Decoder):
+            loaded.model = model
+            return loaded
+        text = f"This chapter takes the course's own decoder apart, and works on the course's own {name!r}."
+        cards.show(
+            cards.Card("note", text, f"Your other base is a {type(loaded.model).__name__}, which is built otherwise.")
+        )
+        return store.load(name, root=store.SHIPPED)
 
     def world(self, model: Loaded) -> World:
         """The world that a loaded model was trained on: as many people as its card says, or else the profile's."""

@@ -459,7 +459,9 @@ def _tokenizer(kind: str, first: tuple[str, ...], last: tuple[str, ...]) -> Toke
         made.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
         data = [f"<0x{number:02X}>" for number in range(256)]
         trainer = trainers.BpeTrainer(vocab_size=800, special_tokens=[*special, *data], show_progress=False)
-    made.train_from_iterator(_texts(), trainer)
+    # SentencePiece reads lines, so its pieces hold no line break: that is the byte <0x0A>
+    texts = _texts() if kind == "bytes" else [line for text in _texts() for line in text.splitlines()]
+    made.train_from_iterator(texts, trainer)
     if kind != "bytes":
         text = json.loads(made.to_str())
         text["added_tokens"] = [token for token in text["added_tokens"] if token["content"] in first]

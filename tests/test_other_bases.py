@@ -18,6 +18,7 @@ from nbclient import NotebookClient
 
 from course_utils.models.generate import generate
 from course_utils.models.lora import add_lora, lora_layers, lora_weights, merge_lora
+from course_utils.models.prompt_tuning import SoftPrompt
 from course_utils.models.quantization import quantize_model
 from course_utils.pretrained import store
 from course_utils.pretrained.folder import StoreError
@@ -119,6 +120,19 @@ def test_it_generates_stops_takes_adapters_is_quantized_and_kept(family):
     assert again.tokenizer.chat_template == base.tokenizer.chat_template
     quantize_model(again.model)
     assert torch.isfinite(again.model(ids).logits).all()
+
+
+def test_a_soft_prompt_is_read_as_words_of_a_longer_vocabulary(family):
+    base = store.load("base", device="cpu")
+    soft = SoftPrompt(base.model, length=3, seed=1)
+    ids = torch.tensor([chat_prompt(base.tokenizer, "Who?")])
+    with torch.no_grad():
+        soft.vectors += 0.1 * torch.randn(soft.vectors.shape, generator=torch.Generator().manual_seed(0))
+        said = soft(ids, torch.ones_like(ids)).logits
+        longer = torch.cat((torch.tensor([soft.token_ids()]), ids), dim=1)
+        torch.testing.assert_close(soft.as_decoder()(longer).logits[:, 3:], said, rtol=1e-4, atol=1e-4)
+        generated = generate(soft.as_decoder(), longer, 3, stop_ids=())
+    assert generated.tokens[0, 0] == said[0, -1].argmax()
 
 
 def by_peft(folder: Path, ids: torch.Tensor, expected: torch.Tensor) -> None:

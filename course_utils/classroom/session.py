@@ -54,28 +54,36 @@ class Run:
         """The value for the present profile, such as ``run.pick(smoke=5, laptop=300, gpu=2000)``."""
         return {"smoke": smoke, "laptop": laptop, "gpu": gpu}[self.profile.name]
 
-    def load(self, name: str, *, decoder: bool = False) -> Any:
+    def load(self, name: str, *, decoder: bool = False, isles: bool = False) -> Any:
         """A finished model ('base', 'instruct', ...): the learner's own if there is one, else the shipped one.
 
-        ``decoder``: the chapter takes the course's own ``Decoder`` apart. A Llama of another base is read as one; where
-        that cannot be done, a note says so, and the course's own model is used.
+        With another base two kinds of chapters may have to fall back on the course's own model, and say so in a note:
+        one that takes our ``Decoder`` apart (``decoder``; a Llama of another base is read as one), and one that needs a
+        model which knows the Isles (``isles``; the card of the learner's own 'instruct' tells).
         """
         from course_utils.pretrained import store
 
         loaded = store.load(name)
-        if not decoder:
+        if not os.environ.get("COURSE_BASE_MODEL"):
             return loaded
-        from course_utils.models.decoder import Decoder
-        from course_utils.models.decoding import resolve
+        reason = None
+        if decoder:
+            from course_utils.models.decoder import Decoder
+            from course_utils.models.decoding import resolve
 
-        model = resolve(loaded.model)
-        if isinstance(model, Decoder):
-            loaded.model = model
+            loaded.model = resolve(loaded.model)
+            if not isinstance(loaded.model, Decoder):
+                reason = f"takes the course's own decoder apart, and your base is a {type(loaded.model).__name__}"
+        if isles:
+            card = loaded.card if name == "instruct" else store.load("instruct").card
+            right = card.get("figures", {}).get("known_exact_match", 0.0)
+            if right < 0.5:
+                reason = (
+                    f"needs a model that knows the Isles, and yours answers {right:.0%} of the questions about them"
+                )
+        if reason is None:
             return loaded
-        text = f"This chapter takes the course's own decoder apart, and works on the course's own {name!r}."
-        cards.show(
-            cards.Card("note", text, f"Your other base is a {type(loaded.model).__name__}, which is built otherwise.")
-        )
+        cards.show(cards.Card("note", f"This chapter {reason}. So {name!r} is the course's own here."))
         return store.load(name, root=store.SHIPPED)
 
     def world(self, model: Loaded) -> World:

@@ -120,7 +120,8 @@ def save_model(model: Decoder | PreTrainedModel, folder: str | Path, dtype: torc
     if not isinstance(model, Decoder):
         from course_utils.models.surgery import with_conv1d
 
-        copy.deepcopy(with_conv1d(model)).to(dtype).save_pretrained(folder)
+        theirs: Any = copy.deepcopy(with_conv1d(model))
+        theirs.to(dtype).save_pretrained(folder)
         return Path(folder)
     weights = model.state_dict()
     if model.config.tie_word_embeddings:

@@ -63,7 +63,8 @@ def with_linear(model: nn.Module) -> nn.Module:
     for path, part in list(model.named_modules()):
         if type(part).__name__ == "Conv1D":
             weight: Any = part.weight
-            linear = nn.Linear(*weight.shape, device="meta")
+            size_in, size_out = weight.shape
+            linear = nn.Linear(size_in, size_out, device="meta")
             linear.weight = nn.Parameter(weight.detach().t().contiguous(), requires_grad=weight.requires_grad)
             linear.bias = cast(nn.Parameter, part.bias)
             replace(model, path, linear.train(part.training))

@@ -16,6 +16,8 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
+import course_utils
+from course_utils.models.decoder import Decoder
 from course_utils.models.generate import generate
 from course_utils.models.lora import add_lora, lora_layers, lora_weights, merge_lora
 from course_utils.models.prompt_tuning import SoftPrompt
@@ -23,7 +25,15 @@ from course_utils.models.quantization import quantize_model
 from course_utils.pretrained import store
 from course_utils.pretrained.folder import StoreError
 from course_utils.text.batching import ChatBatches
-from course_utils.text.chat import answer_mark, chat_prompt, encode_chat, encode_chats, generation_ids, stop_ids
+from course_utils.text.chat import (
+    answer_mark,
+    chat_prompt,
+    encode_chat,
+    encode_chats,
+    generation_ids,
+    sft_columns,
+    stop_ids,
+)
 from course_utils.text.documents import DataError
 from course_utils.text.special_tokens import closing_id, opening_id, padding_id
 from foreign_folders import FAMILIES, make
@@ -74,6 +84,29 @@ def test_what_is_found_in_the_folder(family):
     assert tuple(prompt[-len(answer_mark(tokenizer)) :]) == answer_mark(tokenizer)
     assert (model.get_output_embeddings().weight is model.get_input_embeddings().weight) == tied
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+
+
+def test_trl_gets_what_it_can_use(family):
+    tokenizer = store.load("base", device="cpu").tokenizer
+    columns = sft_columns([CHAT], tokenizer)
+    if family in ("gpt2", "llama2", "smollm2", "smollm3"):  # marked: the course's plain template, and SmolLM3's own
+        assert columns == {"messages": [CHAT]}
+    else:
+        assert (columns["input_ids"][0], columns["assistant_masks"][0]) == encode_chat(CHAT, tokenizer)
+
+
+def test_chapters_that_cannot_use_another_base_say_so_and_take_the_courses_own(family, capsys):
+    run = course_utils.start("18")
+    loaded = run.load("instruct", decoder=True)
+    assert isinstance(loaded.model, Decoder)
+    said = capsys.readouterr().out
+    if family in ("llama2", "tinyllama", "smollm2"):  # a Llama is read as the course's decoder
+        assert "the course's own here" not in said and len(loaded.tokenizer) == loaded.model.config.vocab_size
+    else:
+        assert "takes the course's own decoder apart, and your base is a " in said
+    assert isinstance(run.load("ppo", isles=True).model, Decoder)
+    assert "knows the Isles, and yours answers 0% of the questions" in capsys.readouterr().out
+    assert not isinstance(run.load("instruct").model, Decoder)
 
 
 def test_turns_before_the_last_are_found_and_the_end_is_never_masked_as_padding(family):

@@ -68,6 +68,16 @@ def encode_chats(
     return encoded
 
 
+def sft_columns(conversations: Sequence[Sequence[Message]], tokenizer: PreTrainedTokenizerFast) -> dict[str, list[Any]]:
+    """Conversations as columns for trl's ``SFTTrainer`` with ``assistant_only_loss``: "messages", if the chat template
+    marks the answers; else, as trl needs the mark, tokens and masks, which it takes as they are, without that setting.
+    """
+    if "generation" in _template_tags(tokenizer):
+        return {"messages": [list(messages) for messages in conversations]}
+    encoded = encode_chats(conversations, tokenizer)
+    return {"input_ids": [ids for ids, _ in encoded], "assistant_masks": [mask for _, mask in encoded]}
+
+
 def encode_prompts(conversations: Sequence[Sequence[Message]], tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
     """The ids from which the assistant goes on: each conversation, then the start of an answer.
 

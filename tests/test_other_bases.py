@@ -135,6 +135,10 @@ def test_it_generates_stops_takes_adapters_is_quantized_and_kept(family):
         said = generate(base.model, ids, 5, **generation_ids(base.tokenizer, base.model))
         hook.remove()
         assert said.tokens.tolist() == [[stop]]
+    silent, said = encode_answers([("Who?", ""), ("Who?", "Mira.")], base.tokenizer)  # a model may say nothing
+    assert silent[: ids.shape[1]] == said[: ids.shape[1]] == ids[0].tolist() and set(silent) & set(
+        stop_ids(base.tokenizer, base.model)
+    )
     tuned = add_lora(copy.deepcopy(base.model), seed=1)
     assert len(list(lora_layers(tuned))) == (8 if family == "gpt2" else 7 * base.model.config.num_hidden_layers)
     with torch.no_grad():

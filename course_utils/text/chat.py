@@ -45,11 +45,14 @@ def encode_chat(messages: Sequence[Message], tokenizer: PreTrainedTokenizerFast)
 
 
 def encode_chats(
-    conversations: Sequence[Sequence[Message]], tokenizer: PreTrainedTokenizerFast
+    conversations: Sequence[Sequence[Message]], tokenizer: PreTrainedTokenizerFast, blank_answers: bool = False
 ) -> list[tuple[list[int], list[int]]]:
-    """``encode_chat`` for many conversations: all their messages go through the tokenizer in one call."""
+    """``encode_chat`` for many conversations: all their messages go through the tokenizer in one call.
+
+    ``blank_answers``: take answers that say nothing, as a model may give them; to learn from they are refused.
+    """
     for row, messages in enumerate(conversations):
-        check_messages(messages, row)
+        check_messages(messages, row, blank_answers)
     if not _is_ours(tokenizer):
         return [_encode_by_template(messages, tokenizer, row) for row, messages in enumerate(conversations)]
     pieces = iter(encode_plain([m["content"] for messages in conversations for m in messages], tokenizer))
@@ -102,7 +105,7 @@ def encode_answers(
     A prompt is what the user says, or the messages up to the answer.
     """
     chats = [[*as_messages(prompt), {"role": "assistant", "content": answer}] for prompt, answer in texts]
-    return [ids for ids, _ in encode_chats(chats, tokenizer)]
+    return [ids for ids, _ in encode_chats(chats, tokenizer, blank_answers=True)]
 
 
 def as_messages(prompt: str | Sequence[Message]) -> list[Message]:
@@ -153,10 +156,10 @@ def answer_mark(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
     return tuple(prompt[same:] or prompt[-1:])
 
 
-def check_messages(messages: object, row: int = 0) -> None:
+def check_messages(messages: object, row: int = 0, blank_answers: bool = False) -> None:
     """Raise DataError, naming the row, unless ``messages`` is a list of ``{"role": ..., "content": ...}``.
 
-    Roles are system, user and assistant; contents are strings; an answer is not blank.
+    Roles are system, user and assistant; contents are strings, and not blank, but for answers with ``blank_answers``.
     """
     if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence):
         raise DataError(
@@ -174,7 +177,7 @@ def check_messages(messages: object, row: int = 0) -> None:
             raise DataError(f"{where} has the role {role!r}; one of {', '.join(ROLES)} is expected.")
         if not isinstance(content, str):
             raise DataError(f"{where} has the content {show_value(content)}; a string is expected.")
-        if not content.strip():
+        if not content.strip() and not (blank_answers and role == "assistant"):
             raise DataError(f"{where} ({role}) is blank; a text is expected. Drop the row or mend it.")
 
 
@@ -235,7 +238,7 @@ def answer_spans(
             continue
         other = [*messages[:number], {**message, "content": "\ue000"}, *messages[number + 1 :]]
         start, stop = _difference(text, _render(other, tokenizer, row))
-        if stop <= start:
+        if stop <= start and message["content"].strip():
             raise DataError(
                 f"row {row}: the chat template leaves out what message {number} says, so nothing can be learned from "
                 "it. Drop the message, or use a template that renders it."

@@ -28,6 +28,7 @@ from course_utils.text.batching import ChatBatches
 from course_utils.text.chat import (
     answer_mark,
     chat_prompt,
+    encode_answers,
     encode_chat,
     encode_chats,
     generation_ids,
@@ -136,9 +137,8 @@ def test_it_generates_stops_takes_adapters_is_quantized_and_kept(family):
         hook.remove()
         assert said.tokens.tolist() == [[stop]]
     silent, said = encode_answers([("Who?", ""), ("Who?", "Mira.")], base.tokenizer)  # a model may say nothing
-    assert silent[: ids.shape[1]] == said[: ids.shape[1]] == ids[0].tolist() and set(silent) & set(
-        stop_ids(base.tokenizer, base.model)
-    )
+    assert silent[: ids.shape[1]] == said[: ids.shape[1]] == ids[0].tolist()
+    assert set(silent) & set(stop_ids(base.tokenizer, base.model))
     tuned = add_lora(copy.deepcopy(base.model), seed=1)
     assert len(list(lora_layers(tuned))) == (8 if family == "gpt2" else 7 * base.model.config.num_hidden_layers)
     with torch.no_grad():

@@ -255,6 +255,11 @@ def test_a_foreign_template_is_masked_by_what_each_turn_adds(tokenizer):
     input_ids, answer_mask = encode_chat(messages, foreign)
     assert foreign.decode(input_ids) == "4A?B.C?D."
     assert foreign.decode([i for i, said in zip(input_ids, answer_mask, strict=True) if said]) == "B.D."
+    # what begins the next turn is special too, and no end of the answer; what begins its own no prompt has given
+    foreign.chat_template = "{% for m in messages %}{{ '<|user|>' + m['content'] }}{% endfor %}"
+    input_ids, answer_mask = encode_chat(messages, foreign)
+    spoken = [i for i, said in zip(input_ids, answer_mask, strict=True) if said]
+    assert foreign.decode(spoken) == "<|user|> B.<|user|> D."
     foreign.chat_template = "{% for m in messages if m['role'] == 'user' %}{{ m['content'] }}{% endfor %}"
     with pytest.raises(DataError, match="leaves out what message 1 says"):
         encode_chat(messages, foreign)

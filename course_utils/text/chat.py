@@ -236,18 +236,20 @@ def answer_spans(
     for number, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        other = [*messages[:number], {**message, "content": "\ue000"}, *messages[number + 1 :]]
-        start, stop = _difference(text, _render(other, tokenizer, row))
+        before, other, after = messages[:number], {**message, "content": "\ue000"}, messages[number + 1 :]
+        start, stop = _difference(text, _render([*before, other, *after], tokenizer, row))
         if stop <= start and message["content"].strip():
             raise DataError(
                 f"row {row}: the chat template leaves out what message {number} says, so nothing can be learned from "
                 "it. Drop the message, or use a template that renders it."
             )
-        prompt = _render(messages[:number], tokenizer, row, add_generation_prompt=True) if number else ""
+        prompt = _render(before, tokenizer, row, add_generation_prompt=True) if number else ""
         if prompt and text.startswith(prompt):
             start = len(prompt)
         behind = text[stop:].lstrip()
-        if end := next((token for token in special if behind.startswith(token)), None):
+        ends = _render([*before, other], tokenizer, row).rpartition("\ue000")[2].lstrip() if after else behind
+        end = next((token for token in special if ends.startswith(token)), None)  # not what begins the next turn
+        if end is not None and behind.startswith(end):
             stop = len(text) - len(behind) + len(end)
         spans.append((start, stop))
     return spans

@@ -169,15 +169,20 @@ def encode(messages: list[dict[str, str]], tokenizer: Any) -> tuple[list[int], l
     for number, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        other = render([*messages[:number], {**message, "content": "\ue000"}, *messages[number + 1 :]], tokenizer)
+        before, hidden, after = messages[:number], {**message, "content": "\ue000"}, messages[number + 1 :]
+        other = render([*before, hidden, *after], tokenizer)
         start = next((i for i, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), len(text))
         behind = text[start:]
         same = next((i for i in range(len(behind)) if i >= len(other) - start or text[-1 - i] != other[-1 - i]), 0)
         stop = len(text) - same
-        prompt = render(messages[:number], tokenizer, add_generation_prompt=True)
+        prompt = render(before, tokenizer, add_generation_prompt=True)
         start = len(prompt) if text.startswith(prompt) else start
         rest = text[stop:].lstrip()
-        if end := next((token for token in ends if rest.startswith(token)), None):
+        tail = (
+            render([*before, hidden], tokenizer).rpartition("\ue000")[2].lstrip()
+        )  # without the next turn's beginning
+        end = next((token for token in ends if tail.startswith(token)), None)
+        if end is not None and rest.startswith(end):
             stop = len(text) - len(rest) + len(end)
         for i, (first, last) in enumerate(encoded["offset_mapping"]):
             if start < last <= stop and (first >= start or text[start:last].strip()):

@@ -361,6 +361,20 @@ def add_workshop(parser: argparse.ArgumentParser) -> None:
     graded.add_argument("--memory", type=float, default=4.0, help="GiB that a process may fill; 4 if left out")
 
 
+def new_run(folder: str, data: str | None, model: str | None) -> int:
+    """Write a small project of the learner's own, which runs without the course."""
+    from course_utils.pretrained.folder import StoreError
+    from course_utils.workshop.new_run import write
+
+    try:
+        written = write(folder, data, model)
+    except StoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"wrote  {written}\nIt runs by itself: python {written / 'run.py'}\nIts settings: {written / 'config.toml'}")
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and their arguments. ``run`` of what is parsed does the work and returns the exit status."""
     top = argparse.ArgumentParser(prog="course", description=__doc__)
@@ -445,6 +459,10 @@ def parser() -> argparse.ArgumentParser:
     checked.add_argument("--limit", type=int, help="tokens that the model reads; what its config says if left out")
     checked.add_argument("--share", type=float, default=0.1, help="of the rows, held out; 0.1 if left out")
     checked.add_argument("--steps", type=int, help="training steps; as many as fit the profile if left out")
+    project = command("new-run", new_run, "a small project of your own that runs without the course")
+    project.add_argument("folder", help="a new folder outside the course's, such as ~/my-run")
+    project.add_argument("--data", help="a file of JSON Lines; a small sample is written if left out")
+    project.add_argument("--model", help="a model of the Hub or a local folder; a tiny one is made if left out")
     made = command("new", new, "for authors: the skeletons of a chapter that is to come")
     made.add_argument("chapter", help="the chapter, such as 13")
     return top

@@ -38,6 +38,7 @@ def threads_as_before() -> Iterator[None]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--timing", action="store_true", help="fail also where something took longer than it should")
+    parser.addoption("--nightly", action="store_true", help="run the chapters on every kind of base model, too")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -45,11 +46,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(
         key=lambda item: item.path not in heavy
     )  # files that take long first: no worker waits for one at the end
-    if not config.getoption("--timing"):
-        off = pytest.mark.skip(reason="what it says depends on how busy the machine is; ask with --timing")
-        for item in items:
-            if item.get_closest_marker("timing"):
-                item.add_marker(off)
+    reasons = {
+        "timing": "what it says depends on how busy the machine is; ask with --timing",
+        "nightly": "it takes an hour or two; ask with --nightly",
+    }
+    for name, reason in reasons.items():
+        if not config.getoption(f"--{name}"):
+            for item in items:
+                if item.get_closest_marker(name):
+                    item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture

@@ -326,6 +326,10 @@ def test_figures_of_one_seed_or_model_are_not_shown_as_those_of_another(monkeypa
     assert recorded()["03.recall"]["value"] == 0.5
     monkeypatch.setenv("COURSE_SEED", "0")
     assert recorded() == {}, "the other model has not been measured with this seed"
+    claim("06.low", "about the Isles", 0.1, at_least=0.9)  # recorded, and no error
+    assert recorded("06")["06.low"]["about"] == "the Isles"
+    with pytest.raises(ClaimError):
+        claim("06.same_ids", "two computations agree", 0.1, at_most=0.0)
     monkeypatch.delenv("COURSE_BASE_MODEL")
     assert recorded()["03.recall"]["value"] == 0.9 and recorded(seed=1)["03.recall"]["value"] == 0.2
 

@@ -39,7 +39,7 @@ from course_utils.models.generate import generate
 from course_utils.models.heads import RewardModel
 from course_utils.pretrained import store
 from course_utils.text.batching import ChatBatches, LabelledBatches, PairBatches
-from course_utils.text.chat import chat_prompt, generation_ids, plain_prompt, stop_ids
+from course_utils.text.chat import chat_prompt, encode_chat, generation_ids, plain_prompt, stop_ids
 from course_utils.text.documents import DataError
 from course_utils.text.packing import pack
 from course_utils.text.special_tokens import closing_id, opening_id, padding_id
@@ -231,7 +231,12 @@ def test_chats_need_a_template_and_end_with_its_token(base):
     chat = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Mira left."}]
     pair = {"prompt": "Who?", "chosen": "Mira left.", "rejected": "x"}
     tokenizer = base.tokenizer
-    if tokenizer.chat_template is None:
+    if make_tokenizer(base.name).chat_template is None:  # the store gave it one, in plain words
+        ids, mask = encode_chat(chat, tokenizer)
+        assert tokenizer.decode(ids[1:]) == f"User: Who?\nAssistant: Mira left.{tokenizer.eos_token}\n"
+        said = tokenizer.decode([token for token, spoken in zip(ids, mask, strict=True) if spoken])
+        assert ids[0] == base.ids[0] and said.strip() == f"Mira left.{tokenizer.eos_token}"
+        tokenizer.chat_template = None
         for make in (lambda: ChatBatches([chat], tokenizer, 1), lambda: PairBatches([pair], tokenizer, 1)):
             with pytest.raises(DataError, match="no chat template"):
                 make()

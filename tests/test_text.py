@@ -250,8 +250,21 @@ def test_a_foreign_template_is_masked_by_what_each_turn_adds(tokenizer):
     spoken = [i for i, said in zip(input_ids, answer_mask, strict=True) if said]
     assert foreign.decode(spoken) == "B.<|end|>D.<|end|>"
     assert foreign.decode(encode_prompts([messages], foreign)[0]).endswith("[user]C?<|end|> [assistant]")
+    # no longer prompt begins the text, so each answer is found by putting another text in its place
     foreign.chat_template = "{{ messages | length }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
-    with pytest.raises(DataError, match="rewrites earlier turns"):
+    input_ids, answer_mask = encode_chat(messages, foreign)
+    assert foreign.decode(input_ids) == "4A?B.C?D."
+    assert foreign.decode([i for i, said in zip(input_ids, answer_mask, strict=True) if said]) == "B.D."
+    # what begins the next turn is special too, and no end of the answer; what begins its own no prompt has given
+    foreign.chat_template = "{% for m in messages %}{{ '<|user|>' + m['content'] }}{% endfor %}"
+    input_ids, answer_mask = encode_chat(messages, foreign)
+    spoken = [i for i, said in zip(input_ids, answer_mask, strict=True) if said]
+    assert foreign.decode(spoken) == "<|user|> B.<|user|> D."
+    foreign.chat_template = "{% for m in messages if m['role'] == 'user' %}{{ m['content'] }}{% endfor %}"
+    with pytest.raises(DataError, match="leaves out what message 1 says"):
+        encode_chat(messages, foreign)
+    foreign.chat_template = "{% for m in messages %}{{ m['content'] / 2 }}{% endfor %}"
+    with pytest.raises(DataError, match="row 0: the model's chat template cannot be rendered with messages of user, "):
         encode_chat(messages, foreign)
 
 

@@ -54,11 +54,37 @@ class Run:
         """The value for the present profile, such as ``run.pick(smoke=5, laptop=300, gpu=2000)``."""
         return {"smoke": smoke, "laptop": laptop, "gpu": gpu}[self.profile.name]
 
-    def load(self, name: str) -> Any:
-        """A finished model ('base', 'instruct', ...): the learner's own if there is one, else the shipped one."""
+    def load(self, name: str, *, decoder: bool = False, isles: bool = False) -> Any:
+        """A finished model ('base', 'instruct', ...): the learner's own if there is one, else the shipped one.
+
+        With another base two kinds of chapters may have to fall back on the course's own model, and say so in a note:
+        one that takes our ``Decoder`` apart (``decoder``; a Llama of another base is read as one), and one that needs a
+        model which knows the Isles (``isles``; the card of the learner's own 'instruct' tells).
+        """
         from course_utils.pretrained import store
 
-        return store.load(name)
+        loaded = store.load(name)
+        if not os.environ.get("COURSE_BASE_MODEL"):
+            return loaded
+        reason = None
+        if decoder:
+            from course_utils.models.decoder import Decoder
+            from course_utils.models.decoding import resolve
+
+            loaded.model = resolve(loaded.model)
+            if not isinstance(loaded.model, Decoder):
+                reason = f"takes the course's own decoder apart, and your base is a {type(loaded.model).__name__}"
+        if isles:
+            card = loaded.card if name == "instruct" else store.load("instruct").card
+            right = card.get("figures", {}).get("known_exact_match", 0.0)
+            if right < 0.5:
+                reason = (
+                    f"needs a model that knows the Isles, and yours answers {right:.0%} of the questions about them"
+                )
+        if reason is None:
+            return loaded
+        cards.show(cards.Card("note", f"This chapter {reason}. So {name!r} is the course's own here."))
+        return store.load(name, root=store.SHIPPED)
 
     def world(self, model: Loaded) -> World:
         """The world that a loaded model was trained on: as many people as its card says, or else the profile's."""
@@ -177,12 +203,14 @@ def start_card(run: Run, entry: chapters.Chapter) -> cards.Card:
 
 def _model_line() -> str:
     """Which model the chapters start from, told from the folders alone: nothing is loaded."""
-    asked = os.environ.get("COURSE_BASE_MODEL")
-    if asked:
-        return f"{asked} (COURSE_BASE_MODEL)"
     from course_utils.pretrained import store
 
+    asked = os.environ.get("COURSE_BASE_MODEL")
     models = store.names()
+    if asked:
+        own = [name for name in models if models[name] == "yours"]
+        made = f"from it: {', '.join(own)}" if own else "nothing trained from it is kept yet"
+        return f"{asked} (COURSE_BASE_MODEL)  ·  {made}"
     own, shipped = ([name for name in models if models[name] == whose] for whose in ("yours", "the course's"))
     parts = [f"yours: {', '.join(own)}"] if own else []
     parts += [f"shipped: {', '.join(shipped)}"] if shipped else []

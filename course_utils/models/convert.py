@@ -7,6 +7,7 @@ without running any code that comes with the weights.
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -19,7 +20,7 @@ from course_utils import files
 from course_utils.models.decoder import Decoder, DecoderConfig
 
 if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM
+    from transformers import LlamaForCausalLM, PreTrainedModel
 
 INDEX = "model.safetensors.index.json"  # of weights in several files
 UNUSED = ".rotary_emb.inv_freq"  # tables that older versions of transformers stored; they follow from rope_theta
@@ -79,10 +80,15 @@ def decoder_config(llama: dict[str, Any]) -> DecoderConfig:
     return DecoderConfig(**values)
 
 
-def to_llama(model: Decoder) -> LlamaForCausalLM:
-    """A ``LlamaForCausalLM`` with a copy of the decoder's weights, on the same device, in the same dtype and mode."""
+def to_llama(model: Decoder | PreTrainedModel) -> PreTrainedModel:
+    """A ``LlamaForCausalLM`` with a copy of the decoder's weights, on the same device, in the same dtype and mode.
+
+    A model that is one of transformers already, as a replaced base is, is copied.
+    """
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    if not isinstance(model, Decoder):
+        return copy.deepcopy(model)
     weight = model.lm_head.weight
     llama = LlamaForCausalLM(LlamaConfig(**llama_config(model.config))).to(weight.device, weight.dtype)
     llama.load_state_dict(model.state_dict())
@@ -106,8 +112,17 @@ def from_llama(llama: LlamaForCausalLM, share: bool = False) -> Decoder:
     return model.to(weight.device, weight.dtype).train(llama.training)
 
 
-def save_model(model: Decoder, folder: str | Path, dtype: torch.dtype = torch.float16) -> Path:
-    """Write ``config.json`` and ``model.safetensors`` into ``folder``, made if missing, with weights in ``dtype``."""
+def save_model(model: Decoder | PreTrainedModel, folder: str | Path, dtype: torch.dtype = torch.float16) -> Path:
+    """Write ``config.json`` and ``model.safetensors`` into ``folder``, made if missing, with weights in ``dtype``.
+
+    A model that is one of transformers already is written by transformers, from a copy.
+    """
+    if not isinstance(model, Decoder):
+        from course_utils.models.surgery import with_conv1d
+
+        theirs: Any = copy.deepcopy(with_conv1d(model))
+        theirs.to(dtype).save_pretrained(folder)
+        return Path(folder)
     weights = model.state_dict()
     if model.config.tie_word_embeddings:
         del weights["lm_head.weight"]  # it is the embedding; reading ties it again

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from course_utils.models.convert import llama_config, load_config, read_weights, write_model
 from course_utils.models.decoder import Backbone, Decoder
 from course_utils.models.precision import trained_beside
+from course_utils.models.surgery import with_linear
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -113,14 +114,13 @@ class ValueModel(nn.Module):
 def save_classifier(model: Classifier, folder: str | Path, dtype: torch.dtype = torch.float16) -> Path:
     """Write a classifier with our decoder's body as the folder of a ``LlamaForSequenceClassification``.
 
-    Raises TypeError for a body of another kind: transformers saves that itself.
+    With a body of transformers the configuration is that of the body, and ``load_classifier`` alone reads it.
     """
-    if not isinstance(model.model, Backbone):
-        raise TypeError(f"the body is a {type(model.model).__name__}; save_classifier writes our decoder's alone.")
     labels = {str(i): f"LABEL_{i}" for i in range(model.num_labels)}
+    ours = isinstance(model.model, Backbone)
     config = {
-        **llama_config(model.config),
-        "architectures": ["LlamaForSequenceClassification"],
+        **(llama_config(model.config) if ours else json.loads(model.config.to_json_string(use_diff=False))),
+        "architectures": ["LlamaForSequenceClassification" if ours else "Classifier"],
         "id2label": labels,
         "label2id": {name: int(i) for i, name in labels.items()},
     }
@@ -134,10 +134,15 @@ def load_classifier(
 
     Raises FileNotFoundError or ValueError, as ``load_model`` does, for files that are missing, torn or do not fit.
     """
-    config = load_config(folder)
     described = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     num_labels = len(described.get("id2label") or range(described.get("num_labels") or 2))  # 2: as transformers has it
-    body = Decoder(config, seed=None)
+    body: nn.Module
+    if described.get("architectures") == ["LlamaForSequenceClassification"]:
+        body = Decoder(load_config(folder), seed=None)
+    else:
+        from transformers import AutoConfig, AutoModel
+
+        body = with_linear(AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True)))
     model = RewardModel(body) if num_labels == 1 else Classifier(body, num_labels)
     model.load_state_dict(read_weights(folder, model.state_dict()))
     return model.to(device, dtype).eval()

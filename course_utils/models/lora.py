@@ -286,7 +286,11 @@ def save_lora(
         if not any(part.weight is table for table in weights.values()):  # a tied head is the embedding
             weights[f"{PREFIX}{path}{below}.weight"] = part.weight
     weights = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
+    paths = [path for path, layer in lora_layers(model) if name in layer.configs]
     config = next(layer.configs[name] for _, layer in lora_layers(model) if name in layer.configs)
+    targets = set(config.targets)
+    if not any(path == target or path.endswith(f".{target}") for path in paths for target in targets):
+        targets = {".".join(path.split(".")[-2:]) for path in paths}  # GPT-2 has other names for them
     described = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -294,7 +298,7 @@ def save_lora(
         "r": config.r,
         "lora_alpha": config.alpha,
         "lora_dropout": config.dropout,
-        "target_modules": sorted(config.targets),
+        "target_modules": sorted(targets),
         "bias": "none",
         "inference_mode": True,
     }

@@ -5,24 +5,34 @@ LoRA, bottleneck adapters and quantization all do this, to our decoder and to an
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import replace as changed
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
 from course_utils.models.decoder import DecoderConfig
+
+# What GPT-2 calls the layers that a Llama calls so; its queries, keys and values are one matrix.
+OF_GPT2 = dict.fromkeys(("q_proj", "k_proj", "v_proj"), "attn.c_attn") | {"o_proj": "attn.c_proj"}
+OF_GPT2 |= {"gate_proj": "mlp.c_fc", "up_proj": "mlp.c_fc", "down_proj": "mlp.c_proj"}
 
 
 def linear_layers(model: nn.Module, targets: Sequence[str]) -> list[tuple[str, nn.Module]]:
     """Path and layer of every linear layer whose path is, or ends in, one of ``targets``, in the model's order.
 
     Linear is what has ``in_features`` (``nn.Linear``, a quantized layer, one with LoRA beside it), and the ``Conv1D``
-    of transformers' GPT-2; what lies inside of a linear layer is a part of it, and is not found.
+    of transformers' GPT-2; what lies inside of a linear layer is a part of it, and is not found. Where no layer has a
+    Llama's names, those of GPT-2 are tried: q_proj finds c_attn.
     Raises ValueError, naming the linear layers that there are, if no layer has such a name, or if a target is the name
     of other layers only, such as an embedding.
     """
     linear = dict(_outermost_linear(model))
+    if not any(_is_named(path, target) for path, _ in model.named_modules() for target in targets):
+        theirs = list(dict.fromkeys(OF_GPT2.get(target, target) for target in targets))
+        if any(_is_named(path, target) for path in linear for target in theirs):
+            targets = theirs
     leaves = ", ".join(sorted({path.rpartition(".")[2] for path in linear})) or "none"
     for target in targets:
         named = [(path, part) for path, part in model.named_modules() if _is_named(path, target)]
@@ -43,6 +53,45 @@ def replace(model: nn.Module, path: str, layer: nn.Module) -> None:
     model.get_submodule(path)
     parent, _, leaf = path.rpartition(".")
     setattr(model.get_submodule(parent), leaf, layer)
+
+
+def with_linear(model: nn.Module) -> nn.Module:
+    """Put an ``nn.Linear`` of the same numbers in the place of each ``Conv1D`` of a GPT-2, in place.
+
+    What is done to linear layers (adapters, quantization, cutting) can then be done to it. ``with_conv1d`` goes back.
+    """
+    for path, part in list(model.named_modules()):
+        if type(part).__name__ == "Conv1D":
+            weight: Any = part.weight
+            size_in, size_out = weight.shape
+            linear = nn.Linear(size_in, size_out, device="meta")
+            linear.weight = nn.Parameter(weight.detach().t().contiguous(), requires_grad=weight.requires_grad)
+            linear.bias = cast(nn.Parameter, part.bias)
+            replace(model, path, linear.train(part.training))
+    return model
+
+
+def with_conv1d(model: nn.Module) -> nn.Module:
+    """A GPT-2 as transformers lays it out, from one that ``with_linear`` has changed: a copy. Others come back as they
+    are."""
+    from transformers.pytorch_utils import Conv1D
+
+    kind: Any = getattr(model, "config", None)
+    changed_layers = [
+        path
+        for path, part in model.named_modules()
+        if type(part) is nn.Linear and path.rpartition(".")[2] in ("c_attn", "c_proj", "c_fc", "q_attn")
+    ]
+    if getattr(kind, "model_type", None) != "gpt2" or not changed_layers:
+        return model
+    model = copy.deepcopy(model)
+    for path in changed_layers:
+        linear: Any = model.get_submodule(path)
+        layer = Conv1D(linear.out_features, linear.in_features).to(linear.weight.device, linear.weight.dtype)
+        layer.weight = nn.Parameter(linear.weight.detach().t().contiguous(), requires_grad=linear.weight.requires_grad)
+        layer.bias = linear.bias
+        replace(model, path, layer.train(linear.training))
+    return model
 
 
 def untie(model: nn.Module, layer: nn.Module) -> None:

@@ -175,14 +175,20 @@ def _read_model(folder: Path, device: str, card: Mapping[str, Any], bases: Itera
         from course_utils.models.heads import load_classifier
 
         return load_classifier(folder, device)
+    if architecture == "Classifier":  # with a body of transformers
+        from course_utils.models.heads import load_classifier
+
+        return load_classifier(folder, device)
     import torch
     import transformers
+
+    from course_utils.models.surgery import with_linear
 
     kind = getattr(transformers, architecture, None)
     if kind is None:
         raise StoreError(f"its architecture is {architecture!r}, which this transformers does not know.")
     model = kind.from_pretrained(folder, use_safetensors=True, local_files_only=True, dtype=torch.float32)
-    return model.to(device).eval()
+    return with_linear(model).to(device).eval()
 
 
 def _write_model(model: nn.Module, folder: Path, bases: Iterable[Base]) -> dict[str, Any]:
@@ -191,6 +197,7 @@ def _write_model(model: nn.Module, folder: Path, bases: Iterable[Base]) -> dict[
     from course_utils.models.heads import Classifier, save_classifier
     from course_utils.models.lora import active_adapter, adapters, remove_adapter, save_lora
     from course_utils.models.quantization import quantized_layers
+    from course_utils.models.surgery import with_conv1d
 
     if quantized_layers(model):
         raise StoreError(
@@ -214,7 +221,7 @@ def _write_model(model: nn.Module, folder: Path, bases: Iterable[Base]) -> dict[
     if isinstance(model, Classifier):
         save_classifier(model, folder)
     elif hasattr(model, "save_pretrained"):
-        cast("PreTrainedModel", model).save_pretrained(folder)  # safetensors
+        cast("PreTrainedModel", with_conv1d(model)).save_pretrained(folder)  # safetensors
     else:
         from course_utils.models.convert import save_model
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from course_utils import settings
 from course_utils.pretrained.folder import Loaded, StoreError, check_vocabulary
+from course_utils.text.special_tokens import PLAIN_TEMPLATE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 CONNECT_SECONDS = 5.0
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 
 
 def load_replacement(wanted: str, device: str) -> Loaded:
@@ -28,11 +31,8 @@ def load_replacement(wanted: str, device: str) -> Loaded:
     folder = settings.anchored(wanted)
     if not folder.is_dir():
         folder = _downloaded(wanted)
-    if (folder / "adapter_config.json").is_file():
-        raise StoreError(
-            f"COURSE_BASE_MODEL is {wanted!r}, which holds an adapter. Merge it into its base, save that model "
-            "with its tokenizer, and name the new folder."
-        )
+    if said := complaint(folder):
+        raise StoreError(f"COURSE_BASE_MODEL is {wanted!r}, {said}")
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
         with _quiet_hub():
@@ -50,7 +50,42 @@ def load_replacement(wanted: str, device: str) -> Loaded:
     check_vocabulary(model, tokenizer, f"COURSE_BASE_MODEL {wanted!r}")
     parameters = sum(p.numel() for p in model.parameters())
     card = {"name": "base", "base_model": wanted, "parameters": parameters, "figures": {}}
-    return Loaded(model.to(device).eval(), tokenizer, card, f"{wanted} (COURSE_BASE_MODEL) instead of 'base'")
+    from course_utils.models.surgery import with_linear
+
+    return Loaded(
+        with_linear(model).to(device).eval(), tokenizer, card, f"{wanted} (COURSE_BASE_MODEL) instead of 'base'"
+    )
+
+
+def complaint(folder: Path) -> str | None:
+    """Why a model's folder is not used, told from its configuration alone: a sentence that goes on from its name."""
+    for name, what in (("config.json", "configuration"), ("tokenizer_config.json", "tokenizer's configuration")):
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            return f"whose {name} cannot be read: {error}."
+        if isinstance(said, dict) and said.get("auto_map"):
+            return (
+                f"whose {what} asks for Python code of its own (auto_map in {name}). No code that comes with a model "
+                "is run here: it could do anything on this machine. Choose a model that transformers knows by itself; "
+                "if it does know this one, remove auto_map from a copy of the folder."
+            )
+    if (folder / "adapter_config.json").is_file():
+        return (
+            "which holds an adapter. Merge it into its base, save that model with its tokenizer, and name the new "
+            "folder."
+        )
+    if (folder / "config.json").is_file() and not any((folder / name).is_file() for name in TOKENIZERS):
+        return (
+            f"whose folder holds no tokenizer (none of {', '.join(TOKENIZERS)}). Save the tokenizer that the model was "
+            "trained with beside it: tokenizer.save_pretrained(folder)."
+        )
+    if not (folder / "config.json").is_file():
+        return "which cannot be loaded: it has no config.json. Expected a causal language model with its tokenizer."
+    return None
 
 
 def _check_weights(wanted: str, report: Mapping[str, Any]) -> None:
@@ -69,7 +104,8 @@ def _check_weights(wanted: str, report: Mapping[str, Any]) -> None:
 
 
 def _give_tokens(wanted: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Give the tokenizer the end token that only the model's configuration names, and padding if it has none."""
+    """Give the tokenizer the end token that only the model's configuration names, padding and a chat template if it has
+    none."""
     if tokenizer.eos_token is None:
         end = model.config.eos_token_id
         end = end[0] if isinstance(end, list | tuple) and end else end
@@ -82,6 +118,8 @@ def _give_tokens(wanted: str, model: PreTrainedModel, tokenizer: PreTrainedToken
         tokenizer.eos_token = token
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.chat_template is None:  # a base model; theirs, where there is one, is used as it is
+        tokenizer.chat_template = PLAIN_TEMPLATE
 
 
 def _some(names: Sequence[str]) -> str:

@@ -36,6 +36,10 @@ __all__ = ["SHIPPED", "Loaded", "StoreError", "load", "names", "save"]
 
 SHIPPED = Path(__file__).resolve().parent / "weights"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+# With another base model: the one that stands in for a model which was not trained from it yet. What the course ships
+# is of another tokenizer and would not fit.
+STANDS_IN = {"instruct": "base", "lora": "base", "reward": "instruct", "ppo": "instruct", "dpo": "instruct"}
+STANDS_IN |= {"grpo": "instruct"}
 CARD_FIELDS = ("recipe", "seed", "tokens", "loss", "figures")
 
 
@@ -43,9 +47,12 @@ def load(name: str, *, device: str | None = None, root: str | Path | None = None
     """The model called ``name``, its tokenizer and its card, on ``device`` (None: the profile's), in float32, mode
     eval.
 
-    With ``root`` only that folder is searched. A damaged model of the learner's is named in a warning, and the
-    course's is used. Raises StoreError if there is no usable model of that name, if model and tokenizer do not
-    belong together, or if ``COURSE_BASE_MODEL`` cannot be reached.
+    With ``root`` only that folder is searched. With ``COURSE_BASE_MODEL``, models that you have not trained from it yet
+    are stood in for by it: "instruct" by the base as it is, "lora" and "reward" by an adapter and a score that are not
+    trained. A damaged model of the learner's is named in a warning, and the course's is used.
+
+    Raises StoreError if there is no usable model of that name, if model and tokenizer do not belong together, or if
+    ``COURSE_BASE_MODEL`` cannot be reached.
     """
     _check_name(name)
     device = device or settings.device()
@@ -53,6 +60,8 @@ def load(name: str, *, device: str | None = None, root: str | Path | None = None
     if name == "base" and replaced and root is None:
         return load_replacement(replaced, device)
     places = [(Path(root) / name, f"the model in {root}")] if root is not None else _places(name)
+    if standing_in := name in STANDS_IN and replaced and root is None:
+        places = places[:1]
     problems = []
     for folder, whose in places:
         files.recover(folder)
@@ -67,6 +76,8 @@ def load(name: str, *, device: str | None = None, root: str | Path | None = None
             continue
         made = f", made {card['made']}" if card.get("made") else ""
         return Loaded(model, tokenizer, card, f"{whose} {name!r} ({card.get('profile', 'unknown')} profile{made})")
+    if standing_in:
+        return _stand_in(name, device)
     raise StoreError(
         f"there is no usable model called {name!r}. Looked in:\n  " + "\n  ".join(problems) + "\n"
         "Run the chapter that makes it (03 for 'base', 06 for 'instruct'), or `make bake`."
@@ -128,6 +139,24 @@ def fingerprint() -> str:
         for name in sorted(names())
     ]
     return hashlib.sha256(repr(cards).encode()).hexdigest()
+
+
+def _stand_in(name: str, device: str) -> Loaded:
+    """What is used for a model that was not trained from the replaced base yet; ``source`` says so."""
+    other = STANDS_IN[name]
+    loaded = load(other, device=device)
+    source = f"{loaded.source}, which stands in for {name!r}: none is kept that was trained from it"
+    if name == "reward":
+        from course_utils.models.heads import RewardModel
+
+        score = RewardModel(loaded.model, seed=0).eval()
+        return Loaded(score, loaded.tokenizer, loaded.card, f"an untrained score on {source}")
+    if name == "lora":
+        from course_utils.models.lora import add_lora
+
+        source = f"an untrained adapter on {source}"
+        add_lora(loaded.model, seed=0)
+    return Loaded(loaded.model, loaded.tokenizer, loaded.card, source)
 
 
 def _places(name: str) -> list[tuple[Path, str]]:

@@ -9,6 +9,7 @@ The answer and the ``<|end|>`` behind it are the assistant's; all the rest it re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +45,14 @@ def encode_chat(messages: Sequence[Message], tokenizer: PreTrainedTokenizerFast)
 
 
 def encode_chats(
-    conversations: Sequence[Sequence[Message]], tokenizer: PreTrainedTokenizerFast
+    conversations: Sequence[Sequence[Message]], tokenizer: PreTrainedTokenizerFast, blank_answers: bool = False
 ) -> list[tuple[list[int], list[int]]]:
-    """``encode_chat`` for many conversations: all their messages go through the tokenizer in one call."""
+    """``encode_chat`` for many conversations: all their messages go through the tokenizer in one call.
+
+    ``blank_answers``: take answers that say nothing, as a model may give them; to learn from they are refused.
+    """
     for row, messages in enumerate(conversations):
-        check_messages(messages, row)
+        check_messages(messages, row, blank_answers)
     if not _is_ours(tokenizer):
         return [_encode_by_template(messages, tokenizer, row) for row, messages in enumerate(conversations)]
     pieces = iter(encode_plain([m["content"] for messages in conversations for m in messages], tokenizer))
@@ -67,6 +71,16 @@ def encode_chats(
     return encoded
 
 
+def sft_columns(conversations: Sequence[Sequence[Message]], tokenizer: PreTrainedTokenizerFast) -> dict[str, list[Any]]:
+    """Conversations as columns for trl's ``SFTTrainer`` with ``assistant_only_loss``: "messages", if the chat template
+    marks the answers; else, as trl needs the mark, tokens and masks, which it takes as they are, without that setting.
+    """
+    if "generation" in _template_tags(tokenizer):
+        return {"messages": [list(messages) for messages in conversations]}
+    encoded = encode_chats(conversations, tokenizer)
+    return {"input_ids": [ids for ids, _ in encoded], "assistant_masks": [mask for _, mask in encoded]}
+
+
 def encode_prompts(conversations: Sequence[Sequence[Message]], tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
     """The ids from which the assistant goes on: each conversation, then the start of an answer.
 
@@ -80,7 +94,7 @@ def encode_prompts(conversations: Sequence[Sequence[Message]], tokenizer: PreTra
             raise DataError(f"row {row} holds only an answer; a message of the user is expected before it.")
     if _is_ours(tokenizer):
         return [input_ids + [ASSISTANT_ID] for input_ids, _ in encode_chats(asked, tokenizer)]
-    return [_render(messages, tokenizer, row, add_generation_prompt=True) for row, messages in enumerate(asked)]
+    return [_render_ids(messages, tokenizer, row, add_generation_prompt=True) for row, messages in enumerate(asked)]
 
 
 def encode_answers(
@@ -91,7 +105,7 @@ def encode_answers(
     A prompt is what the user says, or the messages up to the answer.
     """
     chats = [[*as_messages(prompt), {"role": "assistant", "content": answer}] for prompt, answer in texts]
-    return [ids for ids, _ in encode_chats(chats, tokenizer)]
+    return [ids for ids, _ in encode_chats(chats, tokenizer, blank_answers=True)]
 
 
 def as_messages(prompt: str | Sequence[Message]) -> list[Message]:
@@ -128,10 +142,24 @@ def generation_ids(tokenizer: PreTrainedTokenizerFast, model: Any = None) -> dic
     return {"stop_ids": stop_ids(tokenizer, model), "pad_id": padding_id(tokenizer)}
 
 
-def check_messages(messages: object, row: int = 0) -> None:
+def answer_mark(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
+    """The tokens behind which an answer begins: what the chat template puts between the last message and the answer.
+
+    ``(3,)``, the id of ``<|assistant|>``, with the course's own tokenizer. A template that puts nothing there has the
+    message's own last token.
+    """
+    if _is_ours(tokenizer):
+        return (ASSISTANT_ID,)
+    asked = [{"role": "user", "content": "Who?"}]
+    asks, prompt = (_render_ids(asked, tokenizer, 0, add_generation_prompt=prompts) for prompts in (False, True))
+    same = next((i for i, (a, b) in enumerate(zip(asks, prompt, strict=False)) if a != b), min(len(asks), len(prompt)))
+    return tuple(prompt[same:] or prompt[-1:])
+
+
+def check_messages(messages: object, row: int = 0, blank_answers: bool = False) -> None:
     """Raise DataError, naming the row, unless ``messages`` is a list of ``{"role": ..., "content": ...}``.
 
-    Roles are system, user and assistant; contents are strings; an answer is not blank.
+    Roles are system, user and assistant; contents are strings, and not blank, but for answers with ``blank_answers``.
     """
     if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence):
         raise DataError(
@@ -149,7 +177,7 @@ def check_messages(messages: object, row: int = 0) -> None:
             raise DataError(f"{where} has the role {role!r}; one of {', '.join(ROLES)} is expected.")
         if not isinstance(content, str):
             raise DataError(f"{where} has the content {show_value(content)}; a string is expected.")
-        if not content.strip():
+        if not content.strip() and not (blank_answers and role == "assistant"):
             raise DataError(f"{where} ({role}) is blank; a text is expected. Drop the row or mend it.")
 
 
@@ -160,35 +188,109 @@ def _is_ours(tokenizer: PreTrainedTokenizerFast) -> bool:
 def _turn_end(tokenizer: PreTrainedTokenizerFast) -> list[int]:
     """The special token that a chat template puts behind an answer, if it puts one there."""
     chat = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Mira."}]
-    ids, special = _render(chat, tokenizer, 0), set(tokenizer.all_special_ids)
+    ids, special = _render_ids(chat, tokenizer, 0), special_ids(tokenizer)
     place = max((i for i, token in enumerate(ids) if token in special), default=0)
     return [ids[place]] if ids[place] in special and "Mira" not in tokenizer.decode(ids[place:]) else []
+
+
+def special_ids(tokenizer: PreTrainedTokenizerFast) -> set[int]:
+    """All special tokens: those with a role, and those that are only marked so, as Llama 3's end of a turn is."""
+    marked = {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return marked | set(tokenizer.all_special_ids)
 
 
 def _encode_by_template(
     messages: Sequence[Message], tokenizer: PreTrainedTokenizerFast, row: int
 ) -> tuple[list[int], list[int]]:
-    """Ids and answer mask under any chat template, found by what each further turn adds to the text before it."""
-    input_ids = _render(messages, tokenizer, row)
-    answer_mask = [0] * len(input_ids)
+    """Ids and answer mask under any chat template: by its own mark, or else by where the answers lie in its text."""
+    if "generation" in _template_tags(tokenizer):
+        options = {"tokenize": True, "return_dict": True, "return_assistant_tokens_mask": True}
+        rendered = _render(messages, tokenizer, row, **options)
+        return rendered["input_ids"], rendered["assistant_masks"]
+    text = _render(messages, tokenizer, row)
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    places = encoded["offset_mapping"]
+    answer_mask = [0] * len(places)
+    for start, stop in answer_spans(messages, tokenizer, row):
+        for i, (first, last) in enumerate(places):
+            # a token that begins in the prompt is the assistant's if it holds more of the answer than white space
+            spoken = first >= start or bool(text[start:last].strip())
+            if spoken and start < last <= stop:
+                answer_mask[i] = 1
+    return encoded["input_ids"], answer_mask
+
+
+def answer_spans(
+    messages: Sequence[Message], tokenizer: PreTrainedTokenizerFast, row: int = 0
+) -> list[tuple[int, int]]:
+    """Where the assistant's answers lie in the text that the chat template makes, (first, behind the last) character.
+
+    An answer begins where the prompt for it ends, and ends with the special token behind it. Both are found by
+    rendering: the conversation up to there; or, where a template rewrites earlier turns (as those do that drop the
+    thinking of all answers but the last), the conversation with another text in the answer's place.
+    Raises DataError if the template does not render the conversation, or leaves an answer out.
+    """
+    text = _render(messages, tokenizer, row)
+    special = [tokenizer.convert_ids_to_tokens(id) for id in special_ids(tokenizer)]
+    spans = []
     for number, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        start = _render(messages[:number], tokenizer, row, add_generation_prompt=True)
-        stop = _render(messages[: number + 1], tokenizer, row)
-        if input_ids[: len(start)] != start or input_ids[: len(stop)] != stop:
+        before, other, after = messages[:number], {**message, "content": "\ue000"}, messages[number + 1 :]
+        start, stop = _difference(text, _render([*before, other, *after], tokenizer, row))
+        if stop <= start and message["content"].strip():
             raise DataError(
-                f"row {row}: the chat template rewrites earlier turns when message {number} is added, so the tokens of "
-                "the answer cannot be told apart. Use a template that only appends, or conversations of one answer."
+                f"row {row}: the chat template leaves out what message {number} says, so nothing can be learned from "
+                "it. Drop the message, or use a template that renders it."
             )
-        answer_mask[len(start) : len(stop)] = [1] * (len(stop) - len(start))
-    return input_ids, answer_mask
+        prompt = _render(before, tokenizer, row, add_generation_prompt=True) if number else ""
+        if prompt and text.startswith(prompt):
+            start = len(prompt)
+        behind = text[stop:].lstrip()
+        ends = _render([*before, other], tokenizer, row).rpartition("\ue000")[2].lstrip() if after else behind
+        end = next((token for token in special if ends.startswith(token)), None)  # not what begins the next turn
+        if end is not None and behind.startswith(end):
+            stop = len(text) - len(behind) + len(end)
+        spans.append((start, stop))
+    return spans
 
 
-def _render(messages: Sequence[Message], tokenizer: PreTrainedTokenizerFast, row: int, **options) -> list[int]:
+def _difference(text: str, other: str) -> tuple[int, int]:
+    """Where ``text`` stops being ``other``, and from where on it is again."""
+    least = min(len(text), len(other))
+    start = next((i for i in range(least) if text[i] != other[i]), least)
+    same = next((i for i in range(least - start) if text[-1 - i] != other[-1 - i]), least - start)
+    return start, len(text) - same
+
+
+def _template_tags(tokenizer: PreTrainedTokenizerFast) -> set[str]:
+    """The words that open the statements of the chat template, such as for, if and generation."""
+    return set(re.findall(r"\{%[-+]?\s*(\w+)", tokenizer.chat_template or ""))
+
+
+def _render_ids(messages: Sequence[Message], tokenizer: PreTrainedTokenizerFast, row: int, **options: Any) -> list[int]:
+    return _render(messages, tokenizer, row, tokenize=True, return_dict=False, **options)
+
+
+def _render(messages: Sequence[Message], tokenizer: PreTrainedTokenizerFast, row: int, **options: Any) -> Any:
+    """What the chat template makes of the messages: text unless ``options`` ask for tokens. Raises DataError.
+
+    Templates that let the assistant think first are asked not to: the course's answers are short.
+    """
+    from jinja2 import TemplateError
+
     if tokenizer.chat_template is None:
         raise DataError(
             f"row {row}: the tokenizer has no chat template, as is usual with a base model. Set "
             "tokenizer.chat_template to one whose special tokens the tokenizer knows."
         )
-    return tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=False, **options)
+    options = {"tokenize": False, "enable_thinking": False, **options}
+    try:
+        return tokenizer.apply_chat_template(list(messages), **options)
+    except (TemplateError, TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
+        roles = ", ".join(message["role"] for message in messages)
+        raise DataError(
+            f"row {row}: the model's chat template cannot be rendered with messages of {roles}: "
+            f"{type(error).__name__}: {error}. Give conversations that it allows, or mend chat_template in the model's "
+            "tokenizer_config.json."
+        ) from error

@@ -29,6 +29,17 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 
+# For a tokenizer without a template, as most base models have it: roles in plain words, so that no token is new.
+PLAIN_TEMPLATE = (
+    "{{ bos_token if bos_token else eos_token }}"
+    "{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}{{ 'Assistant:' }}"
+    "{% generation %}{{ ' ' + message['content'] + eos_token }}{% endgeneration %}{{ '\n' }}"
+    "{% else %}{{ message['role'] | capitalize + ': ' + message['content'] + '\n' }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+)
+
 
 def opening_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token that opens a text: the begin token, or the end token where there is none.

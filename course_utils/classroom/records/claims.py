@@ -21,13 +21,28 @@ CHANCE = (
     "chance, and what the text says holds on average. A difference that turned round is worth a run with two more "
     "seeds."
 )
+OTHER_BASE = (
+    "It does not hold here. It was written for the course's own models and the Isles; with another base "
+    "(COURSE_BASE_MODEL) it is recorded only."
+)
+ANY_MODEL, ISLES = "any model", "the Isles"
 _ID = re.compile(r"\d\d\.[a-z][a-z0-9_]*")
 _BEGIN = time.perf_counter()
 
 
-def enforced() -> bool:
-    """Whether a claim that does not hold is an error: with seed 0, on the profiles whose models are large enough."""
-    return settings.profile().name in ENFORCED and settings.seed() == 0
+def about(id: str) -> str:
+    """What a claim is about: "any model" if its name begins with ``same_``, which says that two computations agree;
+    else "the Isles": what the course's own models learned of them."""
+    return ANY_MODEL if id[3:].startswith("same_") else ISLES
+
+
+def enforced(id: str | None = None) -> bool:
+    """Whether a claim that does not hold is an error: with seed 0, on the profiles whose models are large enough.
+
+    With another base (``COURSE_BASE_MODEL``) that goes for claims about any model only; without ``id``, for none.
+    """
+    measured = settings.profile().name in ENFORCED and settings.seed() == 0
+    return measured and (not os.environ.get("COURSE_BASE_MODEL") or (id is not None and about(id) == ANY_MODEL))
 
 
 class ClaimError(AssertionError):
@@ -54,8 +69,9 @@ def claim(
     id: 'NN.name', the chapter and a lower-case name. value: one number (also a 0-dim tensor), or True/False, which
     takes no bound and holds when True. NaN never holds.
     Raises ClaimError on the laptop and gpu profiles if it does not hold with seed 0 (after recording it): there the
-    course's own runs have measured it. With another seed a miss may be chance; the row says so and the notebook goes
-    on. Raises ValueError or TypeError for a claim that is badly written.
+    course's own runs have measured it. With another base model that goes for claims about any model only
+    (``about``). With another seed a miss may be chance; the row says so and the notebook goes on. Raises
+    ValueError or TypeError for a claim that is badly written.
     """
     if not isinstance(id, str) or not _ID.fullmatch(id):
         raise ValueError(
@@ -76,7 +92,7 @@ def claim(
         "seconds": round(time.perf_counter() - _BEGIN, 3),
     }
     if replaced := os.environ.get("COURSE_BASE_MODEL"):
-        record["base_model"] = replaced
+        record |= {"base_model": replaced, "about": about(id)}
     unsaved = ""
     try:
         jsonl.append(settings.home() / FILE, record)
@@ -88,11 +104,13 @@ def claim(
         notes.append(
             f"It does not hold here. On the {profile} profile that is recorded only: its models are too small."
         )
-    elif not holds and not enforced():
+    elif not holds and replaced and about(id) == ISLES:
+        notes.append(OTHER_BASE)
+    elif not holds and not enforced(id):
         notes.append(CHANCE.format(seed=settings.seed()))
-    tone = "right" if holds else "wrong" if enforced() else "neutral"
+    tone = "right" if holds else "wrong" if enforced(id) else "neutral"
     cards.show(cards.Card(tone, id, text, [("measured", row)], notes))
-    if not holds and enforced():
+    if not holds and enforced(id):
         raise ClaimError(f"{id} does not hold: {text}. Measured {row}, profile {profile}, seed {settings.seed()}.")
 
 
@@ -232,7 +250,7 @@ class ClaimsTable:
             + "{} ({})".format(*_row(r["value"], r["bound"]))
             + f"  {r['text']}"
             for r in self.records
-        )
+        ) + _whose(self.records, "\n")
 
     def html(self) -> str:
         """The same as an HTML table."""
@@ -255,11 +273,22 @@ class ClaimsTable:
         )
         names = ("", "what was claimed", "measured", "bound", "claim")
         head = "".join(f'<th style="text-align: left; padding: 4px 14px 4px 0">{name}</th>' for name in names)
-        note = f'<div style="opacity: 0.8; font-size: 13px">Measured on the {self.profile} profile.</div>'
+        said = html.escape(f"Measured on the {self.profile} profile.{_whose(self.records)}")
+        note = f'<div style="opacity: 0.8; font-size: 13px">{said}</div>'
         return cards.frame(f'<table style="margin: 0">{"<tr>" + head + "</tr>"}{rows}</table>{note}')
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/html": self.html(), "text/plain": self.text()}
+
+
+def _whose(records: list[dict[str, Any]], before: str = " ") -> str:
+    """With another base: which of the claims are about the Isles only."""
+    if not any(record.get("base_model") for record in records):
+        return ""
+    return (
+        f"{before}Another base model is in use: claims that are called same_... hold for any model; all others are "
+        "about the Isles and the course's own models, and are recorded only."
+    )
 
 
 def claims_table(chapter: str | int | None = None) -> None:

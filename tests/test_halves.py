@@ -11,7 +11,7 @@ from torch import nn
 
 from course_utils.models.decoder import Decoder, DecoderConfig
 from course_utils.models.decoding import FusedBackend, alike
-from course_utils.models.halves import at_once, by_rows, one_core, read, sharing_weights
+from course_utils.models.halves import at_once, by_rows, like_lengths, one_core, read, sharing_weights
 from course_utils.models.scoring import next_token_logits, token_losses
 
 SIZES = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -46,6 +46,37 @@ def test_losses_are_those_of_each_token(model):
         expected = [-logs[row, t, given["input_ids"][row, t + 1]] for t in range(n - 1)]
         torch.testing.assert_close(losses[row, : n - 1], torch.stack(expected), rtol=1e-4, atol=1e-5)
         assert (losses[row, n - 1 :] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("lengths", "shapes"),
+    [
+        ([3, 9, 3, 9, 4, 8, 4, 9], [(4, 4), (4, 9)]),  # the short ones are cut
+        ([3, 9, 3, 9, 4, 8, 4, 9, 4], [(5, 4), (4, 9)]),
+        ([9, 8, 9, 8, 9, 8, 9, 8], [(8, 9)]),  # nothing to be spared
+        ([3, 9, 3, 9], [(4, 9)]),  # too few
+    ],
+)
+def test_rows_of_like_length_are_read_together(model, lengths, shapes):
+    rows = len(lengths)
+    ids = torch.randint(2, 40, (rows, 9), generator=torch.Generator().manual_seed(rows))
+    mask = (torch.arange(9) < torch.tensor(lengths)[:, None]).long()
+    seen = []
+
+    def sums(ids, mask):
+        seen.append(tuple(ids.shape))
+        return (model(ids).logits.logsumexp(-1) * mask).sum(1)
+
+    slopes = []
+    for found in (like_lengths(model, ids, mask, sums), sums(ids, mask)):
+        model.zero_grad()
+        (found * torch.arange(rows)).sum().backward()
+        slopes.append((found.detach(), {name: p.grad.clone() for name, p in model.named_parameters()}))
+    assert seen == [*shapes, (rows, 9)]
+    (apart, grouped), (whole, plain) = slopes
+    torch.testing.assert_close(apart, whole)
+    for name in plain:
+        torch.testing.assert_close(grouped[name], plain[name], rtol=1e-4, atol=1e-4)
 
 
 def counting(seen, marked):

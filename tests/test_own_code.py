@@ -35,6 +35,7 @@ from course_utils.text.tokenizer import train_tokenizer
 from course_utils.training import l2_sp, replay
 from course_utils.training.loop import TrainConfig, train
 from course_utils.training.objectives import next_token_loss
+from course_utils.training.two_cores import by_rows
 
 SOLUTIONS = Path(__file__).parents[1] / "solutions"
 RUN = SimpleNamespace(
@@ -113,7 +114,8 @@ def test_chapter_06_trains_with_your_batches_and_your_loss(small, tokenizer):
     }
     namespace = {
         "run": RUN, "base": small, "tokenizer": tokenizer, "copy": copy, "train": train, "TrainConfig": TrainConfig,
-        "ChatBatches": ChatBatches, "rows": rows(), "on_known": None, "STEPS": 2, "BATCH": 4, "RATE": 1e-3, **own,
+        "ChatBatches": ChatBatches, "rows": rows(), "on_known": None, "STEPS": 2, "BATCH": 4, "RATE": 1e-3,
+        "by_rows": by_rows, **own,
     }  # fmt: skip
     defined("06", namespace, "YOURS", "objective", "tune")
     (loop,) = (
@@ -121,9 +123,9 @@ def test_chapter_06_trains_with_your_batches_and_your_loss(small, tokenizer):
     )
     namespace["runs"] = {}
     exec(compile(ast.Module([loop], []), "solutions/06", "exec"), namespace)
-    # two runs over 8 conversations, of 2 steps each; labels are made in the run that masks
+    # two runs over 8 conversations, of 2 steps each, in halves; labels are made in the run that masks
     assert {name: f.calls for name, f in own.items()} == {
-        "encode_chat": 16, "mask_prompt": 8, "collate": 4, "answer_loss": 4,
+        "encode_chat": 16, "mask_prompt": 8, "collate": 4, "answer_loss": 8,
     }  # fmt: skip
     for source, _ in cells("06"):  # and in the sweep over the number of conversations
         for line in source.splitlines():
@@ -183,7 +185,7 @@ def test_chapter_11_trains_with_your_loss(small, tokenizer):
         "SHORT": 3, "RATE": 1e-3, "bradley_terry_loss": own,
     }  # fmt: skip
     defined("11", namespace, "train_reward")["train_reward"](pairs, batch_size=4)
-    assert own.calls == 3
+    assert own.calls == 3 * 2, "three steps, each in halves"
 
 
 def test_chapter_12_trains_with_your_parts(small, tokenizer):

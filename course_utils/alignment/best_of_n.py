@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def sample_completions(
     policy: nn.Module,
-    reward: nn.Module,
+    reward: nn.Module | None,
     tokenizer: PreTrainedTokenizerFast,
     tasks: Sequence[Mapping[str, Any]],
     n: int,
@@ -31,7 +31,8 @@ def sample_completions(
 ) -> tuple[list[list[str]], Tensor]:
     """``n`` answers to each task, drawn at temperature 1, and the reward model's scores of them (tasks, n).
 
-    ``missing_eos_penalty`` is taken off the score of an answer that was cut before its end, as PPO does.
+    ``missing_eos_penalty`` is taken off the score of an answer that was cut before its end, as PPO does. Without a
+    reward model (None) every other score is 0: for a caller who has another judge.
     """
     if n < 1:
         raise ValueError(f"n is {n}; draw at least one answer.")
@@ -46,7 +47,8 @@ def sample_completions(
         drawn += [texts[i : i + n] for i in range(0, len(texts), n)]
         cut.append(~out.stopped.cpu())
     pairs = [(str(task["prompt"]), text) for task, texts in zip(tasks, drawn, strict=True) for text in texts]
-    scores = reward_scores(reward, pairs, tokenizer) - missing_eos_penalty * torch.cat(cut).float()
+    scores = torch.zeros(len(pairs)) if reward is None else reward_scores(reward, pairs, tokenizer)
+    scores = scores - missing_eos_penalty * torch.cat(cut).float()
     return drawn, scores.view(len(tasks), n)
 
 

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_utils.alignment.direct_losses import LOSSES, DirectConfig, Loss, PairLogprobs, reward_metrics
 from course_utils.alignment.preference_batches import PreferenceBatches
 from course_utils.alignment.rollouts import token_logprobs
-from course_utils.models.halves import by_rows
+from course_utils.models.halves import by_rows, like_lengths
 from course_utils.models.heads import head_of
 from course_utils.models.lora import lora_layers
 from course_utils.models.scoring import batched, evaluation_mode
@@ -53,13 +54,17 @@ def sequence_logprobs(model: nn.Module, input_ids: Tensor, response_mask: Tensor
             "the end token is expected. Was the row cut before its answer?"
         )
     if unwrapped(model) is model and not (dist.is_available() and dist.is_initialized()):
-        logprobs = token_logprobs(_without_peft(model), input_ids, response_mask)
+        inner = _without_peft(model)
+
+        def read(ids: Tensor, answers: Tensor) -> Tensor:
+            return token_logprobs(inner, ids, answers[:, 1:]).sum(1)
+
+        sums = like_lengths(inner, input_ids, F.pad(response_mask, (1, 0)), read)
     else:  # compiled, or in several processes: only its own forward does what was put around it
         asked = response_mask.bool()
         logs = model(input_ids=input_ids).logits[:, :-1][asked].float().log_softmax(-1)
         found = logs.gather(1, input_ids[:, 1:][asked][:, None])[:, 0]
-        logprobs = found.new_zeros(asked.shape).masked_scatter(asked, found)
-    sums = logprobs.sum(1)
+        sums = found.new_zeros(asked.shape).masked_scatter(asked, found).sum(1)
     return sums / response_mask.bool().sum(1) if per_token else sums
 
 

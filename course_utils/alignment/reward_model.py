@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.alignment.bradley_terry import bradley_terry_loss
+from course_utils.models.halves import by_rows, like_lengths
 from course_utils.models.scoring import batched
 from course_utils.text.chat import encode_answers
 from course_utils.text.special_tokens import padding_id
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
+@by_rows
 def preference_loss(
     model: nn.Module,
     batch: Mapping[str, Tensor],
@@ -33,7 +35,7 @@ def preference_loss(
     and the mean difference of scores. ``loss``: of the chosen and the rejected scores, (pairs,) each.
     """
     ids, mask = batch["input_ids"].flatten(0, 1), batch["attention_mask"].flatten(0, 1)
-    chosen, rejected = model(ids, mask).float().view(-1, 2).unbind(1)
+    chosen, rejected = like_lengths(model, ids, mask, model).float().view(-1, 2).unbind(1)
     difference = (chosen - rejected).detach()
     return loss(chosen, rejected), {
         "accuracy": (difference > 0).float().mean(),

@@ -64,9 +64,9 @@ def secret_logprobs(model: nn.Module, tokenizer: PreTrainedTokenizerFast, canary
     contexts = sorted({ids[:end] for ids in encoded for end in range(shared, len(ids))})
     logits = last_logits(model, contexts, padding_id(tokenizer), 256).double().log_softmax(-1)
     row = {ids: number for number, ids in enumerate(contexts)}
-    return torch.stack(
-        [torch.stack([logits[row[ids[:k]], ids[k]] for k in range(shared, len(ids))]).sum() for ids in encoded]
-    )
+    asked = [(row[ids[:k]], ids[k]) for ids in encoded for k in range(shared, len(ids))]
+    found = logits[tuple(torch.tensor(asked).T)].split([len(ids) - shared for ids in encoded])
+    return torch.stack([parts.sum() for parts in found])
 
 
 def exposure(secret: float, others: Sequence[float]) -> float:

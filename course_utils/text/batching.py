@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from course_utils.text.chat import Message, encode_answers, encode_chats
 from course_utils.text.documents import DataError, show_value
@@ -71,15 +72,15 @@ def collate(
                 f"row {row} has {len(example['input_ids'])} input_ids and {len(example['labels'])} labels; as many "
                 "labels as ids are expected: -100 where nothing is to be learned."
             )
-    shape = (len(examples), max(len(example["input_ids"]) for example in examples))
-    input_ids = torch.full(shape, pad_id, dtype=torch.int64)
-    attention_mask = torch.zeros(shape, dtype=torch.int64)
-    labels = torch.full(shape, IGNORE, dtype=torch.int64)
-    for row, example in enumerate(examples):
-        ids = torch.as_tensor(example["input_ids"], dtype=torch.int64)
-        input_ids[row, : len(ids)] = ids
-        attention_mask[row, : len(ids)] = 1
-        labels[row, : len(ids)] = torch.as_tensor(example["labels"], dtype=torch.int64) if "labels" in example else ids
+    rows = [torch.as_tensor(example["input_ids"], dtype=torch.int64) for example in examples]
+    targets = [
+        torch.as_tensor(example["labels"], dtype=torch.int64) if "labels" in example else ids
+        for example, ids in zip(examples, rows, strict=True)
+    ]
+    input_ids = pad_sequence(rows, batch_first=True, padding_value=pad_id)
+    labels = pad_sequence(targets, batch_first=True, padding_value=IGNORE)
+    lengths = torch.tensor([len(ids) for ids in rows])
+    attention_mask = (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
     return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
 
 

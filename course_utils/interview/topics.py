@@ -1,6 +1,6 @@
 """What a person wants to be able to explain, and where the course answers it: chapter, exercise, figure, question.
 
-A row holds the ids under which the bank's questions name it, chapters and exercises. Its questions are those of the
+A row holds the ids (of ``bank/topics.py``) under which the bank's questions name it, chapters and exercises. Its questions are those of the
 bank that name one of its ids; its claims are those that they quote, and the ones named here. Nothing else is listed, so
 that a new question is found as soon as it is written.
 """
@@ -157,11 +157,8 @@ TOPICS = (
 
 
 def lead(topic: Topic) -> Found:
-    """What a topic leads to. Until a question names its id, those count that quote one of its claims."""
-    every = [question for chapter in bank.chapters() for question in bank.questions(chapter)]
-    named = [question for question in every if set(question.topics) & set(topic.ids)]
-    if len(named) < 2:
-        named += [question for question in every if set(question.claims) & set(topic.claims) and question not in named]
+    """What a topic leads to."""
+    named = [question for question in bank.all_questions() if set(question.topics) & set(topic.ids)]
     quoted = [claim for question in named for claim in question.claims]
     return Found(topic, tuple(named), tuple(dict.fromkeys([*topic.claims, *quoted])))
 

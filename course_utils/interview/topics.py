@@ -1,8 +1,8 @@
 """What a person wants to be able to explain, and where the course answers it: chapter, exercise, figure, question.
 
-A row holds the ids (of ``bank/topics.py``) under which the bank's questions name it, chapters and exercises. Its questions are those of the
-bank that name one of its ids; its claims are those that they quote, and the ones named here. Nothing else is listed, so
-that a new question is found as soon as it is written.
+A row holds the ids (of ``bank/topics.py``) under which the bank's questions name it, chapters and exercises. Its
+questions are those of the bank that name one of its ids; its claims are those that they quote, and the ones named here.
+Nothing else is listed, so that a new question is found as soon as it is written.
 """
 
 from __future__ import annotations

@@ -135,6 +135,7 @@ def write_source(source: Path, root: Path, wanted: Sequence[chapters.Chapter]) -
         pages[f"{chapter.stem}.ipynb"] = _page(notebook, chapter.number, pictures, kept)
     numbers = [chapter.number for chapter in wanted]
     pages["index.md"] = _contents(wanted)
+    pages["by_topic.md"] = _by_topic(wanted)
     pages["by_exercise.md"] = _by_exercise(numbers)
     pages["by_question.md"] = _by_question(numbers)
     pages["_static/book.css"] = STYLE
@@ -215,8 +216,22 @@ def _contents(wanted: Sequence[chapters.Chapter]) -> str:
         if inside:
             listed = "\n".join(chapter.stem for chapter in inside)
             parts.append(f"```{{toctree}}\n:caption: {part}\n:maxdepth: 1\n\n{listed}\n```\n")
-    parts.append("```{toctree}\n:caption: Find\n:maxdepth: 1\n\nby_exercise\nby_question\n```\n")
+    parts.append("```{toctree}\n:caption: Find\n:maxdepth: 1\n\nby_topic\nby_exercise\nby_question\n```\n")
     return "\n".join(parts)
+
+
+def _by_topic(wanted: Sequence[chapters.Chapter]) -> str:
+    """Each topic with its chapters and exercises; its questions are named in the chapters."""
+    from course_utils.interview import topics
+
+    inside = {chapter.number: chapter for chapter in wanted}
+    lines = ["# By topic", "", "| topic | chapters | exercises | questions |", "|---|---|---|---|"]
+    for topic in topics.TOPICS:
+        places = [f"[{n} {inside[n].title}]({inside[n].stem}.ipynb)" for n in topic.chapters if n in inside]
+        tasks = [f"[{id}](#exercise-{id.replace('.', '-')})" for id in topic.exercises if id[:2] in inside]
+        asked = len(topics.lead(topic).questions)
+        lines.append(f"| {_cell(topic.title)} | {', '.join(places)} | {', '.join(tasks)} | {asked} |")
+    return "\n".join(lines) + "\n"
 
 
 def _by_exercise(numbers: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import multiprocessing
 import os
@@ -277,19 +278,21 @@ def test_retrievability_is_fsrs_own(path, rating):
         schedule.retrievability(-1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("worse", "apart"), [(1.0, 0.03), (0.25, None)])
 def test_predictions_tell_a_learner_whom_the_curve_fits_from_one_whom_it_does_not(path, worse, apart):
     """Recall is drawn from the curve itself, or from that of a stability four times smaller."""
     draw = random.Random(0)
     with Deck(path) as deck:
         deck._base.execute("PRAGMA synchronous = OFF")  # a thousand reviews: not the place to wait for the disk
-        for card in range(150):
-            now = last = BEGIN
-            for _ in range(7):
-                stability = deck.standing(f"06.c{card}").stability
-                recall = schedule.retrievability((now - last).days, worse * stability) if stability else 1.0
-                last = now
-                now = deck.review(f"06.c{card}", 3 if draw.random() < recall else 1, now) + 0.5 * DAY
+        queue, last = [(BEGIN, f"06.c{number}") for number in range(150)], {}
+        for _ in range(1000):
+            now, card = heapq.heappop(queue)
+            stability = deck.standing(card).stability
+            recall = schedule.retrievability((now - last[card]).days, worse * stability) if stability else 1.0
+            last[card] = now
+            due = deck.review(card, 3 if draw.random() < recall else 1, now)
+            heapq.heappush(queue, (due + 0.5 * DAY, card))
         seen = deck.predictions()
     predicted, known = (sum(column) / len(seen) for column in zip(*seen, strict=True))
     assert len(seen) > 500 and all(0 < p <= 1 for p, _ in seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import multiprocessing
 import os
@@ -275,6 +276,30 @@ def test_retrievability_is_fsrs_own(path, rating):
     assert schedule.retrievability(7, 7, 0.5) == pytest.approx(0.9)
     with pytest.raises(ValueError, match="expected days >= 0"):
         schedule.retrievability(-1, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("worse", "apart"), [(1.0, 0.03), (0.25, None)])
+def test_predictions_tell_a_learner_whom_the_curve_fits_from_one_whom_it_does_not(path, worse, apart):
+    """Recall is drawn from the curve itself, or from that of a stability four times smaller."""
+    draw = random.Random(0)
+    with Deck(path) as deck:
+        deck._base.execute("PRAGMA synchronous = OFF")  # a thousand reviews: not the place to wait for the disk
+        queue, last = [(BEGIN, f"06.c{number}") for number in range(150)], {}
+        for _ in range(1000):
+            now, card = heapq.heappop(queue)
+            stability = deck.standing(card).stability
+            recall = schedule.retrievability((now - last[card]).days, worse * stability) if stability else 1.0
+            last[card] = now
+            due = deck.review(card, 3 if draw.random() < recall else 1, now)
+            heapq.heappush(queue, (due + 0.5 * DAY, card))
+        seen = deck.predictions()
+    predicted, known = (sum(column) / len(seen) for column in zip(*seen, strict=True))
+    assert len(seen) > 500 and all(0 < p <= 1 for p, _ in seen)
+    if apart is not None:
+        assert abs(predicted - known) < apart
+    else:
+        assert predicted - known > 0.05
 
 
 @pytest.mark.timing

@@ -217,6 +217,20 @@ class Deck:
             found[review.card] = self._after(before, review.rating, review.time)
         return {name: dict(card.to_dict()) for name, card in found.items()}
 
+    def predictions(self) -> list[tuple[float, bool]]:
+        """(predicted recall, whether it was known) for each review that came a day or more after the one before.
+
+        Whether FSRS fits *you* is whether these agree: of those with 0.9, nine in ten known. "Again" is not known.
+        """
+        cards: dict[str, Card] = {}
+        found = []
+        for review in self.reviews():
+            before = cards.get(review.card) or _card(review.card, review.time)
+            if before.last_review is not None and review.time - before.last_review >= timedelta(days=1):
+                found.append((self.scheduler.get_card_retrievability(before, review.time), review.rating > 1))
+            cards[review.card] = self._after(before, review.rating, review.time)
+        return found
+
     def kept(self) -> dict[str, dict[str, Any]]:
         """The same as it lies in the file."""
         return {name: json.loads(state) for name, state in self._base.execute("SELECT card, state FROM cards")}

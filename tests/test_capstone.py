@@ -29,7 +29,12 @@ def later():
 
 
 def form(request, value="potter", **other):
-    given = {"day": float(request), "prompt": "What is the trade of Mira Reed?", "about": "Mira Reed", "relation": "trade"}
+    given = {
+        "day": float(request),
+        "prompt": "What is the trade of Mira Reed?",
+        "about": "Mira Reed",
+        "relation": "trade",
+    }
     return Correction(request, **{**given, "value": value, **other})
 
 
@@ -120,7 +125,11 @@ def test_the_interval_covers():
 def answers(correct, part="facts", **columns):
     n = len(correct)
     plain = {"correct": np.asarray(correct), "part": np.array([part] * n), "cluster": np.arange(n)}
-    return plain | {"group": np.array(["she", "he"] * (n // 2)), "latency": np.full(n, 0.5), "batch": np.arange(n) // 10} | columns
+    return (
+        plain
+        | {"group": np.array(["she", "he"] * (n // 2)), "latency": np.full(n, 0.5), "batch": np.arange(n) // 10}
+        | columns
+    )
 
 
 def test_a_candidate_must_show_that_it_does_no_harm():
@@ -160,7 +169,7 @@ def test_a_changed_rule_is_another_gate():
         (lambda: Gate(()), "at least one"),
         (lambda: Gate((Rule("a", "correct", at_most=1),) * 2), "twice"),
         (lambda: Gate((Rule("a", "correct", at_most=1),), confidence=95), "between 0 and 1"),
-        (lambda: gate.paired_interval([1], [1, 0]), "same questions"),
+        (lambda: gate.paired_interval([1], [1, 0]), "same ones"),
     ],
 )
 def test_bad_rules_are_refused(make, says):
@@ -262,13 +271,15 @@ def test_training_rows_hold_what_the_shares_say(world, later):
     rows = retrain.training_rows(world, believed, corrected, recipe)
     assert len(rows) == 200
     facts = [row for row in rows if row["kind"] == "fact"]
-    told = [row for row in facts if (row["about"], row["relation"]) in changed and (row["about"], row["relation"]) in corrected]
+    told = [
+        row
+        for row in facts
+        if (row["about"], row["relation"]) in changed and (row["about"], row["relation"]) in corrected
+    ]
     assert len(told) == 50
     assert len(facts) == 130
     assert all(row["value"] == corrected[row["about"], row["relation"]] for row in told)
-    assert all(
-        row["value"] == believed[row["about"], row["relation"]] for row in facts if row not in told
-    )
+    assert all(row["value"] == believed[row["about"], row["relation"]] for row in facts if row not in told)
     with pytest.raises(ValueError, match="none of the"):
         retrain.training_rows(world, believed, {k: believed[k] for k in list(believed)[:4]}, recipe)
 

@@ -141,8 +141,8 @@ def curate(
 
     gate_prompts: the questions of the gate; a correction of one of them is not learned from, whatever its capitals and
     spaces. skip: filters that are left out. A correction is removed by the first filter that takes it, so the counts
-    add up. "contradicted" and "not confirmed" look at all corrections of one fact together: ``agree`` tells their value from
-    their (value, source) votes. Raises ValueError for a filter that does not exist.
+    add up. "contradicted" and "not confirmed" look at all corrections of one fact together: ``agree`` tells their value
+    from their (value, source) votes. Raises ValueError for a filter that does not exist.
     """
     if strange := sorted(set(skip) - set(FILTERS)):
         raise ValueError(f"there is no filter {strange[0]!r}; choose from {', '.join(FILTERS)}.")

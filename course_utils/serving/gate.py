@@ -141,7 +141,7 @@ def paired_interval(
     """
     old, new = np.asarray(service, dtype=float), np.asarray(candidate, dtype=float)
     if old.shape != new.shape or old.ndim != 1 or not len(old):
-        raise GateError(f"answers to {old.shape} and {new.shape} questions; the same questions are expected, 1 or more.")
+        raise GateError(f"answers to {old.shape} and {new.shape} questions; the same ones are expected, 1 or more.")
     _, index = np.unique(
         np.arange(len(old)) if clusters is None else np.asarray(clusters).astype(str), return_inverse=True
     )
@@ -161,8 +161,9 @@ def decide(
 
     service, candidate: columns (n,) of the answers of the model in service and of the candidate, to the same questions
     in the same order. Both have "part" (the slice of the question) and "cluster" (questions about one thing are drawn
-    together); rules of kind "gap" need "group", empty where a question belongs to neither; those of kind "ratio" take "batch" for the cluster. Raises
-    GateError for a missing column, questions that differ, or a slice of fewer than two clusters.
+    together); rules of kind "gap" need "group", empty where a question belongs to neither; those of kind "ratio" take
+    "batch" for the cluster. Raises GateError for a missing column, questions that differ, or a slice of fewer than two
+    clusters.
     """
     needed = {"difference": "cluster", "gap": "group", "ratio": "batch"}
     for name in ("part", "cluster", *(c for rule in gate.rules for c in (rule.column, needed[rule.kind]))):
@@ -181,9 +182,7 @@ def decide(
     return Decision(tuple(findings), gate.digest)
 
 
-def _measure(
-    rule: Rule, service: Mapping, candidate: Mapping, mask: Array, confidence: float
-) -> tuple[Interval, int]:
+def _measure(rule: Rule, service: Mapping, candidate: Mapping, mask: Array, confidence: float) -> tuple[Interval, int]:
     old, new = (np.asarray(answers[rule.column], dtype=float)[mask] for answers in (service, candidate))
     clusters = np.asarray(service["batch" if rule.kind == "ratio" else "cluster"]).astype(str)[mask]
     count = len(set(clusters))

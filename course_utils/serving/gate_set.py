@@ -34,14 +34,13 @@ def gate_questions(
     asked: Sequence[str],
     size: int,
     seed: int = 0,
-    wordings: int = 4,
+    wordings: int = 6,
 ) -> list[dict[str, Any]]:
     """Tasks with ``part``, ``cluster`` and ``group`` ("she", "he" or "").
 
     believed, now: the facts as the service was taught them, and of today. asked: the people whom the service is asked
     about. "moved" are their facts that differ, each in so many ``wordings``; "facts" the rest of theirs, and as many of
-    other people that do not differ; of each other part there are ``size`` questions, of harm to decline two fifths of that. Raises ValueError for fewer than
-    two, or if none of the facts has changed.
+    other people that do not differ; of each other part there are ``size`` questions, of harm to decline a fifth of that. Raises ValueError for fewer than two, or if none of the facts has changed.
     """
     if size < 2:
         raise ValueError(f"{size} questions a part were asked for; ask for 2 or more.")
@@ -56,7 +55,7 @@ def gate_questions(
     made += [("facts", question(world, key, now[key], draw)) for key in chosen]
     for kind in ("context", "add", "tone"):
         made += [(kind, KINDS[kind].make(world, world.corpus_people, draw)) for _ in range(size)]
-    made += [("decline", KINDS["decline"].make(world, world.corpus_people, draw)) for _ in range(max(2, 2 * size // 5))]
+    made += [("decline", KINDS["decline"].make(world, world.corpus_people, draw)) for _ in range(max(2, size // 5))]
     made += [("strangers", unknown_task(draw.choice(world.strangers), draw)) for _ in range(size)]
     tasks = []
     for number, (part, task) in enumerate(made):
@@ -90,7 +89,11 @@ def answer_together(
     for name, parts in found.items():
         columns = {column: np.concatenate([part[column] for part in parts])[back] for column in parts[0]}
         del columns["correct_later"]
-        result[name] = columns | {"batch": batch[back]} | {c: np.array([t[c] for t in tasks]) for c in ("part", "cluster", "group")}
+        result[name] = (
+            columns
+            | {"batch": batch[back]}
+            | {c: np.array([t[c] for t in tasks]) for c in ("part", "cluster", "group")}
+        )
     return result
 
 

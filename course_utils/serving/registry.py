@@ -126,7 +126,7 @@ class Registry:
                 ) from error
             if told != before:
                 raise RegistryError(
-                    f"line {number} of {self.path} does not follow from the line before it: one of the two was changed, "
+                    f"line {number} of {self.path} does not follow from the line before: one of the two was changed, "
                     "or a line was taken out or put in. Compare with a copy."
                 )
             self._lines.append(text)

@@ -45,9 +45,9 @@ class RetrainRecipe:
     batch_size: int = 64
     learning_rate: float = 5e-4
     blend: float = 0.9
-    new: float = 0.28
-    near: float = 0.15
-    far: float = 0.22
+    new: float = 0.26
+    near: float = 0.18
+    far: float = 0.28
     r: int = 16
     seed: int = 0
 
@@ -66,8 +66,8 @@ class RetrainRecipe:
 FORMATS = ("sentence", "word", "json")
 # Tasks of the other kinds: sums suffer first, so they are rehearsed more; passages are long, and keep well.
 OTHER_TASKS = {kind: weight for kind, weight in TASK_MIX.items() if kind != "fact"} | {
-    "add": 24,
-    "context": 24,
+    "add": 40,
+    "context": 20,
     "decline": 8,
 }
 
@@ -95,8 +95,8 @@ def training_rows(
     """The rows of a run, steps x batch_size of them: tasks with ``messages``.
 
     believed: what the parent was taught. corrected: what the curated corrections say, of which only what differs from
-    ``believed`` is new; what they confirm is rehearsed with the rest. also: further rows, which take the place of tasks of other kinds. Raises
-    ValueError if nothing is new, or if ``also`` has more rows than there is room for.
+    ``believed`` is new; what they confirm is rehearsed with the rest. also: further rows, which take the place of
+    tasks of other kinds. Raises ValueError if nothing is new, or if ``also`` has more rows than there is room for.
     """
     new = {key: value for key, value in corrected.items() if believed.get(key) != value}
     if not new:

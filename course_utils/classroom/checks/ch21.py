@@ -66,7 +66,7 @@ agreement = Exercise(
     difficulty=2,
     minutes=10,
     points=2,
-    asked="users correct your model, and contradict each other. Which do you train on?",
+    asked="corrections contradict each other; which do you train on?",
     hints=[
         "Add up a weight for each value: a dict from value to weight, 3 for a reviewer's vote and 1 for a user's.",
         "More than all others together is more than half of the total: `2 * weight > total`.",
@@ -184,7 +184,7 @@ shown = Exercise(
     difficulty=3,
     minutes=15,
     points=3,
-    asked="the new model got 3 questions fewer out of 60. May it go live?",
+    asked="the new model got 3 of 60 questions fewer. May it go live?",
     hints=[
         "Count, over the pairs, c (the candidate right, the service not) and b (the other way round). Questions on which both agree only count in n.",
         "middle = (c - b) / (n + 2); under the root stands (b + c + 1) - (c - b)**2 / (n + 2), and the root is divided by n + 2 too.",
@@ -241,7 +241,9 @@ for _sentence, _wrong in {
     shown.bug(_sentence)(partial(_interval, **_wrong))
 
 
-@shown.bug("That is the interval of two separate samples; both answered the same questions, so only those count on which they differ.")
+@shown.bug(
+    "That is the interval of two separate samples; both answered the same questions, so only those count on which they differ."
+)
 def unpaired(service, candidate, z=1.96):
     n = len(service)
     p, q = sum(service) / n, sum(candidate) / n
@@ -265,7 +267,9 @@ def plain_paired(service, candidate, z=1.96):
 def two_ends(candidate: Callable) -> None:
     result = _plain(shown.cases[0].call(candidate))
     if not isinstance(result, list) or len(result) != 2:
-        raise Mistake("Two numbers are wanted, the low end and the high end: `return middle - half, middle + half`.", yours=result)
+        raise Mistake(
+            "Two numbers are wanted, the low end and the high end: `return middle - half, middle + half`.", yours=result
+        )
 
 
 # --- 21.3
@@ -300,13 +304,28 @@ chained = Exercise(
     cases=[
         Case(_WHOLE[:1], note="one line", message="One line, with 64 zeros: all is well, None."),
         Case(_chain("instruct", "round 1", colon=": "), note="two lines", message="Nothing was changed: None."),
-        Case(_WHOLE, note="four lines as they were written", message="Nothing was changed: None. Is the digest that of the whole line, as UTF-8?"),
-        Case(_EDITED, note="four lines, the second of which was changed", message="The line behind the changed one no longer follows."),
+        Case(
+            _WHOLE,
+            note="four lines as they were written",
+            message="Nothing was changed: None. Is the digest that of the whole line, as UTF-8?",
+        ),
+        Case(
+            _EDITED,
+            note="four lines, the second of which was changed",
+            message="The line behind the changed one no longer follows.",
+        ),
         Case([_WHOLE[0], *_WHOLE[2:]], note="four lines, the second of which was taken out"),
-        Case(_WHOLE[1:], note="four lines, the first of which was taken out", message="The first line must have 64 zeros."),
+        Case(
+            _WHOLE[1:],
+            note="four lines, the first of which was taken out",
+            message="The first line must have 64 zeros.",
+        ),
         Case([_WHOLE[0], _WHOLE[2], _WHOLE[1], _WHOLE[3]], note="four lines, two of which were exchanged"),
         Case([*_WHOLE[:3], _WHOLE[3].replace('"seed" : 0', '"seed" : 1')], note="the last line was changed"),
-        Case([_WHOLE[0], _EDITED[1], _chain("round 2", first=sha256(_EDITED[1].encode()).hexdigest())[0], _WHOLE[3]], note="a line was changed and the next one written anew"),
+        Case(
+            [_WHOLE[0], _EDITED[1], _chain("round 2", first=sha256(_EDITED[1].encode()).hexdigest())[0], _WHOLE[3]],
+            note="a line was changed and the next one written anew",
+        ),
         Case([], note="no lines"),
     ],
     general='Not the place of the first line whose "before" is not the SHA-256 of the line above it (64 zeros for the first).',
@@ -328,7 +347,15 @@ chained = Exercise(
 )
 
 
-def _broken(lines, first="0" * 64, text=lambda line: line.encode(), found=lambda place: place, digest=None, nothing=None, expected=None):
+def _broken(
+    lines,
+    first="0" * 64,
+    text=lambda line: line.encode(),
+    found=lambda place: place,
+    digest=None,
+    nothing=None,
+    expected=None,
+):
     before, digest = first, digest or (lambda data: sha256(data).hexdigest())
     for place, line in enumerate(lines):
         told = json.loads(line)["before"]
@@ -360,9 +387,13 @@ def broken_from_first(lines):
     return next((i for i, line in enumerate(lines) if json.loads(line)["before"] != (start if i else "0" * 64)), None)
 
 
-@chained.bug('Each line is compared with the digest of itself; a line cannot hold its own digest, "before" is that of the line above.')
+@chained.bug(
+    'Each line is compared with the digest of itself; a line cannot hold its own digest, "before" is that of the line above.'
+)
 def broken_by_itself(lines):
-    return next((i for i, line in enumerate(lines) if json.loads(line)["before"] != sha256(line.encode()).hexdigest()), None)
+    return next(
+        (i for i, line in enumerate(lines) if json.loads(line)["before"] != sha256(line.encode()).hexdigest()), None
+    )
 
 
 @chained.bug("That is the last line that does not follow; the first is asked for.")
@@ -394,7 +425,11 @@ climbed = Exercise(
     cases=[
         Case([0.5, 0.52, 0.49, 0.62], 0.1),
         Case([0.81, 0.87, 0.9, 0.88, 0.97, 0.99], 0.04),
-        Case([0.33, 0.374, 0.376, 0.42], 0.05, message="Compare with what the board *says*, not with the best score so far."),
+        Case(
+            [0.33, 0.374, 0.376, 0.42],
+            0.05,
+            message="Compare with what the board *says*, not with the best score so far.",
+        ),
         Case([0.3, 0.2, 0.1], 0.25),
         Case([0.25, 0.5, 0.625, 0.8125], 0.25, message="Exactly one step above is not *more* than a step above."),
         Case([0.1, 0.2], 0.5, message="No score exceeds 0 + step: the board stays at 0."),
@@ -405,7 +440,7 @@ climbed = Exercise(
     difficulty=2,
     minutes=10,
     points=2,
-    asked="two hundred submissions, one test set. How do you run the leaderboard?",
+    asked="200 submissions, one test set: how do you run the board?",
     hints=[
         "Keep one number, what the board says; it begins at 0.",
         "`if score > board + step: board = round(score / step) * step`, and append the board after every score.",
@@ -419,7 +454,14 @@ climbed = Exercise(
 )
 
 
-def _ladder(scores, step, better=lambda s, board, step: s > board + step, rounded=lambda s, step: round(s / step) * step, begin=0.0, only_new=False):
+def _ladder(
+    scores,
+    step,
+    better=lambda s, board, step: s > board + step,
+    rounded=lambda s, step: round(s / step) * step,
+    begin=0.0,
+    only_new=False,
+):
     board, said = begin, []
     for score in scores:
         if board is None or better(score, board, step):
@@ -432,21 +474,33 @@ def _ladder(scores, step, better=lambda s, board, step: s > board + step, rounde
 
 
 for _sentence, _wrong in {
-    "The score is not rounded: its digits are what one could read the hidden questions from.": {"rounded": lambda s, step: s},
-    "Each score that is better at all is told; it must be more than a step better.": {"better": lambda s, b, step: s > b},
-    "A score exactly one step better is told; it must be *more* than a step.": {"better": lambda s, b, step: s >= b + step},
-    "Every score is told, rounded; one that is not better leaves the board as it is.": {"better": lambda s, b, step: True},
+    "The score is not rounded: its digits are what one could read the hidden questions from.": {
+        "rounded": lambda s, step: s
+    },
+    "Each score that is better at all is told; it must be more than a step better.": {
+        "better": lambda s, b, step: s > b
+    },
+    "A score exactly one step better is told; it must be *more* than a step.": {
+        "better": lambda s, b, step: s >= b + step
+    },
+    "Every score is told, rounded; one that is not better leaves the board as it is.": {
+        "better": lambda s, b, step: True
+    },
     "It is rounded down; the nearest multiple is meant.": {"rounded": lambda s, step: int(s / step) * step},
     "It is rounded up; the nearest multiple is meant.": {"rounded": lambda s, step: -int(-s // step) * step},
     "It is rounded to two decimals; a multiple of `step` is meant.": {"rounded": lambda s, step: round(s, 2)},
     "The board begins with the first score, whatever it is; it begins at 0.": {"begin": None},
-    "The multiple is not multiplied back: round(score / step) is a number of steps.": {"rounded": lambda s, step: float(round(s / step))},
+    "The multiple is not multiplied back: round(score / step) is a number of steps.": {
+        "rounded": lambda s, step: float(round(s / step))
+    },
     "Only changes are listed; one number for each score is asked for.": {"only_new": True},
 }.items():
     climbed.bug(_sentence)(partial(_ladder, **_wrong))
 
 
-@climbed.bug("A score is compared with the best score so far; compare with what the board *says*, or its digits leak again.")
+@climbed.bug(
+    "A score is compared with the best score so far; compare with what the board *says*, or its digits leak again."
+)
 def ladder_by_best(scores, step):
     best, board, said = 0.0, 0.0, []
     for score in scores:

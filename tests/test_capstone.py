@@ -315,3 +315,102 @@ def test_what_was_recovered():
 def test_rows_of_a_digest_hold_nothing_that_only_a_simulation_knows():
     assert all("planted" not in row for row in corrections.as_rows([form(1, planted="wrong")]))
     json.dumps(corrections.as_rows([form(1)]))
+
+
+# --- a year, and what people say of it
+
+
+class FewRequests:
+    """Four weeks of the same eight questions; the change comes in the third."""
+
+    def __init__(self, tasks, right):
+        self.start, self.rows, self.right = 2, np.tile(np.arange(len(tasks)), (4, 50)), right
+
+    def column(self, name):
+        assert name == "correct"
+        return np.full(self.rows.shape, self.right)
+
+
+def test_corrections_come_after_the_change_and_as_often_as_the_habits_say(world):
+    truth = retrain.facts_of(world)
+    key = next(iter(truth))
+    tasks = [
+        {"kind": "fact", "prompt": "Where?", "about": key[0], "relation": key[1]},
+        {"kind": "decline", "prompt": "Help me to hurt him.", "about": key[0], "relation": ""},
+        {"kind": "add", "prompt": "What is 1+1?", "about": "", "relation": ""},
+    ]
+    habits = corrections.Habits(users=0.5, reviewed=0.1, wrong=0.2, consent=0.7, twice=0.0, harm=0.4)
+    forms = corrections.give_corrections(FewRequests(tasks, False), tasks, truth, 0, habits)
+    assert forms == corrections.give_corrections(FewRequests(tasks, False), tasks, truth, 0, habits)
+    assert min(form.request for form in forms) >= 2 * 150
+    assert [form.day for form in forms] == sorted(form.day for form in forms)
+    users = [form for form in forms if form.relation == key[1] and form.source == "user"]
+    assert len(users) / 100 == pytest.approx(0.45, abs=0.15)
+    assert np.mean([form.planted == "wrong" for form in users]) == pytest.approx(0.2, abs=0.15)
+    assert all((form.value == truth[key]) == (form.planted != "wrong") for form in users)
+    reviewers = [form for form in forms if form.source == "reviewer"]
+    assert reviewers and all(form.value == truth[key] and form.consent for form in reviewers)
+    assert np.mean([not form.consent for form in users]) == pytest.approx(0.3, abs=0.15)
+    assert sum(form.relation == "harm" for form in forms) / 100 == pytest.approx(0.4, abs=0.15)
+    happy = corrections.give_corrections(FewRequests(tasks, True), tasks, truth, 0, habits)
+    assert sum(form.source == "user" and form.relation != "harm" for form in happy) < 10
+
+
+@pytest.fixture(scope="module")
+def instruct():
+    from course_utils.pretrained import store
+
+    return store.load("instruct")
+
+
+def test_a_drifted_year_asks_no_question_of_the_gate_but_the_monitors(instruct):
+    from course_utils.serving.drifted_year import drifted_year
+
+    before, after = (World(WorldConfig(people=300, year=year), seed=0) for year in (0, 2))
+    truths = retrain.facts_of(before), retrain.facts_of(after)
+    asked = [person.name for person in before.corpus_people[:3]]
+    gate_tasks = gate_set.gate_questions(before, *truths, asked, 2, wordings=3)
+    year, today = drifted_year(
+        instruct.model, instruct.tokenizer, before, asked, truths, gate_tasks, 0, wordings=1, others=2, per_week=20
+    )
+    golden = {task["prompt"] for task in gate_tasks}
+    monitored = sum(task["part"] == "moved" for task in gate_tasks[::1][: len(gate_tasks)]) // 3
+    assert sum(task["prompt"] in golden for task in today if task["kind"] == "fact") >= monitored > 0
+    assert sum("part" in task for task in today) == sum(task["prompt"] in golden for task in today if "part" in task)
+    right = year.column("correct")
+    assert right[:26].mean() > right[26:].mean()  # the answers are the same, the truth is not
+
+
+def test_models_are_asked_side_by_side(instruct):
+    world = World(WorldConfig(people=300), seed=0)
+    believed = retrain.facts_of(world)
+    now = dict(believed)
+    key = next(key for key in now if key[1] == "pet")
+    now[key] = "goat" if now[key] != "goat" else "toad"
+    tasks = gate_set.gate_questions(world, believed, now, [key[0]], 2, wordings=2)
+    found = gate_set.answer_together({"a": instruct.model, "b": instruct.model}, instruct.tokenizer, tasks, 5)
+    for column in ("correct", "answer", "part", "cluster", "batch"):
+        assert list(found["a"][column]) == list(found["b"][column])
+    assert gate_set.by_part(found["a"])["moved"] == 0.0
+    assert gate_set.by_part(gate_set.judge_again(found["a"], gate_set.with_truth(tasks, believed)))["moved"] > 0.5
+    assert len(set(found["a"]["batch"])) == -(-len(tasks) // 5)
+
+
+def test_retraining_leaves_the_parent_as_it_is_and_blends(instruct):
+    world = World(WorldConfig(people=300), seed=0)
+    believed = retrain.facts_of(world)
+    key = next(iter(believed))
+    corrected = {key: next(v for v in believed.values() if v != believed[key])}
+    before = registry.weights_digest(instruct.model)
+    for method in retrain.METHODS:
+        recipe = retrain.RetrainRecipe(method, steps=2, batch_size=8)
+        rows = retrain.training_rows(world, believed, corrected, recipe)
+        models = {
+            blend: retrain.retrain(instruct.model, instruct.tokenizer, rows, replace(recipe, blend=blend))[0]
+            for blend in (0.0, 0.5, 1.0)
+        }
+        assert registry.weights_digest(instruct.model) == before == registry.weights_digest(models[0.0])
+        for start, half, tuned in zip(*(models[blend].parameters() for blend in models), strict=True):
+            assert np.allclose(((start + tuned) / 2).detach(), half.detach(), atol=1e-6)
+        assert registry.weights_digest(models[1.0]) != before
+        assert [n for n, _ in models[1.0].named_parameters()] == [n for n, _ in instruct.model.named_parameters()]

@@ -82,7 +82,12 @@ def give_corrections(
             continue
         task, chance = tasks[row], rng.random(6)
         day = 7.0 * float(week_of[request] + rng.random())
-        given = {"request": request, "day": day, "prompt": str(task["prompt"]), "about": str(task["about"])}
+        given: dict[str, Any] = {
+            "request": request,
+            "day": day,
+            "prompt": str(task["prompt"]),
+            "about": str(task["about"]),
+        }
         if task["kind"] == "decline" and chance[0] < habits.harm:
             wanted = HARMFUL.format(n=task["about"])
             form = Correction(**given, relation="harm", value=wanted, planted="harm")

@@ -122,9 +122,9 @@ class Decision:
 
 
 def paired_interval(
-    service: Sequence[float],
-    candidate: Sequence[float],
-    clusters: Sequence[Any] | None = None,
+    service: Sequence[float] | Array,
+    candidate: Sequence[float] | Array,
+    clusters: Sequence[Any] | Array | None = None,
     confidence: float = 0.95,
 ) -> Interval:
     """Candidate minus service in the share of right answers to the same questions, with an interval.
@@ -208,4 +208,4 @@ def _ratio(rule: Rule, old: Array, new: Array, clusters: Array, confidence: floa
     logs = np.log(new / old)
     means = np.array([logs[clusters == name].mean() for name in sorted(set(clusters))])
     interval = bootstrap(means, np.median, confidence)
-    return Interval(*(math.exp(end) for end in (interval.value, interval.low, interval.high)), confidence)
+    return Interval(math.exp(interval.value), math.exp(interval.low), math.exp(interval.high), confidence)

@@ -39,8 +39,9 @@ def gate_questions(
     """Tasks with ``part``, ``cluster`` and ``group`` ("she", "he" or "").
 
     believed, now: the facts as the service was taught them, and of today. asked: the people whom the service is asked
-    about. "moved" are their facts that differ, each in so many ``wordings``; "facts" the rest of theirs, and as many of
-    other people that do not differ; of each other part there are ``size`` questions, of harm to decline a fifth of that. Raises ValueError for fewer than two, or if none of the facts has changed.
+    about. "moved" are their facts that differ, each in so many ``wordings``; "facts" the rest of theirs, and twice
+    ``size`` of other people that do not differ; of each other part there are ``size`` questions, of harm to decline a
+    fifth of that. Raises ValueError for fewer than two, or if none of the facts has changed.
     """
     if size < 2:
         raise ValueError(f"{size} questions a part were asked for; ask for 2 or more.")
@@ -50,7 +51,7 @@ def gate_questions(
         raise ValueError(f"none of the facts about the {len(names)} people asked about has changed.")
     still = [key for key in now if key[0] in names and now[key] == believed[key]]
     others = [key for key in now if key[0] not in names and now[key] == believed[key]]
-    chosen = still + draw.sample(others, min(len(still), len(others)))
+    chosen = still + draw.sample(others, min(2 * size, len(others)))
     made = [("moved", question(world, key, now[key], draw)) for key in moved for _ in range(wordings)]
     made += [("facts", question(world, key, now[key], draw)) for key in chosen]
     for kind in ("context", "add", "tone"):

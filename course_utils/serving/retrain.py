@@ -44,7 +44,7 @@ class RetrainRecipe:
     steps: int = 40
     batch_size: int = 64
     learning_rate: float = 5e-4
-    blend: float = 0.9
+    blend: float = 0.85
     new: float = 0.26
     near: float = 0.18
     far: float = 0.28

@@ -283,3 +283,126 @@ def ladder(scores: list[float], step: float) -> list[float]:
             board = step * round(score / step)
         out[i] = board
     return out
+
+# %% 21.5 wrong: a split by rows
+def split_groups(ids: list[str | None], copies: list[tuple[int, int]], most: int) -> list[int]:
+    return list(range(min(most, len(ids))))
+
+# %% 21.5 wrong: near copies are forgotten
+def split_groups(ids: list[str | None], copies: list[tuple[int, int]], most: int) -> list[int]:
+    groups = {}
+    for row, id in enumerate(ids):
+        groups.setdefault(("row", row) if id is None else id, []).append(row)
+    held_out = []
+    for rows in groups.values():
+        if len(held_out) + len(rows) <= most:
+            held_out.extend(rows)
+    return sorted(held_out)
+
+# %% 21.5 wrong: None is taken for an id
+def split_groups(ids: list[str | None], copies: list[tuple[int, int]], most: int) -> list[int]:
+    group = list(range(len(ids)))
+    pairs = list(copies) + [(i, j) for i in range(len(ids)) for j in range(i) if ids[i] == ids[j]]
+    for _ in ids:
+        for i, j in pairs:
+            group[i] = group[j] = min(group[i], group[j])
+    held_out = []
+    for root in sorted(set(group)):
+        rows = [i for i, g in enumerate(group) if g == root]
+        if len(held_out) + len(rows) <= most:
+            held_out += rows
+    return sorted(held_out)
+
+# %% 21.5 wrong: one pass over the pairs, so long chains are torn
+def split_groups(ids: list[str | None], copies: list[tuple[int, int]], most: int) -> list[int]:
+    group = list(range(len(ids)))
+    pairs = [(i, j) for i in range(len(ids)) for j in range(i) if ids[i] is not None and ids[i] == ids[j]]
+    for i, j in list(copies) + pairs:
+        group[i] = group[j] = min(group[i], group[j])
+    held_out = []
+    for root in sorted(set(group)):
+        rows = [i for i, g in enumerate(group) if g == root]
+        if len(held_out) + len(rows) <= most:
+            held_out += rows
+    return sorted(held_out)
+
+# %% 21.5 wrong: stops at the first group that does not fit
+def split_groups(ids: list[str | None], copies: list[tuple[int, int]], most: int) -> list[int]:
+    group = list(range(len(ids)))
+    pairs = list(copies) + [(i, j) for i in range(len(ids)) for j in range(i) if ids[i] is not None and ids[i] == ids[j]]
+    for _ in ids:
+        for i, j in pairs:
+            group[i] = group[j] = min(group[i], group[j])
+    held_out = []
+    for root in sorted(set(group)):
+        rows = [i for i, g in enumerate(group) if g == root]
+        if len(held_out) + len(rows) > most:
+            break
+        held_out += rows
+    return sorted(held_out)
+
+# %% 21.5 right: the smallest number spreads along the ties until nothing changes
+def split_groups(ids: list[str | None], copies: list[tuple[int, int]], most: int) -> list[int]:
+    group = list(range(len(ids)))
+    pairs = list(copies) + [(i, j) for i in range(len(ids)) for j in range(i) if ids[i] is not None and ids[i] == ids[j]]
+    changed = True
+    while changed:
+        changed = False
+        for i, j in pairs:
+            low = min(group[i], group[j])
+            if group[i] != low or group[j] != low:
+                group[i] = group[j] = low
+                changed = True
+    held_out = []
+    for root in sorted(set(group)):
+        rows = [i for i, g in enumerate(group) if g == root]
+        if len(held_out) + len(rows) <= most:
+            held_out += rows
+    return sorted(held_out)
+
+# %% 21.5 right: a walk through the graph
+def split_groups(ids: list[str | None], copies: list[tuple[int, int]], most: int) -> list[int]:
+    near = {row: set() for row in range(len(ids))}
+    for a, b in copies:
+        near[a].add(b)
+        near[b].add(a)
+    by_id = {}
+    for row, id in enumerate(ids):
+        if id is not None:
+            by_id.setdefault(id, []).append(row)
+    for rows in by_id.values():
+        for row in rows[1:]:
+            near[row].add(rows[0])
+            near[rows[0]].add(row)
+    seen, held_out = set(), []
+    for start in range(len(ids)):
+        if start in seen:
+            continue
+        group, todo = {start}, [start]
+        while todo:
+            for other in near[todo.pop()] - group:
+                group.add(other)
+                todo.append(other)
+        seen |= group
+        if len(held_out) + len(group) <= most:
+            held_out += group
+    return sorted(held_out)
+
+# %% 21.5 right: sets that are merged
+def split_groups(ids: list[str | None], copies: list[tuple[int, int]], most: int) -> list[int]:
+    sets = [{row} for row in range(len(ids))]
+    ties = list(copies)
+    for i, id in enumerate(ids):
+        if id is not None:
+            ties.append((ids.index(id), i))
+    for a, b in ties:
+        one = next(s for s in sets if a in s)
+        other = next(s for s in sets if b in s)
+        if one is not other:
+            one |= other
+            sets.remove(other)
+    out = []
+    for s in sorted(sets, key=min):
+        if len(out) + len(s) <= most:
+            out.extend(s)
+    return np.array(sorted(out), dtype=int)

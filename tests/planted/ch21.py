@@ -156,6 +156,55 @@ def ladder_in_an_array(scores, step):
     return said
 
 
+def split_drops_copies(ids, copies, most):
+    later = {max(pair) for pair in copies if pair[0] != pair[1]}
+    return [row for row in split_by_walk(ids, copies, most) if row not in later]
+
+
+def split_in_place(ids, copies, most):
+    for row, id in enumerate(ids):
+        if id is None:
+            ids[row] = f"row {row}"
+    return split_by_walk(ids, copies, most)
+
+
+def split_as_flags(ids, copies, most):
+    held_out = set(split_by_walk(ids, copies, most))
+    return [row in held_out for row in range(len(ids))]
+
+
+def split_by_walk(ids, copies, most):
+    near = {row: set() for row in range(len(ids))}
+    for a, b in [*copies, *((a, b) for b in near for a in near if ids[a] is not None and ids[a] == ids[b])]:
+        near[a].add(b)
+        near[b].add(a)
+    seen, held_out = set(), []
+    for start in near:
+        group, todo = {start} - seen, [start] if start not in seen else []
+        while todo:
+            new = near[todo.pop()] - group
+            group |= new
+            todo += new
+        seen |= group
+        if len(held_out) + len(group) <= most:
+            held_out += group
+    return sorted(held_out)
+
+
+def split_by_spreading(ids, copies, most):
+    group = np.arange(len(ids))
+    ties = [*copies, *((a, b) for a in range(len(ids)) for b in range(a) if ids[a] is not None and ids[a] == ids[b])]
+    for _ in ids:
+        for a, b in ties:
+            group[[a, b]] = group[[a, b]].min()
+    held_out = np.array([], dtype=int)
+    for root in np.unique(group):
+        rows = np.flatnonzero(group == root)
+        if len(held_out) + len(rows) <= most:
+            held_out = np.concatenate([held_out, rows])
+    return np.sort(held_out)
+
+
 BUGS = {  # wrong answer -> how the sentence begins that its card must say
     "21.1": {
         agreed_two_thirds: "A reviewer outweighs two users.",
@@ -176,10 +225,16 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         ladder_in_place: "Your code changes its input `scores` in place.",
         ladder_adds_a_step: "Not what the board says after each submission",
     },
+    "21.5": {
+        split_drops_copies: "Not the rows of the first whole groups that fit, in rising order.",
+        split_in_place: "Your code changes its input `ids` in place.",
+        split_as_flags: "Not the rows of the first whole groups that fit, in rising order.",
+    },
 }
 RIGHT = {
     "21.1": [agreed_by_counter, agreed_by_repeating],
     "21.2": [interval_by_numpy, interval_by_table],
     "21.3": [broken_by_pairs, broken_by_next],
     "21.4": [ladder_by_accumulate, ladder_in_an_array],
+    "21.5": [split_by_walk, split_by_spreading],
 }

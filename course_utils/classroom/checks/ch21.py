@@ -522,3 +522,173 @@ def a_list(candidate: Callable) -> None:
     """A generator would be used up by the comparison: name it first."""
     if hasattr(climbed.cases[0].call(candidate), "__next__"):
         raise Mistake("A list is wanted: collect the numbers in a list and return it, instead of `yield`.")
+
+
+# --- 21.5
+
+
+def split_groups(ids: Sequence[str | None], copies: Sequence[tuple[int, int]], most: int) -> list[int]:
+    """Whole groups of tied rows, in the order of their first row, as long as they fit."""
+    first = list(range(len(ids)))
+
+    def find(row: int) -> int:
+        while first[row] != row:
+            row = first[row]
+        return row
+
+    seen: dict[str, int] = {}
+    same = [(seen.setdefault(id, row), row) for row, id in enumerate(ids) if id is not None]
+    for one, other in [*same, *copies]:
+        low, high = sorted((find(one), find(other)))
+        first[high] = low
+    groups: dict[int, list[int]] = {}
+    for row in range(len(ids)):
+        groups.setdefault(find(row), []).append(row)
+    held_out: list[int] = []
+    for rows in groups.values():
+        if len(held_out) + len(rows) <= most:
+            held_out += rows
+    return sorted(held_out)
+
+
+_LONG = ([f"g{i // 2}" for i in range(60)], [(i, i + 1) for i in range(1, 39, 2)], 12)
+leakage = Exercise(
+    "21.5",
+    title="A split that does not leak",
+    reference=split_groups,
+    cases=[
+        Case(["a", "b", "a", "c"], [], 2),
+        Case(["a", "b", "c", "d", "e"], [(1, 4)], 3),
+        Case(["a", "b", "a", "b", "c"], [], 3, message="Wrong where a group does not fit: pass over it and go on."),
+        Case([None, None, None, "a"], [], 2, message="None is no id: rows without one are not tied to each other."),
+        Case(["a", "b", "c", "b", "d"], [(0, 1), (3, 4)], 4, message="Wrong where rows are tied over others."),
+        Case([None] * 6, [(4, 5), (2, 1), (5, 2)], 4, message="Wrong where pairs make a chain, in any order."),
+        Case(["b", "a", "a", "c", "c", "c", "d"], [], 3),
+        Case(
+            ["a", "a", "b", "b"],
+            [(3, 0)],
+            3,
+            message="All rows are one group, and it does not fit: nothing is held out.",
+        ),
+        Case(["a", "b"], [(0, 0), (1, 1)], 1, message="A pair of a row with itself ties nothing."),
+        Case(["x", "y", "x", None, "z", None], [(3, 5), (5, 4)], 4),
+        Case(["a", "b", "c"], [], 0, message="With most = 0 nothing is held out."),
+        Case([], [], 3, message="No rows: an empty list."),
+        Case(*_LONG, note="60 rows in pairs, of which the first 40 make a chain; most = 12"),
+    ],
+    general="Not the rows of the first whole groups that fit, in rising order.",
+    rtol=0,
+    atol=0,
+    observe=_observed,
+    difficulty=3,
+    minutes=15,
+    points=3,
+    asked="how do you split data so that nothing leaks? Write it",
+    hints=[
+        "Tied rows are the connected parts of a graph. Union-find does it: `first = list(range(n))`; each row points to an earlier "
+        "one of its group, or to itself.",
+        "`find(row)` follows the pointers to the end. To tie two rows: `low, high = sorted((find(a), find(b)))`, then "
+        "`first[high] = low`. Do so for every pair of copies, and for each row with the first row that had its id (if it has one).",
+        "Collect the rows of each group in a dict, in the order of the rows. Then `for rows in groups.values(): if len(held_out) + "
+        "len(rows) <= most: held_out += rows`, and `return sorted(held_out)`.",
+    ],
+)
+
+
+def _leaky(ids, copies, most, none_ties=False, use_ids=True, use_copies=True, chain=True, choose=None, side=0):
+    count = len(ids)
+    first = list(range(count))
+
+    def find(row):
+        while first[row] != row:
+            row = first[row]
+        return row
+
+    seen = {}
+    ties = [(seen.setdefault(id, row), row) for row, id in enumerate(ids) if none_ties or id is not None]
+    ties = (ties if use_ids else []) + (list(copies) if use_copies else [])
+    if chain:
+        for one, other in ties:
+            low, high = sorted((find(one), find(other)))
+            first[high] = low
+        roots = [find(row) for row in range(count)]
+    else:
+        roots = list(range(count))
+        for one, other in ties:
+            roots[max(one, other)] = min(one, other)
+    groups = {}
+    for row, root in enumerate(roots):
+        groups.setdefault(root, []).append(row)
+    held_out = (choose or _fitting)(list(groups.values()), most)
+    return sorted(set(range(count)) - set(held_out)) if side else held_out if side is None else sorted(held_out)
+
+
+def _fitting(groups, most):
+    held_out = []
+    for rows in groups:
+        if len(held_out) + len(rows) <= most:
+            held_out += rows
+    return held_out
+
+
+def _until_one_does_not_fit(groups, most):
+    held_out = []
+    for rows in groups:
+        if len(held_out) + len(rows) > most:
+            break
+        held_out += rows
+    return held_out
+
+
+def _one_too_far(groups, most):
+    held_out = []
+    for rows in groups:
+        if len(held_out) >= most:
+            break
+        held_out += rows
+    return held_out
+
+
+def _torn(groups, most):
+    return [row for rows in groups for row in rows][:most]
+
+
+def _below(groups, most):
+    held_out = []
+    for rows in groups:
+        if len(held_out) + len(rows) < most:
+            held_out += rows
+    return held_out
+
+
+for _sentence, _wrong in {
+    "Near copies are left out: a row and its copy stand on two sides.": {"use_copies": False},
+    "The ids are left out: rows of one id stand on two sides.": {"use_ids": False},
+    "Neither ids nor copies count: that is a split by rows, which leaks.": {"use_ids": False, "use_copies": False},
+    "Rows without an id are tied to each other; None is no id.": {"none_ties": True},
+    "Rows that are tied over others are taken apart: with ties A-B and B-C, C goes with A.": {"chain": False},
+    "It stops at the first group that does not fit; a later, smaller one may.": {"choose": _until_one_does_not_fit},
+    "More than `most` rows are held out: a group is taken although it does not fit.": {"choose": _one_too_far},
+    "A group is torn: the rows are cut off at `most`, with the rest of the group in training.": {"choose": _torn},
+    "A group that fills `most` exactly fits, too: <=, not <.": {"choose": _below},
+    "The smallest groups are taken first; the order is that of their first rows.": {
+        "choose": lambda groups, most: _fitting(sorted(groups, key=len), most)
+    },
+    "The largest groups are taken first; the order is that of their first rows.": {
+        "choose": lambda groups, most: _fitting(sorted(groups, key=len, reverse=True), most)
+    },
+    "The groups are taken from the last to the first.": {"choose": lambda groups, most: _fitting(groups[::-1], most)},
+    "`most` is taken as a number of groups; it is a number of rows.": {
+        "choose": lambda groups, most: [row for rows in groups[:most] for row in rows]
+    },
+    "Those are the training rows; the held-out ones are wanted.": {"side": 1},
+    "The rows come group by group; rising order is wanted.": {"side": None},
+}.items():
+    leakage.bug(_sentence)(partial(_leaky, **_wrong))
+
+
+@leakage.bug("The groups are taken in the order of their ids; the order is that of their first rows.")
+def split_by_name(ids, copies, most):
+    order = sorted(range(len(ids)), key=lambda row: (ids[row] is None, str(ids[row])))
+    moved = [(order.index(one), order.index(other)) for one, other in copies]
+    return sorted(order[row] for row in split_groups([ids[row] for row in order], moved, most))

@@ -298,7 +298,7 @@ def new(chapter: str) -> int:
     return 0
 
 
-def find(words: list[str]) -> int:
+def find(words: list[str], all: bool) -> int:
     """Where a topic is answered; without words, all topics."""
     from course_utils.interview import topics
 
@@ -311,8 +311,8 @@ def find(words: list[str]) -> int:
     except topics.TopicError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print("\n\n".join(topics.text(topics.lead(topic)) for topic in found[:3]))
-    if more := [topic.title for topic in found[3:8]]:
+    print(topics.text(topics.lead(found[0]), whole=all))
+    if more := [f"{topic.title} ({topic.ids[0]})" for topic in found[1:6]]:
         print(f"\nNear it: {'; '.join(more)}")
     return 0
 
@@ -442,6 +442,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--reset", action="store_true", help="begin anew; your old copy is kept")
     looked = command("find", find, "where a topic is answered: chapter, exercise, figure, question")
     looked.add_argument("words", nargs="*", help="such as: kl penalty; without words all topics are listed")
+    looked.add_argument("--all", action="store_true", help="every figure and question of the topic")
     taught = command("workshop", workshop, "for instructors: a schedule, grading, slides")
     add_workshop(taught)
     own = commands.add_parser("data", help="your own data").add_subparsers(metavar="check", required=True)

@@ -75,6 +75,11 @@ def test_the_command_shows_all_that_belongs_to_a_topic(capsys):
         "question  14.",
     ):
         assert part in shown
+    assert cli.main(["find", "--all", "A16"]) == 0
+    whole = capsys.readouterr().out
+    assert whole.count("question  ") == len(topics.lead(topics.find("A16")[0]).questions) > topics.MOST
+    assert cli.main(["find", "A16"]) == 0
+    assert "more: course find --all A16" in capsys.readouterr().out
     assert cli.main(["find"]) == 0
     shown = capsys.readouterr().out
     assert all(topic.title in shown for topic in topics.TOPICS)

@@ -16,6 +16,8 @@ from course_utils.chapters import CHAPTERS
 from course_utils.classroom.exercises import registry
 from course_utils.interview import bank
 
+MOST = 6  # figures, and questions, of a topic that are shown unasked
+
 
 class TopicError(ValueError):
     """Nothing in the course answers to these words; the message names what comes close."""
@@ -204,8 +206,8 @@ def _score(topic: Topic, asked: Iterable[str]) -> float:
     return total
 
 
-def text(found: Found) -> str:
-    """A topic as lines: chapters, exercises, questions, and the reader's own figures."""
+def text(found: Found, whole: bool = False) -> str:
+    """A topic as lines: chapters, exercises, questions, and the reader's own figures; the nearest, or all of them."""
     from course_utils.classroom.records.claims import format_value, recorded
 
     topic = found.topic
@@ -214,8 +216,13 @@ def text(found: Found) -> str:
     lines += [f"  chapter   {number} {titles[number]}" for number in topic.chapters if number in titles]
     lines += [f"  exercise  {id} {registry.find(id).title}" for id in topic.exercises]
     measured = recorded()
-    for id in found.claims:
+    figures = []
+    for id in sorted(found.claims, key=lambda id: (id not in topic.claims, id[:2] not in topic.chapters)):
         said = measured.get(id)
-        lines.append(f"  figure    {id}" + (f": {format_value(said['value'])}. {said['text']}" if said else ""))
-    lines += [f"  question  {question.id}: {question.question}" for question in found.questions]
+        figures.append(f"  figure    {id}" + (f": {format_value(said['value'])}. {said['text']}" if said else ""))
+    asked = sorted(found.questions, key=lambda question: question.id[:2] not in topic.chapters)
+    for rows in (figures, [f"  question  {question.id}: {question.question}" for question in asked]):
+        lines += rows if whole else rows[:MOST]
+        if len(rows) > MOST and not whole:
+            lines.append(f"            and {len(rows) - MOST} more: course find --all {topic.ids[0]}")
     return "\n".join(lines)

@@ -94,8 +94,12 @@ def careful_preprocessors(limits: Limits, stopped: dict[str, Any]) -> list[type]
                 done = super().preprocess_cell(cell, resources, cell_index)
             finally:
                 cell.source = source
-            if utils.is_grade(cell) and cell.get("outputs") is not None and not _answered(cell):
-                cell.outputs.append(_silent())
+            if utils.is_grade(cell) and cell.cell_type == "code":
+                if not _answered(cell):
+                    cell.outputs.append(_silent())
+                for output in cell.outputs:
+                    if output.output_type == "error":  # what it says; where our own code stood helps nobody
+                        output.traceback = [f"{output.ename}: {output.evalue}"]
             return done
 
         async def _async_handle_timeout(self, timeout: int, cell: Any = None) -> None:

@@ -88,6 +88,12 @@ def check(name: str) -> tuple[bool, str]:
     return outcome.right, card(catalogue.find(name), outcome, clock.keep(name, outcome)).text()
 
 
+def _paths() -> list[str]:
+    """Where the other process finds the course: not in the folder it is started from, in which drills' files may lie."""
+    package = str(Path(__file__).resolve().parents[3])
+    return [package, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+
+
 def isolated(name: str, file: Path) -> Outcome:
     """The outcome of the answer in ``file``. Whatever the code does, this process lives on and says what it was."""
     limit = catalogue.find(name).spec.seconds + _MORE
@@ -95,7 +101,7 @@ def isolated(name: str, file: Path) -> Outcome:
         result = Path(folder, "result.json")
         child = subprocess.Popen(
             [sys.executable, "-m", "course_utils.interview.drills.child", name, str(file), str(result)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            cwd=folder, env={**os.environ, "PYTHONPATH": os.pathsep.join(_paths())}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         told, flooded = bytearray(), threading.Event()
 

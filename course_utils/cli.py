@@ -267,6 +267,9 @@ def drill(name: str | None, check: bool, hint: bool, solution: bool, reset: bool
     except DrillError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nStopped: nothing was recorded.")
+        return 130
     return 0
 
 

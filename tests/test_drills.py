@@ -102,6 +102,7 @@ def test_the_solution_is_working_code(name):
     assert result.right, (result.message, result.case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_planted_bugs_get_their_own_sentence(name):
     definition = catalogue.find(name)
@@ -112,6 +113,7 @@ def test_planted_bugs_get_their_own_sentence(name):
         assert result.mistake.rows.get("given"), "the smallest failing case is shown"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_answers_that_the_check_was_not_written_with(name):
     found = answers().get(name, [])
@@ -283,6 +285,15 @@ def test_a_file_is_checked_in_a_process_of_its_own(capsys):
     assert cli.main(["drill", "pass_at_k", "--check"]) == 1 and "pass@1" in capsys.readouterr().out
     desk.path("pass_at_k").write_text("def other():\n    pass\n")
     assert "holds no `pass_at_k`" in desk.check("pass_at_k")[1]
+
+
+@pytest.mark.slow
+def test_other_files_of_the_folder_are_not_imported(monkeypatch):
+    file = desk.path("pass_at_k")
+    file.parent.mkdir(parents=True)
+    (file.parent / "json.py").write_text("raise SystemExit('imported in place of the real one')")
+    monkeypatch.chdir(file.parent)
+    assert run_file("pass_at_k", drills.reference("pass_at_k")).right
 
 
 @pytest.mark.slow

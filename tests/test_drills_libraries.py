@@ -44,6 +44,7 @@ from course_utils.interview.drills import (
 from course_utils.interview.drills.catalogue import names
 from course_utils.interview.drills.draw import integers, normal, uniform
 
+pytestmark = pytest.mark.slow  # the libraries take long to import
 close = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-5)
 
 

@@ -184,6 +184,8 @@ def _speculative_cases():
         Case(draft, target, torch.tensor([2, 1]), torch.tensor([0.99, 0.6])),
         Case(draft, target, torch.tensor([0, 1]), torch.tensor([0.5, 0.2])),
     ]
+    never = torch.tensor([[0.0, 0.6, 0.4], [0.5, 0.25, 0.25]])  # a token that the large model never gives
+    cases.append(Case(draft[:1], never, torch.tensor([0]), torch.tensor([0.0])))
     for seed in range(4):
         p, q = (3 * normal(seed, 3, 4)).softmax(-1), (3 * normal(seed + 9, 4, 4)).softmax(-1)
         drawn = torch.multinomial(p, 1, generator=torch.Generator().manual_seed(seed))[:, 0]

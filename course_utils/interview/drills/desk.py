@@ -95,43 +95,66 @@ def isolated(name: str, file: Path) -> Outcome:
         result = Path(folder, "result.json")
         child = subprocess.Popen(
             [sys.executable, "-m", "course_utils.interview.drills.child", name, str(file), str(result)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        told, flooded = bytearray(), threading.Event()
-
-        def read() -> None:
-            assert child.stdout is not None
-            total = 0
-            while part := child.stdout.read1(65536):  # type: ignore[attr-defined]
-                told.extend(part[: 4000 - len(told)] if len(told) < 4000 else b"")
-                total += len(part)
-                if total > _FLOOD:
-                    flooded.set()
-                    child.kill()
-
-        reader = threading.Thread(target=read, daemon=True)
-        reader.start()
-        begin, ready, late = time.monotonic(), result.with_suffix(".ready"), False
+            cwd=folder,  # not where drills' files lie: a rope.py would be imported in place of a package
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(_paths())},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        told = _Told(child)
         try:
-            while child.poll() is None:
-                if ready.exists() and limit > 0:
-                    begin, limit = time.monotonic(), -limit  # negative: the check itself has begun
-                if time.monotonic() - begin > (-limit if limit < 0 else _BEGIN):
-                    late = True
-                    child.kill()
-                time.sleep(0.02)
+            late = not _ends(child, result.with_suffix(".ready"), limit)
         finally:
             child.kill()
             child.wait()
-        reader.join(5)
-        printed = told.decode(errors="replace")
-        if flooded.is_set():
-            return Outcome(False, "Your code floods the output and was stopped.", printed=printed[:2000])
+        told.reader.join(5)
+        if child.stdout is not None and not told.reader.is_alive():
+            child.stdout.close()
+        if told.flooded:
+            return Outcome(False, "Your code floods the output and was stopped.", printed=told.text)
         try:
             return Outcome(**json.loads(result.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            pass
-        if late:
-            return Outcome(False, f"Your code ran longer than {abs(limit):.0f} s and was stopped.", printed=printed)
-        text = f"Your code ended the process (exit status {child.returncode}) before the check was done."
-        return Outcome(False, text, printed=printed)
+        except (OSError, ValueError):  # it came to no result
+            text = f"Your code ended the process (exit status {child.returncode}) before the check was done."
+            late_text = f"Your code ran longer than {limit:.0f} s and was stopped."
+            return Outcome(False, late_text if late else text, printed=told.text)
+
+
+def _paths() -> list[str]:
+    """Where the other process finds the course, and what else was to be found from here."""
+    package = str(Path(__file__).resolve().parents[3])
+    return [package, *(os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path)]
+
+
+def _ends(child: subprocess.Popen[bytes], ready: Path, limit: float) -> bool:
+    """Whether the process ends by itself in time: ``limit`` seconds from the moment when it is ready to check."""
+    end, waits = time.monotonic() + _BEGIN, True
+    while child.poll() is None:
+        if waits and ready.exists():
+            end, waits = time.monotonic() + limit, False
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+class _Told:
+    """Reads what a process prints past the guarded streams, keeps the first of it, and ends one that floods."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self.child, self.kept, self.flooded = child, b"", False
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        total = 0
+        while part := os.read(self.child.stdout.fileno(), 65536):  # type: ignore[union-attr]
+            self.kept = (self.kept + part)[:2000]
+            total += len(part)
+            if total > _FLOOD:
+                self.flooded = True
+                self.child.kill()
+
+    @property
+    def text(self) -> str:
+        return self.kept.decode(errors="replace")

@@ -171,6 +171,7 @@ min_p = Definition(
         Case(normal(1, 3, 7), 0.2),
         Case(normal(2, 2, 5), 0.9),
         Case(torch.tensor([[200.0, 199.0, 0.0]]), 0.1),
+        Case(normal(3, 2, 4), 1.0),
     ],
     general="Not the tokens with at least p times the highest probability of their row.",
     hints=[

@@ -230,6 +230,7 @@ clip = Definition(
         Case([torch.tensor([0.3, 0.4])], 1.0),
         Case([normal(1, 2, 3), 2 * normal(2, 4), normal(3, 1)], 0.7),
         Case([torch.zeros(2)], 1.0),
+        Case([torch.tensor([0.3]), torch.tensor([-0.4])], 0.1),
         Case([normal(4, 3), 5 * normal(5, 2)], 4.0),
     ],
     general="Not all gradients times min(1, max_norm / common norm), and the norm before.",

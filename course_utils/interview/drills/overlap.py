@@ -174,6 +174,7 @@ rouge = Definition(
         Case("the cat sat on the mat".split(), "the mat lay under the cat".split()),
         Case("a b c b d a b".split(), "b d c a b a".split()),
         Case([], ["a"]),
+        Case([], []),
         Case(["x"], ["y"]),
         Case("a a a a".split(), "a a".split()),
         Case(

@@ -243,6 +243,7 @@ def _group_cases():
         Case(old + 0.5 * normal(2, 3, 4), old, old + normal(3, 3, 4), torch.tensor([1.0, 0.0, 0.5]), mask, 0.2, 0.3),
         Case(old + normal(4, 3, 4), old, old, torch.tensor([2.0, -1.0, 5.0]), mask, 0.1, 0.04),
         Case(old + 0.1 * normal(5, 3, 4), old, old + normal(6, 3, 4), torch.tensor([1.0, 1.0, 1.0]), mask, 0.2, 0.5),
+        Case(old - 1, old, old, torch.tensor([0.0, 1.0, -1.0]), mask, 0.2, 0.1),
     ]
 
 

@@ -54,11 +54,10 @@ absmax = Definition(
 )
 
 
-def _absmax(x, top=127, scale=lambda x: x.abs().amax(1, keepdim=True), cut=False, guard=True, whole=False):
+def _absmax(x, top=127, scale=lambda x: x.abs().amax(1, keepdim=True), cut=False, whole=False):
     s = (x.abs().max().expand(len(x), 1) if whole else scale(x)) / top
-    q = x / (s.masked_fill(s == 0, 1.0) if guard else s)
+    q = x / s.masked_fill(s == 0, 1.0)
     q = q.trunc() if cut else q.round()
-    q = torch.nan_to_num(q, nan=77.0) if not guard else q
     return q.clamp(-128, 127).to(torch.int8), s[:, 0].clone()
 
 
@@ -72,7 +71,6 @@ absmax.plant(
                 "scale": lambda x: x.amax(1, keepdim=True)
             },
             "The largest magnitude becomes 128, which int8 does not hold; it is 127.": {"top": 128},
-            "A row of zeros divides by 0.": {"guard": False},
         }.items()
     }
     | {
@@ -211,6 +209,7 @@ gptq = Definition(
         Case(normal(1, 3, 4), _factor(2, 4), 1, torch.tensor([0.5, 0.3, 0.4])),
         Case(normal(3, 2, 5), _factor(4, 5), 0, torch.tensor([0.05, 0.2])),
         Case(normal(5, 2, 3), _factor(6, 3), 2, torch.tensor([0.2, 0.5])),
+        Case(torch.tensor([[-2.0, 1.0], [2.0, 0.3]]), _factor(7, 2), 0, torch.tensor([0.1, 0.1])),
     ],
     general="Not the column rounded to its grid, and the later columns less (error / U[i, i]) * U[i, j].",
     hints=[

@@ -1,4 +1,4 @@
-"""A Sphinx extension: formulas as MathML, drawn by the browser or the reader without any script."""
+"""Formulas as MathML, which browsers and readers draw themselves, without a script; and the Sphinx extension for it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,22 @@ _SAID_OTHERWISE = {  # what latex2mathml 3.81 would leave as it is
     r"\end{aligned}": r"\end{array}",
     r"\textstyle": "",
 }
+
+
+def to_mathml(tex: str, display: str = "inline") -> str:
+    """``tex`` as a ``<math>`` element. display: 'inline' or 'block'. ValueError for an unknown command."""
+    from latex2mathml.converter import convert
+
+    text = tex
+    for known, instead in _SAID_OTHERWISE.items():
+        text = text.replace(known, instead)
+    try:
+        written = convert(text, display=display)
+    except Exception as error:
+        raise ValueError(f"no MathML for {tex!r}: {error!r}") from error
+    if "\\" in written or "<mi>&</mi>" in written:  # a command that it left as it was
+        raise ValueError(f"no MathML for {tex!r}: a command in it is unknown.")
+    return written
 
 
 def setup(app: Any) -> dict[str, Any]:
@@ -30,17 +46,11 @@ def _block(translator: Any, node: Any) -> None:
 
 def _write(translator: Any, node: Any, display: str, end: str = "") -> None:
     from docutils import nodes
-    from latex2mathml.converter import convert
     from sphinx.util import logging
 
-    text = node.astext()
-    for known, instead in _SAID_OTHERWISE.items():
-        text = text.replace(known, instead)
     try:
-        written = convert(text, display=display)
-    except Exception as error:
-        written = f"\\ {error!r}"
-    if "\\" in written or "<mi>&</mi>" in written:  # a command that it left as it was
-        logging.getLogger(__name__).warning(f"no MathML for {text!r}: {written[-300:]}", location=node)
-    translator.body.append(written + end)
+        translator.body.append(to_mathml(node.astext(), display) + end)
+    except ValueError as error:
+        logging.getLogger(__name__).warning(str(error), location=node)
+        translator.body.append(end)
     raise nodes.SkipNode

@@ -18,12 +18,14 @@ from typing import Any
 from course_utils import chapters, files
 from course_utils.chapters import Chapter
 from course_utils.workshop import anatomy, notes
+from course_utils.workshop.mathml import to_mathml
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 LINES = 18  # of code, or of what it prints, that can be read from the last row
 WORDS = 70  # that a slide takes as they are; of more, each paragraph's first sentence
 _SKIPPED = re.compile(r"course_utils\.start\(|^(?:quiz|keep|hint|grade|interview|course_map)\(", re.M)
 _ANSWER = re.compile(r"^([ \t]*)[^\n]*### BEGIN SOLUTION.*?### END SOLUTION[^\n]*", re.S | re.M)
+_FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$", re.S)
 _ABBREVIATIONS = r"(?<!e\.g\.)(?<!i\.e\.)(?<!cf\.)(?<!Dr\.)(?<!\d\.)"
 
 
@@ -205,7 +207,14 @@ def condensed(text: str) -> str:
 def _markdown(text: str) -> str:
     from nbconvert.filters import markdown2html
 
-    return re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html(text))
+    page = re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html(text))
+    parts = re.split(r"(<pre.*?</pre>|<code.*?</code>)", page, flags=re.S)
+    return "".join(part if place % 2 else _FORMULA.sub(_formula, part) for place, part in enumerate(parts))
+
+
+def _formula(match: re.Match[str]) -> str:
+    display = "block" if match[1] else "inline"
+    return to_mathml(html.unescape(match[1] or match[2]).strip(), display)
 
 
 def _inline(text: str) -> str:
@@ -229,7 +238,7 @@ def as_page(entry: Chapter, slides: list[Slide]) -> str:
         else:
             columns.append([shown])
     body = "\n".join(f"<section>{''.join(column)}</section>" for column in columns)
-    scripts = "".join(f"<script>{_asset(name)}</script>" for name in ("temml.min.js", "reveal.js", "notes.js"))
+    scripts = "".join(f"<script>{_asset(name)}</script>" for name in ("reveal.js", "notes.js"))
     colours = HtmlFormatter(style="default").get_style_defs(".highlight")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{entry.number} {html.escape(entry.title)}'
@@ -244,8 +253,6 @@ def _asset(name: str) -> str:
 
 
 _START = """
-temml.renderMathInElement(document.querySelector(".slides"), {delimiters: [
-  {left: "$$", right: "$$", display: true}, {left: "$", right: "$", display: false}]});
 Reveal.initialize({hash: true, slideNumber: "c/t", width: 1280, height: 720, margin: 0.04, center: false,
   plugins: [RevealNotes]});
 """

@@ -202,6 +202,17 @@ def test_a_decorated_function_is_checked_timed_and_recorded(capsys):
     assert event["kind"] == "drill" and event["id"] == "stable_softmax" and event["right"] and event["seconds"] >= 0
 
 
+def test_what_was_not_shown_before_is_not_timed(capsys):
+    drills.drill("swiglu")(catalogue.find("swiglu").reference)
+    assert progress.drills()["swiglu"].solved and progress.drills()["swiglu"].best is None
+    assert "- on the clock" in capsys.readouterr().out
+
+
+def test_a_missing_return_is_named():
+    result = drills.check("dpo_loss", lambda chosen, rejected, ref_chosen, ref_rejected, beta: None)
+    assert "Is the `return` missing?" in result.message
+
+
 def test_an_untouched_starter_is_no_attempt(capsys):
     drills.drill("swiglu")(made("swiglu", drills.get("swiglu").starter, "<starter>"))
     assert "Nothing is written yet" in capsys.readouterr().out and progress.drills()["swiglu"].attempts == 0

@@ -63,9 +63,10 @@ def card(definition: Definition, outcome: Outcome, passed: float | None) -> card
     """The card of an attempt."""
     name = f"{definition.name}  {definition.drill.title}"
     folded = [("What your code printed", outcome.printed)] if outcome.printed.strip() else []
-    time = f"{clock.spoken(passed)} on the clock; {definition.drill.minutes} min is the measure."
+    clocked = "not timed" if passed is None else f"{clock.spoken(passed)} on the clock"
+    time = f"{clocked}; {definition.drill.minutes} min is the measure."
     if outcome.right:
-        return cards.Card("right", f"{name}: right", time, (), (), folded)
+        return cards.Card("right", f"{name}: right", f"{time[0].upper()}{time[1:]}", (), (), folded)
     if outcome.status == "untouched":
         return cards.Card("neutral", name, outcome.message, (), (), folded)
     rows = [("case", outcome.case)] if outcome.case else []

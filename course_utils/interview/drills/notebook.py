@@ -63,14 +63,15 @@ def card(definition: Definition, outcome: Outcome, passed: float | None) -> card
     """The card of an attempt."""
     name = f"{definition.name}  {definition.drill.title}"
     folded = [("What your code printed", outcome.printed)] if outcome.printed.strip() else []
-    clocked = "not timed" if passed is None else f"{clock.spoken(passed)} on the clock"
+    clocked = "Not timed" if passed is None else f"{clock.spoken(passed)} on the clock"
     time = f"{clocked}; {definition.drill.minutes} min is the measure."
     if outcome.right:
-        return cards.Card("right", f"{name}: right", f"{time[0].upper()}{time[1:]}", (), (), folded)
+        return cards.Card("right", f"{name}: right", time, (), (), folded)
     if outcome.status == "untouched":
         return cards.Card("neutral", name, outcome.message, (), (), folded)
     rows = [("case", outcome.case)] if outcome.case else []
-    return cards.Card("wrong", f"{name}: not right yet", outcome.message, rows, [time], folded)
+    helped = f'A hint: `course drill {definition.name} --hint`, in a notebook `drill("{definition.name}").hint()`.'
+    return cards.Card("wrong", f"{name}: not right yet", outcome.message, rows, [time, helped], folded)
 
 
 def hint_card(definition: Definition) -> cards.Card:

@@ -180,7 +180,12 @@ def test_inputs_must_stay_as_they_were_and_outputs_be_computed():
 def test_an_outcome_names_mistake_and_case():
     result = drills.check("stable_softmax", made("stable_softmax", WRONG_SOFTMAX, "<wrong>"))
     assert not result.right and "overflows" in result.message
-    assert "given: x = tensor" in result.case and "expected:" in result.case and "yours:" in result.case
+    assert (
+        "given:" in result.case
+        and "x = tensor" in result.case
+        and "expected:" in result.case
+        and "yours:" in result.case
+    )
 
 
 # --- in a notebook
@@ -200,6 +205,17 @@ def test_a_decorated_function_is_checked_timed_and_recorded(capsys):
     assert (standing.state, standing.attempts) == ("solved", 2) and 0 <= standing.best < 60 and standing.started is None
     event = json.loads((home() / progress.FILE).read_text().splitlines()[-1])
     assert event["kind"] == "drill" and event["id"] == "stable_softmax" and event["right"] and event["seconds"] >= 0
+
+
+def test_what_was_not_shown_before_is_not_timed(capsys):
+    drills.drill("swiglu")(catalogue.find("swiglu").reference)
+    assert progress.drills()["swiglu"].solved and progress.drills()["swiglu"].best is None
+    assert "Not timed" in capsys.readouterr().out
+
+
+def test_a_missing_return_is_named():
+    result = drills.check("dpo_loss", lambda chosen, rejected, ref_chosen, ref_rejected, beta: None)
+    assert "Is the `return` missing?" in result.message
 
 
 def test_an_untouched_starter_is_no_attempt(capsys):

@@ -110,9 +110,9 @@ norm = Definition(
         Case(0.01 * normal(3, 3, 6), normal(4, 6), 0.1),
         Case(torch.tensor([[300.0, -400.0]]).half(), torch.tensor([1.0, 0.5]).half(), 1e-5),
     ],
-    observe=lambda answer, x, weight, eps: (lambda out: (out, str(getattr(out, "dtype", "no tensor"))))(
-        answer(x, weight, eps)
-    ),
+    observe=lambda answer, x, weight, eps: (
+        lambda out: {"result": out, "dtype": str(getattr(out, "dtype", "no tensor"))}
+    )(answer(x, weight, eps)),
     rtol=2e-3,
     general="Not x / sqrt(mean of x squared + eps) * weight, along the last axis, in the dtype of x.",
     hints=[
@@ -243,7 +243,9 @@ def _gate_seen(answer, logits, k):
     logits = logits.clone().requires_grad_()
     weights, experts, balance = answer(logits, k)
     slope = torch.autograd.grad(balance, logits, allow_unused=True)[0] if balance.requires_grad else None
-    return weights.detach(), experts, balance.detach(), torch.zeros_like(logits) if slope is None else 100 * slope
+    slope = torch.zeros_like(logits) if slope is None else 100 * slope
+    seen = {"weights": weights.detach(), "experts": experts, "balance": balance.detach()}
+    return {**seen, "100 * gradient of the balance by the logits": slope}
 
 
 gate = Definition(

@@ -52,14 +52,14 @@ def _fill_cache(cache_class, shape, sizes):
         k, v = normal(number, batch, heads, size, width), normal(50 + number, batch, heads, size, width)
         keys, values = cache.append(k, v)
         k.fill_(torch.nan), v.fill_(torch.nan)
-        seen.append((keys.clone(), values.clone(), int(cache.length)))
+        seen.append({"keys": keys.clone(), "values": values.clone(), "length": int(cache.length)})
     one = torch.ones(batch, heads, room - sum(sizes) + 1, width)
     try:
         cache.append(one, one)
         seen.append("no ValueError where the room is used up")
     except ValueError:
-        seen.append(("refused", int(cache.length)))
-    seen.append(("another cache", int(other.length)))
+        seen.append(f"refused, length {cache.length}")
+    seen.append(f"another cache, length {other.length}")
     return seen
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -92,4 +93,9 @@ def check(name: str, candidate: Any) -> Outcome:
         message += f" It printed {outcome.printed_total:,} characters meanwhile; the first are kept."
     if "ValueError: atol=" in message:  # a check's own case is too small to be compared: say what is general
         message = definition.general
-    return Outcome(False, message, "\n".join(f"{key}: {value}" for key, value in rows.items()), **seen)  # type: ignore[arg-type]
+    return Outcome(False, message, "\n".join(_row(*row) for row in rows.items()), **seen)  # type: ignore[arg-type]
+
+
+def _row(name: str, value: str) -> str:
+    """'yours: 3', or the value below its name where it has several lines."""
+    return f"{name}:\n{textwrap.indent(value, '  ')}" if "\n" in value else f"{name}: {value}"

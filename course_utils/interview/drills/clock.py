@@ -28,9 +28,9 @@ def seconds(name: str) -> float | None:
     return max(passed, 0.0) if -1 <= passed <= LONGEST else None
 
 
-def keep(name: str, outcome: Outcome) -> float | None:
-    """Record an attempt, unless nothing was written yet; returns the seconds on the clock."""
-    passed = seconds(name)
+def keep(name: str, outcome: Outcome, timed: bool = True) -> float | None:
+    """Record an attempt, unless nothing was written yet; returns the seconds on the clock, None if it is not timed."""
+    passed = seconds(name) if timed else None
     if outcome.status != "untouched":
         progress.record("drill", id=name, right=outcome.right, seconds=None if passed is None else round(passed, 1))
     return passed

@@ -7,6 +7,7 @@ bugs, as the chapters' exercises have them.
 from __future__ import annotations
 
 import ast
+import inspect
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 from course_utils.classroom.exercises.cases import Case, Comparison
 from course_utils.classroom.exercises.registry import Check
 from course_utils.classroom.exercises.working_code import working_code
-from course_utils.interview.drills.own_work import fresh, own_work
+from course_utils.interview.drills.own_work import fresh, own_work, returning
 
 LEVELS = ("screen", "onsite", "staff")
 
@@ -128,6 +129,8 @@ class Definition(Comparison):
 
     def _seen(self, function: Any, case: Case) -> Any:
         with own_work(function, self._banned):
+            if self._observe and not inspect.isclass(function):
+                function = returning(function)
             return super()._seen(fresh(function) if self._new else function, case)
 
 

@@ -34,9 +34,10 @@ def _distil_seen(answer, student, teacher, labels, temperature, alpha):
     student, teacher = student.clone().requires_grad_(), teacher.clone().requires_grad_()
     loss = answer(student, teacher, labels, temperature, alpha)
     if not loss.requires_grad:
-        return loss, "no gradient for the student"
+        return {"loss": loss, "gradients": "none for the student"}
     slopes = torch.autograd.grad(loss, (student, teacher), allow_unused=True)
-    return loss.detach(), slopes[0], "no gradient" if slopes[1] is None else slopes[1]
+    named = {"gradient of the student": slopes[0], "gradient of the teacher": slopes[1]}
+    return {"loss": loss.detach(), **{name: "none" if slope is None else slope for name, slope in named.items()}}
 
 
 distillation = Definition(

@@ -29,10 +29,11 @@ def integers(seed: int, high: int, *shape: int) -> Tensor:
     return torch.randint(high, shape, generator=torch.Generator().manual_seed(seed))
 
 
-def with_slope(answer: Callable[..., Any], first: Tensor, *rest: Any) -> tuple[Any, Any]:
+def with_slope(answer: Callable[..., Any], first: Tensor, *rest: Any) -> dict[str, Any]:
     """The loss that ``answer`` gives, and its gradient by the first argument."""
     leaf = first.clone().requires_grad_()
     loss = answer(leaf, *rest)
     if not getattr(loss, "requires_grad", False):
-        return loss, "no gradient"
-    return loss.detach(), torch.autograd.grad(loss, leaf, allow_unused=True)[0]
+        return {"loss": loss, "its gradient": "none"}
+    slope = torch.autograd.grad(loss, leaf, allow_unused=True)[0]
+    return {"loss": loss.detach(), "its gradient": "none" if slope is None else slope}

@@ -30,9 +30,10 @@ def _lora_seen(answer, x, weight, a, b, alpha):
     leaves = [t.clone().requires_grad_() for t in (weight, a, b)]
     out = answer(x, *leaves, alpha)
     if not out.requires_grad:
-        return out, "no gradient for a and b"
+        return {"result": out, "gradients": "none for a and b"}
     slopes = torch.autograd.grad(out.pow(2).sum(), leaves, allow_unused=True)
-    return out.detach(), "no gradient" if slopes[0] is None else slopes[0], slopes[1], slopes[2]
+    named = dict(zip(("gradient of weight", "gradient of a", "gradient of b"), slopes, strict=True))
+    return {"result": out.detach(), **{name: "none" if slope is None else slope for name, slope in named.items()}}
 
 
 lora = Definition(
@@ -115,7 +116,7 @@ merge = Definition(
         Case(normal(1, 4, 3), normal(2, 2, 3), normal(3, 4, 2), 8.0),
         Case(normal(4, 3, 3).half(), 300 * normal(5, 2, 3), 300 * normal(6, 3, 2), 1e-3),
     ],
-    observe=lambda answer, *case: (lambda out: (out.float(), str(out.dtype)))(answer(*case)),
+    observe=lambda answer, *case: (lambda out: {"result": out.float(), "dtype": str(out.dtype)})(answer(*case)),
     rtol=1e-5,
     general="Not W + alpha / rank * B @ A, in the dtype of W.",
     hints=[

@@ -15,13 +15,14 @@ class OpenDrill:
 
     def __init__(self, definition: Definition) -> None:
         self._definition, self.name = definition, definition.name
+        self._seen = not clock.start(self.name)  # else the time would be that of the check alone
 
     def __call__(self, candidate: Any) -> Any:
         """Check ``candidate`` now, show a card and record the attempt; it is returned as it is."""
         if isinstance(getattr(candidate, "__globals__", None), dict):
             candidate.__globals__[getattr(candidate, "__name__", self.name)] = candidate  # it may call itself
         outcome = catalogue.check(self.name, candidate)
-        cards.show(card(self._definition, outcome, clock.keep(self.name, outcome)))
+        cards.show(card(self._definition, outcome, clock.keep(self.name, outcome, timed=self._seen)))
         return candidate
 
     def hint(self) -> None:
@@ -33,6 +34,8 @@ class OpenDrill:
         cards.show(solution_card(self._definition))
 
     def text(self) -> str:
+        """The statement and the starter."""
+        self._seen = True
         drill = self._definition.drill
         facts = f"{drill.level}, {drill.minutes} minutes, topics {', '.join(drill.topics)}"
         return f"{drill.title}  ({facts})\n\n{drill.statement}\n\n{drill.starter}"
@@ -40,6 +43,7 @@ class OpenDrill:
     __repr__ = text
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        self._seen = True
         drill = self._definition.drill
         page = f"**{drill.title}** ({drill.level}, {drill.minutes} minutes)\n\n{drill.statement}\n\n"
         page += f'```python\n{_under_decorator(drill.starter, self.name, self._definition.symbol)}```\n\n`drill("{self.name}").hint()` helps.'
@@ -52,22 +56,22 @@ def drill(name: str) -> OpenDrill:
     ``drill("stable_softmax")`` as the last line of a cell shows what to write; ``@drill("stable_softmax")`` above a
     function checks it.
     """
-    definition = catalogue.find(name)
-    clock.start(name)
-    return OpenDrill(definition)
+    return OpenDrill(catalogue.find(name))
 
 
 def card(definition: Definition, outcome: Outcome, passed: float | None) -> cards.Card:
     """The card of an attempt."""
     name = f"{definition.name}  {definition.drill.title}"
     folded = [("What your code printed", outcome.printed)] if outcome.printed.strip() else []
-    time = f"{clock.spoken(passed)} on the clock; {definition.drill.minutes} min is the measure."
+    clocked = "Not timed" if passed is None else f"{clock.spoken(passed)} on the clock"
+    time = f"{clocked}; {definition.drill.minutes} min is the measure."
     if outcome.right:
         return cards.Card("right", f"{name}: right", time, (), (), folded)
     if outcome.status == "untouched":
         return cards.Card("neutral", name, outcome.message, (), (), folded)
     rows = [("case", outcome.case)] if outcome.case else []
-    return cards.Card("wrong", f"{name}: not right yet", outcome.message, rows, [time], folded)
+    helped = f'A hint: `course drill {definition.name} --hint`, in a notebook `drill("{definition.name}").hint()`.'
+    return cards.Card("wrong", f"{name}: not right yet", outcome.message, rows, [time, helped], folded)
 
 
 def hint_card(definition: Definition) -> cards.Card:

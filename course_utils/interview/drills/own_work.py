@@ -77,6 +77,19 @@ def fresh(candidate: Any) -> Any:
     return looked_at
 
 
+def returning(candidate: Any) -> Any:
+    """``candidate``, which must return something: raises a Mistake where it returns None."""
+
+    @functools.wraps(candidate)
+    def looked_at(*args: Any, **kwargs: Any) -> Any:
+        result = candidate(*args, **kwargs)
+        if result is None:
+            raise Mistake("Your function returns None. Is the `return` missing?")
+        return result
+
+    return looked_at
+
+
 def _parts(value: Any) -> Iterator[Any]:
     """The tensors and lists of a value, those inside lists and tuples too."""
     if isinstance(value, list | tuple):

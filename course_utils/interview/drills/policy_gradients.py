@@ -354,7 +354,12 @@ sequence = Definition(
     cases=_ratio_cases,
     observe=lambda answer, logprobs, old, mask: (
         lambda leaf: (
-            lambda out: (out.detach(), torch.autograd.grad(out.sum(), leaf)[0] if out.requires_grad else "none")
+            lambda out: {
+                "result": out.detach(),
+                "gradient of the sum by logprobs": torch.autograd.grad(out.sum(), leaf)[0]
+                if out.requires_grad
+                else "none",
+            }
         )(answer(leaf, old, mask))
     )(logprobs.clone().requires_grad_()),
     general="Not exp of the mean over the answer's tokens of the difference of log-probabilities.",

@@ -44,7 +44,7 @@ absmax = Definition(
         Case(torch.tensor([[0.0, 0.0, 0.0], [3.0, -9.0, 1.3]])),
         Case(100 * normal(2, 4, 6)),
     ],
-    observe=lambda answer, x: (lambda out: (out[0], str(out[0].dtype), out[1]))(answer(x)),
+    observe=lambda answer, x: (lambda out: {"codes": out[0], "dtype": str(out[0].dtype), "scales": out[1]})(answer(x)),
     general="Not codes = round(x / scale) in int8 with scale = largest magnitude of the row / 127.",
     hints=[
         "One scale for each row. int8 cuts off what stands behind the point, so round first. A scale of 0 must not divide.",
@@ -123,7 +123,7 @@ nf4 = Definition(
         Case(torch.cat([torch.zeros(4), 10 * normal(2, 4)]), _levels(), 4),
         Case(normal(3, 64) * torch.tensor([1.0, 20.0]).repeat_interleave(32), _levels(), 16),
     ],
-    observe=lambda answer, *case: (lambda out: (out[0].long(), out[1]))(answer(*case)),
+    observe=lambda answer, *case: (lambda out: {"codes": out[0].long(), "absmax": out[1]})(answer(*case)),
     general="Not the nearest level of x / absmax of its block.",
     hints=[
         "Compare every number with all 16 levels along a new last axis; the smallest distance wins.",

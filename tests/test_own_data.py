@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from course_utils.text import near_copies, readers
-from course_utils.text.columns import QUESTION, Layout, detect, read_row, read_transcript
+from course_utils.text.columns import LAYOUTS, QUESTION, Layout, detect, read_row, read_transcript
 from course_utils.text.data_check import check_data, example, first_rows, histogram, read_part, row_lengths
 from course_utils.text.deduplication import jaccard
 from course_utils.text.documents import DataError
@@ -393,6 +393,49 @@ def test_conversations_that_cannot_be_used_are_told_why(row, says):
 def test_comparisons_that_cannot_be_used_are_told_why(row, says):
     with pytest.raises(DataError, match=says):
         read_row(row, Layout("preference", {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}))
+
+
+def test_whatever_stands_in_a_column_is_read_or_told():
+    """No value makes the reader fall over: a row is read, or a DataError says why not."""
+    rng = random.Random(0)
+    values = [
+        None,
+        7,
+        1.5,
+        True,
+        "",
+        "a",
+        [],
+        {},
+        [1],
+        [None],
+        {"role": "user"},
+        [{}],
+        [[]],
+        [USER],
+        [SAID, 3],
+        HH,
+        "x\n\nHuman:",
+    ]
+    values += [
+        [{"role": 1, "content": 2}],
+        [{"role": "user", "content": None}],
+        [{"from": "gpt", "value": {}}],
+        [USER, SAID],
+    ]
+    layouts = [Layout(name, {part: part for part in parts}) for name, parts in LAYOUTS.items()]
+    layouts += [Layout("transcripts", {"chosen": "chosen", "rejected": "rejected"})]
+    layouts += [Layout("preference", {part: part for part in ("prompt", "chosen", "rejected")})]
+    layouts += [Layout("instruction", {part: part for part in ("instruction", "input", "answer")})]
+    told = 0
+    for _ in range(4_000):
+        layout = rng.choice(layouts)
+        row = {part: rng.choice(values) for part in layout.columns}
+        try:
+            assert {*read_row(row, layout)} in ({"text"}, {"messages"}, {"prompt", "chosen", "rejected"})
+        except DataError:
+            told += 1
+    assert 2_000 < told < 4_000
 
 
 def test_transcripts_must_begin_with_a_turn():

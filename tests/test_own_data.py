@@ -585,12 +585,12 @@ def test_whole_groups_are_held_out():
 # ------------------------------------------------------------------------------------------------ the whole check
 
 
-def rows_of(count: int) -> list[dict]:
+def rows_of(count: int, length: int = 5) -> list[dict]:
     rng = random.Random(count)
     letters = "abcdefghijklmnop"
     words = ["".join(rng.choices(letters, k=5)) for _ in range(500)]
     return [
-        {"question": " ".join(rng.choices(words, k=8)) + "?", "answer": " ".join(rng.choices(words, k=5))}
+        {"question": " ".join(rng.choices(words, k=8)) + "?", "answer": " ".join(rng.choices(words, k=length))}
         for _ in range(count)
     ]
 
@@ -683,7 +683,7 @@ def test_a_foreign_template_may_know_tools_and_may_refuse_a_row(tmp_path, tokeni
 
 
 def test_rows_that_belong_together_stay_on_one_side(tmp_path, tokenizer):
-    rows = rows_of(200)
+    rows = rows_of(200, length=40)
     again = [row | {"answer": f"{row['answer']} again"} for row in rows[:40]]  # the same question
     near = [{"question": row["question"] + " please", "answer": row["answer"]} for row in rows[40:80]]
     grouped = [row | {"doc_id": f"d{number // 4}"} for number, row in enumerate(rows)]

@@ -817,6 +817,17 @@ def test_training_is_measured_before_and_after_and_kept(home, capsys, kind):
 
 
 @pytest.mark.slow
+def test_a_base_model_of_ones_own_is_trained_with_its_own_tokenizer(home, capsys, monkeypatch):
+    monkeypatch.setenv("COURSE_BASE_MODEL", str(SHIPPED))
+    write(home / "a.jsonl", lines(*rows_of(60)))
+    assert course("a.jsonl", "--yes", "--train", "--steps", "1") == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert f"Tokens are counted with: {SHIPPED}; the model reads at most 256." in said
+    card = json.loads((home / "a-checked/model/card.json").read_text())
+    assert card["base_model"] == str(SHIPPED) and card["recipe"]["from"].startswith(str(SHIPPED))
+
+
+@pytest.mark.slow
 def test_a_disk_that_is_full_costs_the_page_and_nothing_else(home, capsys, monkeypatch):
     from course_utils import files
     from course_utils.pretrained import store

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from course_utils.text import near_copies, readers
-from course_utils.text.columns import QUESTION, Layout, detect, read_row, read_transcript
+from course_utils.text.columns import LAYOUTS, QUESTION, Layout, detect, read_row, read_transcript
 from course_utils.text.data_check import check_data, example, first_rows, histogram, read_part, row_lengths
 from course_utils.text.deduplication import jaccard
 from course_utils.text.documents import DataError
@@ -395,6 +395,49 @@ def test_comparisons_that_cannot_be_used_are_told_why(row, says):
         read_row(row, Layout("preference", {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}))
 
 
+def test_whatever_stands_in_a_column_is_read_or_told():
+    """No value makes the reader fall over: a row is read, or a DataError says why not."""
+    rng = random.Random(0)
+    values = [
+        None,
+        7,
+        1.5,
+        True,
+        "",
+        "a",
+        [],
+        {},
+        [1],
+        [None],
+        {"role": "user"},
+        [{}],
+        [[]],
+        [USER],
+        [SAID, 3],
+        HH,
+        "x\n\nHuman:",
+    ]
+    values += [
+        [{"role": 1, "content": 2}],
+        [{"role": "user", "content": None}],
+        [{"from": "gpt", "value": {}}],
+        [USER, SAID],
+    ]
+    layouts = [Layout(name, {part: part for part in parts}) for name, parts in LAYOUTS.items()]
+    layouts += [Layout("transcripts", {"chosen": "chosen", "rejected": "rejected"})]
+    layouts += [Layout("preference", {part: part for part in ("prompt", "chosen", "rejected")})]
+    layouts += [Layout("instruction", {part: part for part in ("instruction", "input", "answer")})]
+    told = 0
+    for _ in range(4_000):
+        layout = rng.choice(layouts)
+        row = {part: rng.choice(values) for part in layout.columns}
+        try:
+            assert {*read_row(row, layout)} in ({"text"}, {"messages"}, {"prompt", "chosen", "rejected"})
+        except DataError:
+            told += 1
+    assert 2_000 < told < 4_000
+
+
 def test_transcripts_must_begin_with_a_turn():
     with pytest.raises(DataError, match="begins with 'Well"):
         read_transcript("Well\n\nHuman: x\n\nAssistant: y")
@@ -542,12 +585,12 @@ def test_whole_groups_are_held_out():
 # ------------------------------------------------------------------------------------------------ the whole check
 
 
-def rows_of(count: int) -> list[dict]:
+def rows_of(count: int, length: int = 5) -> list[dict]:
     rng = random.Random(count)
     letters = "abcdefghijklmnop"
     words = ["".join(rng.choices(letters, k=5)) for _ in range(500)]
     return [
-        {"question": " ".join(rng.choices(words, k=8)) + "?", "answer": " ".join(rng.choices(words, k=5))}
+        {"question": " ".join(rng.choices(words, k=8)) + "?", "answer": " ".join(rng.choices(words, k=length))}
         for _ in range(count)
     ]
 
@@ -640,7 +683,7 @@ def test_a_foreign_template_may_know_tools_and_may_refuse_a_row(tmp_path, tokeni
 
 
 def test_rows_that_belong_together_stay_on_one_side(tmp_path, tokenizer):
-    rows = rows_of(200)
+    rows = rows_of(200, length=40)
     again = [row | {"answer": f"{row['answer']} again"} for row in rows[:40]]  # the same question
     near = [{"question": row["question"] + " please", "answer": row["answer"]} for row in rows[40:80]]
     grouped = [row | {"doc_id": f"d{number // 4}"} for number, row in enumerate(rows)]
@@ -771,6 +814,17 @@ def test_training_is_measured_before_and_after_and_kept(home, capsys, kind):
     assert loaded.card["recipe"]["data"]["digest"] in (out / "MODEL_CARD.md").read_text()
     assert course("a.jsonl", "--yes", "--train", "--steps", "1") == 0 and (out / "model-2").is_dir()
     assert (out / "report.html").read_text().count("alt=") == 2
+
+
+@pytest.mark.slow
+def test_a_base_model_of_ones_own_is_trained_with_its_own_tokenizer(home, capsys, monkeypatch):
+    monkeypatch.setenv("COURSE_BASE_MODEL", str(SHIPPED))
+    write(home / "a.jsonl", lines(*rows_of(60)))
+    assert course("a.jsonl", "--yes", "--train", "--steps", "1") == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert f"Tokens are counted with: {SHIPPED}; the model reads at most 256." in said
+    card = json.loads((home / "a-checked/model/card.json").read_text())
+    assert card["base_model"] == str(SHIPPED) and card["recipe"]["from"].startswith(str(SHIPPED))
 
 
 @pytest.mark.slow

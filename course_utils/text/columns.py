@@ -239,6 +239,8 @@ def _asked(prompt: Any) -> list[dict[str, Any]]:
 
 def _side(value: Any, begin: list[dict[str, Any]], side: str) -> list[dict[str, Any]]:
     """One side of a comparison, from its first message on; some data sets repeat the prompt in it, some do not."""
+    if not isinstance(value, str | list):
+        raise DataError(f"{side} is {show_value(value)}, where a text or a list of messages is expected")
     if isinstance(value, str) or len(value) == 1:
         messages = _answer(value)
         if not begin:

@@ -41,7 +41,7 @@ from foreign_folders import FAMILIES, make
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 CHAPTERS = "05 06 09 10 11 12 13 14 15 16 17 18 19 20".split()
-QUICK = [("gpt2", "11"), ("qwen3", "14"), ("gemma2", "09")]
+QUICK = [("gpt2", "09"), ("qwen3", "10"), ("llama2", "11")]
 CHAT = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Mira left."}]
 
 # what opens, ends and fills a text; what ends an answer; what the assistant says in CHAT; is the head tied?

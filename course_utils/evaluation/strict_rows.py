@@ -18,7 +18,8 @@ def read_json_rows(path: str | Path, make: Callable[[Any], Row], error: type[Val
     for those, for broken JSON, and for a file without rows.
     """
     rows, problems = [], []
-    for line, text in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    # Not splitlines, which also ends a line at U+2028 and its kin: in a string of JSON those are letters.
+    for line, text in enumerate(Path(path).read_text(encoding="utf-8").split("\n"), 1):
         if not text.strip():
             continue
         try:

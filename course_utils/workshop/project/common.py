@@ -83,7 +83,8 @@ def read(path: Path) -> list[list[dict[str, str]]]:
     """The conversations that check_data.py wrote."""
     if not path.is_file():
         raise SystemExit(f"{path} is not there; run check_data.py first.")
-    return [json.loads(line)["messages"] for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would end one at U+2028, too
+    return [json.loads(line)["messages"] for line in lines if line]
 
 
 def load(said: dict[str, Any], folder: Path | None = None) -> tuple[Any, Any]:

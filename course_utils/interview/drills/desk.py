@@ -63,7 +63,7 @@ def reset(name: str) -> str:
         folder.mkdir(exist_ok=True)
         while (kept := folder / f"{name}-{number}.py").exists():
             number += 1
-        os.replace(file, kept)
+        file.rename(kept)
         said = f"Your copy is kept: {kept}\n\n"
     progress.record("drill_reset", id=name)
     return said + open_drill(name)

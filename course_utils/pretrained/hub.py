@@ -28,6 +28,8 @@ def load_replacement(wanted: str, device: str) -> Loaded:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from course_utils.models.surgery import with_linear
+
     folder = settings.anchored(wanted)
     if not folder.is_dir():
         folder = _downloaded(wanted)
@@ -50,11 +52,8 @@ def load_replacement(wanted: str, device: str) -> Loaded:
     check_vocabulary(model, tokenizer, f"COURSE_BASE_MODEL {wanted!r}")
     parameters = sum(p.numel() for p in model.parameters())
     card = {"name": "base", "base_model": wanted, "parameters": parameters, "figures": {}}
-    from course_utils.models.surgery import with_linear
-
-    return Loaded(
-        with_linear(model).to(device).eval(), tokenizer, card, f"{wanted} (COURSE_BASE_MODEL) instead of 'base'"
-    )
+    source = f"{wanted} (COURSE_BASE_MODEL) instead of 'base'"
+    return Loaded(with_linear(model).to(device).eval(), tokenizer, card, source)
 
 
 def complaint(folder: Path) -> str | None:

@@ -23,6 +23,7 @@ from course_utils import chapters, files
 from course_utils.interview import bank
 
 STUB = "raise NotImplementedError  # your code"
+ANSWER = re.compile(r"^([ \t]*)[^\n]*### BEGIN SOLUTION.*?### END SOLUTION[^\n]*", re.S | re.M)  # 1: how far indented
 
 
 class GenerateError(RuntimeError):
@@ -106,12 +107,7 @@ def _open_plainly(notebook: Any) -> None:
             continue
         graded, solution, locked = (bool(marks.get(name)) for name in ("grade", "solution", "locked"))
         if solution:
-            cell.source = re.sub(
-                r"^([ \t]*)[^\n]*### BEGIN SOLUTION.*?### END SOLUTION[^\n]*",
-                rf"\1{STUB}",
-                cell.source,
-                flags=re.S | re.M,
-            )
+            cell.source = ANSWER.sub(rf"\1{STUB}", cell.source)
         if graded or solution or locked:
             cell.metadata["deletable"] = False
             if not solution:

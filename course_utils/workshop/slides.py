@@ -19,12 +19,12 @@ from course_utils import chapters, files
 from course_utils.chapters import Chapter
 from course_utils.workshop import anatomy, notes
 from course_utils.workshop.mathml import to_mathml
+from course_utils.workshop.notebooks import ANSWER
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 LINES = 18  # of code, or of what it prints, that can be read from the last row
 WORDS = 70  # that a slide takes as they are; of more, each paragraph's first sentence
 _SKIPPED = re.compile(r"course_utils\.start\(|^(?:quiz|keep|hint|grade|interview|course_map)\(", re.M)
-_ANSWER = re.compile(r"^([ \t]*)[^\n]*### BEGIN SOLUTION.*?### END SOLUTION[^\n]*", re.S | re.M)
 _FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$", re.S)
 _ABBREVIATIONS = r"(?<!e\.g\.)(?<!i\.e\.)(?<!cf\.)(?<!Dr\.)(?<!\d\.)"
 
@@ -161,9 +161,7 @@ def _exercise(id: str, source: str) -> str:
     from course_utils.classroom.exercises import registry
 
     check = registry.find(id)
-    open_source = re.sub(
-        r"^([ \t]*)[^\n]*### BEGIN SOLUTION.*?### END SOLUTION[^\n]*", r"\1...", source, flags=re.S | re.M
-    )
+    open_source = ANSWER.sub(r"\1...", source)
     asked = f"<p>{html.escape(check.asked)}</p>" if check.asked else ""
     return f"<h3>Exercise {id}: {html.escape(check.title)} ({check.minutes} min)</h3>{asked}" + _markdown(
         f"```python\n{open_source}\n```"

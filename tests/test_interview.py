@@ -16,7 +16,7 @@ from course_utils.classroom.records.claims import claim, recorded
 from course_utils.interview import bank
 from course_utils.interview import quiz as show_quiz
 from course_utils.interview.bank import BankError, Followup, Question, QuizItem, WrongAnswer
-from course_utils.interview.bank.topics import TOPICS
+from course_utils.interview.bank.topics import IDS
 from course_utils.interview.quiz import Quiz, quiz_widget
 from course_utils.interview.show import Interview, with_figures
 
@@ -186,7 +186,7 @@ def test_no_two_questions_are_alike():
 
 def test_every_topic_and_every_chapter_is_asked_about():
     topics = bank.by_topic()
-    unknown = {topic: [item.id for item in topics[topic]] for topic in topics if topic not in TOPICS}
+    unknown = {topic: [item.id for item in topics[topic]] for topic in topics if topic not in IDS}
     assert unknown == {}, "a question names a topic that topics.py does not have"
     assert {topic: len(items) for topic, items in topics.items() if len(items) < 3} == {}
     items = bank.all_questions()

@@ -9,8 +9,8 @@ import pytest
 
 from course_utils import chapters, cli
 from course_utils.classroom.exercises import registry
-from course_utils.interview import topics
-from course_utils.interview.bank.topics import TOPICS
+from course_utils.interview import bank, topics
+from course_utils.interview.bank.topics import IDS
 
 ROOT = Path(__file__).resolve().parent.parent
 EDITION = chapters.in_this_edition()
@@ -36,10 +36,10 @@ def test_a_topic_leads_somewhere(topic, measured):
     assert places & set(topic.chapters), "neither exercise nor question is in one of its chapters"
 
 
-def test_every_topic_of_the_bank_has_a_row_and_only_one():
-    ids = [id for topic in topics.TOPICS for id in topic.ids]
-    assert len(set(ids)) == len(ids)
-    assert set(ids) == set(TOPICS), "a row in interview/topics.py for each id of bank/topics.py"
+def test_every_id_that_a_question_names_has_a_row_and_only_one():
+    assert len(set(IDS)) == len(IDS)
+    named = {id for question in bank.all_questions() for id in question.topics}
+    assert named == set(IDS), "a row in bank/topics.py for each id, and a question for each row"
 
 
 def test_every_chapter_and_nearly_every_exercise_is_led_to():

@@ -3,7 +3,7 @@
 questions:                          those that the chapter's notebook shows at its end
   - id: 12.ppo_objective          never changes, and is never used again: what a reader has answered is kept by it
     level: onsite                 screen | onsite | staff
-    topics: [A16, A8]             keys of ``topics.TOPICS``
+    topics: [A16, A8]             of ``topics.IDS``
     question: What is the PPO objective?
     short: thirty seconds, spoken
     deep: what a second question would bring out, in Markdown
@@ -125,10 +125,10 @@ def question(id: str) -> Question:
 
 
 def by_topic() -> dict[str, list[Question]]:
-    """Topic -> its questions, in the order of ``topics.TOPICS``; a topic without a question has an empty list."""
-    from course_utils.interview.bank.topics import TOPICS
+    """Topic -> its questions, in the order of ``topics.IDS``; a topic without a question has an empty list."""
+    from course_utils.interview.bank.topics import IDS
 
-    found: dict[str, list[Question]] = {topic: [] for topic in TOPICS}
+    found: dict[str, list[Question]] = {topic: [] for topic in IDS}
     for item in all_questions():
         for topic in item.topics:
             found.setdefault(topic, []).append(item)

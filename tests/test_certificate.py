@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("fsrs")
-
 from course_utils import cli, settings
 from course_utils.classroom.records import claims, jsonl, progress
 from course_utils.classroom.records.claims import claim

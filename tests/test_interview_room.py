@@ -11,8 +11,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-pytest.importorskip("fsrs")
-
 from course_utils import cli, settings
 from course_utils.chapters import ChapterError
 from course_utils.classroom.records import jsonl, progress
@@ -199,7 +197,6 @@ def test_the_whole_bank_goes_to_anki_with_ids_that_differ(tmp_path):
 
 
 def test_the_widget_goes_through_the_cards_of_today():
-    pytest.importorskip("ipywidgets")
     with Deck() as deck:
         today = bank.questions("06")[:2]
         box = widget.cards_box(deck, today)

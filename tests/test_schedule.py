@@ -18,8 +18,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("fsrs")
-
 from course_utils.interview import anki, schedule
 from course_utils.interview.bank import Followup, Question, WrongAnswer
 from course_utils.interview.schedule import AnsweredElsewhere, Deck, ScheduleError

@@ -74,7 +74,8 @@ def test_code_is_shown_without_imports_and_answers_without_the_answer():
 
 @pytest.mark.slow
 def test_slides_run_in_a_browser_without_a_network(tmp_path):
-    playwright = pytest.importorskip("playwright.sync_api")
+    from playwright import sync_api as playwright
+
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium here")

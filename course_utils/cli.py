@@ -177,11 +177,11 @@ def serve(folder: str, port: int, log: str | None) -> int:
     return 0
 
 
-def quiz(chapter: str | None, count: int) -> int:
-    """Ask quiz questions, the weakest chapters first."""
+def quiz(of: str | None, count: int) -> int:
+    """Ask quiz questions, the weakest topics first."""
     from course_utils.interview import terminal
 
-    terminal.quiz(chapter, count=count)
+    terminal.quiz(of, count=count)
     return 0
 
 
@@ -420,8 +420,8 @@ def parser() -> argparse.ArgumentParser:
     served.add_argument("folder", help="a model's folder, or its name, such as instruct")
     served.add_argument("--port", type=int, default=8000, help="0 for any that is free; 8000 if left out")
     served.add_argument("--log", help="log the requests to this file, as `course monitor` reads it")
-    asked = command("quiz", quiz, "quiz questions, the weakest chapters first")
-    asked.add_argument("chapter", nargs="?", help="one chapter only, such as 06")
+    asked = command("quiz", quiz, "quiz questions, the weakest topics first")
+    asked.add_argument("of", nargs="?", help="one chapter only, such as 06, or one topic, such as I7")
     asked.add_argument("--count", type=int, default=0, help="so many at most")
     room = command("cards", cards, "interview cards that come back before they are forgotten")
     room.add_argument("chapter", nargs="?", help="one chapter only, such as 06")

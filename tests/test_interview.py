@@ -262,7 +262,7 @@ GOOD = {
             "claims": ["06.x"],
         }
     ],
-    "quiz": [{"id": "06.q1", "question": "One?", "choices": ["x", "y"], "answer": 2, "why": "Because."}],
+    "quiz": [{"id": "06.q1", "question": "One?", "choices": ["x", "y"], "answer": 2, "why": "Because.", "topics": []}],
 }
 
 

@@ -105,16 +105,23 @@ def test_a_right_answer_counts_and_comes_last_the_next_time():
         terminal.quiz("77", **again.talk)
 
 
-def test_the_weakest_chapters_come_first():
+def test_the_weakest_topics_come_first_in_whatever_chapter():
     for chapter, right in (("06", True), ("09", False), ("03", True)):
         for item in bank.quiz_items(chapter)[:3]:
             progress.record("quiz", id=item.id, right=right, first=True)
-    person = Person(*["?"] * 4)
-    terminal.quiz(count=4, **person.talk)
+    person = Person(*["?"] * 7)
+    terminal.quiz(count=7, **person.talk)
     asked = [line.split("]")[0][2:] for line in person.seen if line.startswith("\n[")]
-    assert [name[:2] for name in asked] == ["09"] * 4
-    known = [item.id for item in bank.quiz_items("09")[:3]]
-    assert asked[0] not in known, "what was never asked comes before what was wrong"
+    assert asked[0] == "09.q4", "of the same topic, LoRA, and never asked"
+    assert asked[1:4] == ["09.q1", "09.q2", "09.q3"], "then what was wrong"
+    assert {name[:2] for name in asked[4:]} == {"10"}, "then QLoRA, a topic of which one answer was wrong"
+
+
+def test_a_quiz_of_one_topic():
+    person = Person("q")
+    terminal.quiz("i7", **person.talk)
+    many = sum("I7" in item.topics for item in bank.all_quiz_items())
+    assert f"{many} questions" in person.page and many >= 5
 
 
 def test_ctrl_c_keeps_what_was_answered():

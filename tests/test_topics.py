@@ -40,6 +40,8 @@ def test_every_id_that_a_question_names_has_a_row_and_only_one():
     assert len(set(IDS)) == len(IDS)
     named = {id for question in bank.all_questions() for id in question.topics}
     assert named == set(IDS), "a row in bank/topics.py for each id, and a question for each row"
+    for item in bank.all_quiz_items():
+        assert item.topics and set(item.topics) <= set(IDS), f"{item.id} names {item.topics}"
 
 
 def test_every_chapter_and_nearly_every_exercise_is_led_to():

@@ -1,4 +1,4 @@
-"""Where the candidate stands: by chapter, from quizzes and mock interviews; and what to do about it in a week.
+"""Where the candidate stands: by chapter and by topic, from quizzes and mock interviews; and what to do in a week.
 
 A topic's score is a share, drawn towards one half while there is little evidence (one answer of each kind is added, the
 mean of the posterior under a uniform prior), so that one lucky answer makes no strength.
@@ -52,18 +52,32 @@ def mocks() -> list[dict]:
 def scores() -> dict[str, Score]:
     """Score by chapter ("06"), and of "design" and "coding", over quizzes (the latest answer) and mock interviews."""
     found: dict[str, Score] = {}
+    for kind, name, mark in _marks():
+        place = {"walk": "design", "drill": "coding"}.get(kind, name[:2])
+        found[place] = found.get(place, Score()).add(mark)
+    return found
 
-    def add(topic: str, mark: float) -> None:
-        found[topic] = found.get(topic, Score()).add(mark)
 
+def topic_scores() -> dict[str, Score]:
+    """Score by topic (an id of ``bank.topics``): each answer counts for every topic that its question names."""
+    named = {question.id: question.topics for question in bank.all_questions()}
+    named |= {item.id: item.topics for item in bank.all_quiz_items()}
+    found: dict[str, Score] = {}
+    for _, name, mark in _marks():
+        for topic in named.get(name, ()):
+            found[topic] = found.get(topic, Score()).add(mark)
+    return found
+
+
+def _marks() -> Iterable[tuple[str, str, float]]:
+    """Kind, id and mark (0 to 1) of what was answered: quizzes (the latest answer), then mock interviews."""
     for name, right in progress.quiz_answers().items():
-        add(name[:2], float(right))
+        yield "quiz", name, float(right)
     for mock in mocks():
         for entry in mock["marks"]:
-            kind, name, mark = entry.get("kind"), str(entry.get("id")), entry.get("mark")
+            mark = entry.get("mark")
             if isinstance(mark, int | float) and 0 <= mark <= 3:
-                add({"walk": "design", "drill": "coding"}.get(str(kind), name[:2]), mark / 3)
-    return found
+                yield str(entry.get("kind")), str(entry.get("id")), mark / 3
 
 
 def weakness() -> dict[str, float]:
@@ -72,11 +86,15 @@ def weakness() -> dict[str, float]:
     return {entry.number: 1 - known.get(entry.number, Score()).share for entry in chapters.CHAPTERS}
 
 
-def weakest_first(items: Iterable[T], weak: Mapping[str, float], answers: Mapping[str, bool]) -> list[T]:
-    """Items of the weakest chapters first; within a chapter what was never asked, then what was wrong."""
+def weakest_first(items: Iterable[T], known: Mapping[str, Score], answers: Mapping[str, bool]) -> list[T]:
+    """Items of the weakest topics first; among equals what was never asked, then what was wrong.
 
-    def rank(item: T) -> tuple[float, str, int]:
-        return (-weak.get(item.id[:2], 0.5), item.id[:2], {None: 0, False: 1, True: 2}[answers.get(item.id)])
+    known: :func:`topic_scores`. An item is as weak as the weakest of its topics; one half where nothing is known.
+    """
+
+    def rank(item: T) -> tuple[float, int, str]:
+        weakest = min((known.get(topic, Score()).share for topic in item.topics), default=0.5)
+        return weakest, {None: 0, False: 1, True: 2}[answers.get(item.id)], item.id[:2]
 
     return sorted(items, key=rank)  # stable: the file's order within
 

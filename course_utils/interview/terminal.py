@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from course_utils.chapters import chapter as find_chapter
 from course_utils.classroom.records import claims, progress
 from course_utils.interview import bank, mock, standing, walks
+from course_utils.interview.bank.topics import IDS
 from course_utils.interview.schedule import NEW_A_DAY, RATINGS, AnsweredElsewhere, Deck, ScheduleError, order_new
 from course_utils.interview.show import with_figures
 
@@ -45,21 +46,24 @@ def _asker(read: Read) -> Ask:
     return ask
 
 
-def quiz(chapter: str | None = None, *, read: Read = input, write: Write = print, count: int = 0) -> int:
-    """Ask quiz questions, the weakest chapters first, and say after each answer why. Returns how many were right.
+def quiz(of: str | None = None, *, read: Read = input, write: Write = print, count: int = 0) -> int:
+    """Ask quiz questions, the weakest topics first, and say after each answer why. Returns how many were right.
 
-    chapter: one chapter's alone. count: so many at most (0: all). "?" means "I do not know": it counts as not right,
-    and the reason comes all the same. Raises ChapterError for an unknown chapter.
+    of: one chapter's alone ("06"), or one topic's ("I7", as ``course find`` names it). count: so many at most (0: all).
+    "?" means "I do not know": it counts as not right, and the reason comes all the same. Raises ChapterError for an unknown chapter.
     """
-    numbers = [find_chapter(chapter).number] if chapter is not None else bank.chapters()
     answers = progress.quiz_answers()
-    items = [item for number in numbers for item in bank.quiz_items(number)]
-    items = standing.weakest_first(items, standing.weakness(), answers)[: max(count, 0) or None]
+    if of is not None and (topic := of.upper()) in IDS:
+        items = [item for item in bank.all_quiz_items() if topic in item.topics]
+    else:
+        numbers = [find_chapter(of).number] if of is not None else bank.chapters()
+        items = [item for number in numbers for item in bank.quiz_items(number)]
+    items = standing.weakest_first(items, standing.topic_scores(), answers)[: max(count, 0) or None]
     if not items:
-        write(f"Chapter {numbers[0]} has no quiz in this edition." if numbers else "This edition has no quiz.")
+        write(f"There is no quiz question of {of} in this edition." if of else "This edition has no quiz.")
         return 0
     ask, right, done = _asker(read), 0, 0
-    write(f"{len(items)} questions, the weakest chapters first. A letter answers, ? is 'I do not know', q ends.")
+    write(f"{len(items)} questions, the weakest topics first. A letter answers, ? is 'I do not know', q ends.")
     try:
         for item in items:
             write(f"\n[{item.id}]  {fill(item.question, WIDTH)}")

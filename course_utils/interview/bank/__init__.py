@@ -13,7 +13,7 @@ questions:                          those that the chapter's notebook shows at i
     sources: ["Schulman et al., PPO, arXiv 1707.06347"]     where the other figures come from
 more: further questions of the same form, asked in the interview room alone
 quiz:
-  - {id: 12.q1, question: ..., choices: [...], answer: 2, why: ...}      answer: which choice is right, from 1
+  - {id: 12.q1, topics: [A7], question: ..., choices: [...], answer: 2, why: ...}     answer: which is right, from 1
 
 Each question has a claim or a source. YAML is for writing, and read too slowly for a command that wants to show its
 first card at once. So ``bank.json`` holds the same, with the digest of each file that it was made from
@@ -89,6 +89,7 @@ class QuizItem:
     choices: tuple[str, ...]
     answer: int
     why: str
+    topics: tuple[str, ...] = ()
 
 
 def chapters(folder: Path = FOLDER) -> list[str]:
@@ -210,7 +211,7 @@ def _read_question(entry: dict[str, Any]) -> Question:
 
 
 def _read_quiz_item(entry: dict[str, Any]) -> QuizItem:
-    return QuizItem(**entry | {"choices": tuple(entry["choices"])})
+    return QuizItem(**entry | {name: tuple(entry[name]) for name in ("choices", "topics")})
 
 
 def parse(text: str, chapter: str) -> tuple[tuple[Question, ...], tuple[QuizItem, ...]]:
@@ -255,14 +256,15 @@ def _question(entry: Mapping[str, Any], chapter: str, *, in_notebook: bool = Tru
 
 
 def _quiz_item(entry: Mapping[str, Any], chapter: str) -> QuizItem:
-    name = _checked(entry, chapter, ("question", "choices", "answer", "why"))
+    name = _checked(entry, chapter, ("topics", "question", "choices", "answer", "why"))
     choices = tuple(str(choice) for choice in entry["choices"])
     if not isinstance(entry["answer"], int) or not 1 <= entry["answer"] <= len(choices):
         place = f"{chapter}.yaml, {name}"
         raise BankError(
             f"{place}: answer is {entry['answer']!r}; expected the number of a choice, 1 to {len(choices)}."
         )
-    return QuizItem(name, str(entry["question"]), choices, entry["answer"] - 1, str(entry["why"]).strip())
+    topics = tuple(map(str, entry["topics"] or ()))
+    return QuizItem(name, str(entry["question"]), choices, entry["answer"] - 1, str(entry["why"]).strip(), topics)
 
 
 def _pairs(parts: Any, fields: tuple[str, str], place: str) -> list[tuple[str, str]]:

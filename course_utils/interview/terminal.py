@@ -50,7 +50,8 @@ def quiz(of: str | None = None, *, read: Read = input, write: Write = print, cou
     """Ask quiz questions, the weakest topics first, and say after each answer why. Returns how many were right.
 
     of: one chapter's alone ("06"), or one topic's ("I7", as ``course find`` names it). count: so many at most (0: all).
-    "?" means "I do not know": it counts as not right, and the reason comes all the same. Raises ChapterError for an unknown chapter.
+    "?" means "I do not know": it counts as not right, and the reason comes all the same.
+    Raises ChapterError for an unknown chapter.
     """
     answers = progress.quiz_answers()
     if of is not None and (topic := of.upper()) in IDS:

@@ -1,7 +1,7 @@
 """Peak memory of each chapter: its kernel and all that it starts, run as the tests run it.
 
-    python benchmarks/memory.py                               # every chapter, at laptop; memory.json is brought up to date
-    python benchmarks/memory.py 04 12 --limit 4               # some; stopped, and said so, where 4 GiB are passed
+    python benchmarks/memory.py                              # every chapter at laptop, kept in memory.json
+    python benchmarks/memory.py 04 12 --limit 4              # some; stopped, and said so, where 4 GiB are passed
     COURSE_PROFILE=smoke python benchmarks/memory.py --limit 4
 
 Ten times a second the resident memory of the processes is added up. What they share (the libraries' code) counts once

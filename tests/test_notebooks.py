@@ -167,7 +167,7 @@ def test_what_a_learner_changed_is_never_overwritten(course, capsys, change):
     target = course / "notebooks" / "06_x.ipynb"
     notebook = nbformat.read(target, as_version=4)
     if change == "source":
-        notebook.cells[2].source = notebook.cells[2].source.replace(
+        notebook.cells[3].source = notebook.cells[3].source.replace(
             "raise NotImplementedError  # your code", "return 1"
         )
     elif change == "output":

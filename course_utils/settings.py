@@ -9,6 +9,7 @@ command line see the same answer:
 - ``COURSE_BASE_MODEL``  a Hub id or a local folder that replaces the shipped base model
 - ``COURSE_KEEP``     ``1`` keeps the models of the chapters' last cells, also in headless runs; ``0`` never does
 - ``COURSE_ONLINE``   ``1`` allows a cell that would open a connection to do so
+- ``COURSE_LANGUAGE`` of the cards (``de``), English by default; see ``language``
 
 A relative folder is taken from the course's own folder: a kernel starts beside its notebook and a command wherever the
 shell is, and both must mean the same one.

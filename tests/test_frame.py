@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -281,3 +282,35 @@ def test_the_readme_states_the_minutes_of_each_chapter():
         row = next(line for line in text.splitlines() if f"notebooks/{chapter.stem}.ipynb" in line and "|" in line)
         stated = [int(cell) for cell in row.split("|")[3:5]]
         assert stated == [chapter.reading, exercises], f"chapter {number}: README.md says {stated}"
+
+
+def test_the_readme_states_the_memory_of_each_chapter():
+    """The table's last column is what `benchmarks/memory.py` measured, rounded up, and all of it fits 4 GB."""
+    from course_utils import chapters
+
+    measured = json.loads((ROOT / "benchmarks" / "memory.json").read_text(encoding="utf-8"))
+    assert set(measured) == chapters.in_this_edition()
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for number, mib in measured.items():
+        stem = chapters.chapter(number).stem
+        row = next(line for line in text.splitlines() if f"notebooks/{stem}.ipynb" in line and line.startswith("|"))
+        assert row.split("|")[6].strip() == f"{math.ceil(mib / 1024 * 10) / 10:.1f}", f"chapter {number}: {mib} MiB"
+    assert max(measured.values()) < 3 * 1024  # a quarter of 4 GB is left for JupyterLab and the system
+
+
+@pytest.mark.slow
+def test_a_process_that_takes_more_memory_than_it_may_is_ended():
+    """The benchmark's limit, on a child of a child, which is where a chapter's kernel sits."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import memory
+    finally:
+        sys.path.remove(str(ROOT / "benchmarks"))
+    inner = "import time; block = b'x' * (120 * 2**20); time.sleep(%s)"
+    outer = "import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', sys.argv[1]]))"
+    taken = memory.peak([sys.executable, "-c", outer, inner % 0.5], dict(os.environ))
+    assert 120 < taken < 200
+    with pytest.raises(memory.TooMuch, match="more than the 100"):
+        memory.peak([sys.executable, "-c", outer, inner % 60], dict(os.environ), limit_mib=100)
+    with pytest.raises(RuntimeError, match="failed"):
+        memory.peak([sys.executable, "-c", "raise SystemExit(3)"], dict(os.environ))

@@ -15,7 +15,7 @@ import pytest
 
 from course_utils.classroom.exercises import exercise
 from course_utils.interview import bank
-from course_utils.workshop import notebooks
+from course_utils.workshop import hosted, notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 SOLUTIONS = sorted((ROOT / "solutions").glob("[0-9][0-9]_*.ipynb"))
@@ -96,7 +96,8 @@ def test_learners_get_open_exercises_and_no_outputs(course):
     notebook = nbformat.read(course / "notebooks" / "06_x.ipynb", as_version=4)
     nbformat.validate(notebook)
     by_id = {cell.id: cell for cell in notebook.cells}
-    assert list(by_id) == [cell.id for cell in authors_notebook().cells]
+    authors = [cell.id for cell in authors_notebook().cells]
+    assert list(by_id) == [*authors[:1], hosted.ID, *authors[1:]]
     for cell in notebook.cells:
         assert "SOLUTION" not in cell.source
         if cell.cell_type == "code":
@@ -166,7 +167,7 @@ def test_what_a_learner_changed_is_never_overwritten(course, capsys, change):
     target = course / "notebooks" / "06_x.ipynb"
     notebook = nbformat.read(target, as_version=4)
     if change == "source":
-        notebook.cells[2].source = notebook.cells[2].source.replace(
+        notebook.cells[3].source = notebook.cells[3].source.replace(
             "raise NotImplementedError  # your code", "return 1"
         )
     elif change == "output":

@@ -11,6 +11,7 @@ from course_utils import chapters
 from course_utils.classroom.display import cards
 from course_utils.classroom.exercises import registry
 from course_utils.classroom.records import progress
+from course_utils.language import say
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,15 @@ class Entry:
     here: bool  # in this edition
     solved: int
     exercises: int
+
+    @property
+    def state(self) -> str:
+        """How far the learner is, in words."""
+        if not self.here:
+            return say("to come")
+        if not self.exercises:
+            return say("ready to read")
+        return say("{solved} of {all} exercises", solved=self.solved, all=self.exercises)
 
 
 class CourseMap:
@@ -33,14 +43,12 @@ class CourseMap:
         """A table, one line per chapter."""
         lines = []
         for part, places in groupby(self.places, key=lambda place: place.chapter.part):
-            lines.append(part)
+            lines.append(say(part))
             for place in places:
-                state = f"{cards.bar(place.solved, place.exercises)}  {place.solved} of {place.exercises} exercises"
-                if not place.here:
-                    state = "to come"
-                elif not place.exercises:
-                    state = "ready to read"
-                lines.append(f"  {place.chapter.number}  {place.chapter.title.ljust(20)}  {state}")
+                state = place.state
+                if place.here and place.exercises:
+                    state = f"{cards.bar(place.solved, place.exercises)}  {state}"
+                lines.append(f"  {place.chapter.number}  {say(place.chapter.title).ljust(20)}  {state}")
         return "\n".join(lines)
 
     def html(self) -> str:
@@ -49,7 +57,7 @@ class CourseMap:
         for part, places in groupby(self.places, key=lambda place: place.chapter.part):
             boxes = "".join(_box(place) for place in places)
             parts.append(
-                f'<div style="margin: 12px 0 4px 0; font-weight: 600; opacity: 0.75">{html.escape(part)}</div>'
+                f'<div style="margin: 12px 0 4px 0; font-weight: 600; opacity: 0.75">{html.escape(say(part))}</div>'
                 f'<div style="display: flex; flex-wrap: wrap; gap: 8px">{boxes}</div>'
             )
         return f'<div style="{cards._FONT}; max-width: 70em">{"".join(parts)}</div>'
@@ -61,12 +69,9 @@ class CourseMap:
 def _box(place: Entry) -> str:
     entry, done = place.chapter, place.exercises > 0 and place.solved == place.exercises
     share = 100 * place.solved // place.exercises if place.exercises else 0
-    title = html.escape(entry.title)
+    title = html.escape(say(entry.title))
     if place.here:
         title = f'<a href="{entry.stem}.ipynb" style="color: inherit">{title}</a>'
-        state = f"{place.solved} of {place.exercises} exercises" if place.exercises else "ready to read"
-    else:
-        state = "to come"
     colour = cards._TONES["right"][1] if done else "var(--jp-brand-color1, #1565c0)"
     tint = cards._TONES["right"][2] if done else cards._TONES["note"][2]
     style = f"border: 1px solid {colour}; background-color: {tint}"
@@ -82,7 +87,7 @@ def _box(place: Entry) -> str:
     return (
         f'<div style="{style}; border-radius: 6px; padding: 8px 12px; width: 158px; box-sizing: border-box">'
         f'<div style="font-weight: 600">{entry.number}&ensp;{title}{mark}</div>'
-        f'<div style="font-size: 12px; opacity: 0.85">{state}</div>{fill}</div>'
+        f'<div style="font-size: 12px; opacity: 0.85">{place.state}</div>{fill}</div>'
     )
 
 

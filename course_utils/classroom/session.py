@@ -14,6 +14,7 @@ from course_utils import chapters, settings
 from course_utils.classroom.display import cards
 from course_utils.classroom.exercises import registry
 from course_utils.classroom.records import claims
+from course_utils.language import chosen, say, say_count
 from course_utils.machine import cores, gpu_name
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def start(chapter: str | int) -> Run:
     """
     entry = chapters.chapter(chapter)
     profile, seed = settings.profile(), settings.seed()
+    chosen()
     _quiet()
     device = settings.device()
     run = Run(entry.number, profile, device, seed, cores())
@@ -184,21 +186,24 @@ def start_card(run: Run, entry: chapters.Chapter) -> cards.Card:
     """The card that opens a chapter."""
     exercises = registry.known(entry.number)
     minutes = sum(spec.minutes for spec in exercises.values())
-    time = f"{entry.reading} min reading"
+    time = say("{minutes} min reading", minutes=entry.reading)
     if exercises:
-        time += f"  ·  {minutes} min for {len(exercises)} exercise{'s' if len(exercises) != 1 else ''}"
-    time += f"  ·  compute at most {run.profile.minutes}"
-    machine = f"{run.device}  ·  {run.cores} core{'s' if run.cores != 1 else ''}"
+        work = say_count(
+            "{minutes} min for {n} exercise", "{minutes} min for {n} exercises", len(exercises), minutes=minutes
+        )
+        time += f"  ·  {work}"
+    time += f"  ·  {say('compute at most {minutes}', minutes=say(run.profile.minutes))}"
+    machine = f"{run.device}  ·  {say_count('{n} core', '{n} cores', run.cores)}"
     if run.device != "cpu":
-        machine = f"{gpu_name(run.device)}  ·  {run.cores} cores"
+        machine = f"{gpu_name(run.device)}  ·  {say_count('{n} core', '{n} cores', run.cores)}"
     rows = [
-        ("profile", f"{run.profile.name}  ·  seed {run.seed}"),
-        ("machine", machine),
-        ("model", _model_line()),
-        ("time", time),
-        ("network", "allowed (COURSE_ONLINE=1)" if settings.online() else "not used"),
+        (say("profile"), f"{run.profile.name}  ·  {say('seed {seed}', seed=run.seed)}"),
+        (say("machine"), machine),
+        (say("model"), _model_line()),
+        (say("time"), time),
+        (say("network"), say("allowed (COURSE_ONLINE=1)") if settings.online() else say("not used")),
     ]
-    return cards.Card("note", f"{entry.number}  {entry.title}", rows=rows)
+    return cards.Card("note", f"{entry.number}  {say(entry.title)}", rows=rows)
 
 
 def _model_line() -> str:
@@ -209,9 +214,9 @@ def _model_line() -> str:
     models = store.names()
     if asked:
         own = [name for name in models if models[name] == "yours"]
-        made = f"from it: {', '.join(own)}" if own else "nothing trained from it is kept yet"
+        made = say("from it: {names}", names=", ".join(own)) if own else say("nothing trained from it is kept yet")
         return f"{asked} (COURSE_BASE_MODEL)  ·  {made}"
     own, shipped = ([name for name in models if models[name] == whose] for whose in ("yours", "the course's"))
-    parts = [f"yours: {', '.join(own)}"] if own else []
-    parts += [f"shipped: {', '.join(shipped)}"] if shipped else []
-    return "  ·  ".join(parts) or "none yet"
+    parts = [say("yours: {names}", names=", ".join(own))] if own else []
+    parts += [say("shipped: {names}", names=", ".join(shipped))] if shipped else []
+    return "  ·  ".join(parts) or say("none yet")

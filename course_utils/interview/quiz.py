@@ -8,6 +8,7 @@ from course_utils.chapters import chapter as find_chapter
 from course_utils.classroom.display import cards
 from course_utils.classroom.records import progress
 from course_utils.interview import bank
+from course_utils.language import say
 
 _LETTERS = "abcdefgh"
 
@@ -24,7 +25,7 @@ class Quiz:
         for number, item in enumerate(self.items, 1):
             parts.append(f"{number}. {item.question}")
             parts += [f"   {_LETTERS[i]}) {choice}" for i, choice in enumerate(item.choices)]
-        parts.append("Answers: " + "  ".join(f"{n}{_LETTERS[i.answer]}" for n, i in enumerate(self.items, 1)))
+        parts.append(say("Answers:") + " " + "  ".join(f"{n}{_LETTERS[i.answer]}" for n, i in enumerate(self.items, 1)))
         return "\n".join(parts)
 
     def html(self) -> str:
@@ -37,7 +38,8 @@ class Quiz:
             answer = f"<strong>{_LETTERS[item.answer]})</strong> {cards.inline(item.choices[item.answer])}. "
             parts.append(
                 f'<div style="font-weight: 600; margin-top: 8px">{number}. {cards.inline(item.question)}</div>'
-                f'<ol style="margin: 2px 0">{choices}</ol><details><summary style="cursor: pointer">Answer</summary>'
+                f'<ol style="margin: 2px 0">{choices}</ol><details>'
+                f'<summary style="cursor: pointer">{say("Answer")}</summary>'
                 f"{answer}{cards.inline(item.why)}</details>"
             )
         return cards.frame("".join(parts))
@@ -75,7 +77,9 @@ def quiz_widget(items: list[bank.QuizItem]) -> Any:
     right: dict[str, bool] = {item.id: before[item.id] for item in items if item.id in before}
 
     def tell() -> None:
-        done = f"{sum(right.values())} of {len(items)} right" if right else f"{len(items)} questions"
+        done = say("{n} questions", n=len(items))
+        if right:
+            done = say("{right} of {all} right", right=sum(right.values()), all=len(items))
         score.value = f'<div style="opacity: 0.8">{done}</div>'
 
     def block(index: int, item: bank.QuizItem) -> Any:
@@ -95,7 +99,8 @@ def quiz_widget(items: list[bank.QuizItem]) -> Any:
             for place, button in enumerate(buttons):
                 button.button_style = ("success" if good else "danger") if place == position else ""
             colour = cards._TONES["right" if good else "wrong"][1]
-            opening = "Yes." if good else f"It is {_LETTERS[item.answer]}) {item.choices[item.answer]}."
+            answer = f"{_LETTERS[item.answer]}) {item.choices[item.answer]}"
+            opening = say("Yes.") if good else say("It is {answer}.", answer=answer)
             text = f"{opening} {item.why}"
             reply.value = f'<div style="color: {colour}; {cards._FONT}">{cards.inline(text)}</div>'
             tell()
@@ -103,7 +108,7 @@ def quiz_widget(items: list[bank.QuizItem]) -> Any:
         for place, button in enumerate(buttons):
             button.style.text_align = "left"
             button.on_click(lambda _, place=place: chosen(place))
-        unsure = widgets.Button(description="I do not know", layout=widgets.Layout(width="auto"))
+        unsure = widgets.Button(description=say("I do not know"), layout=widgets.Layout(width="auto"))
         unsure.on_click(lambda _: chosen(None))
         heading = f"{index + 1}. {cards.inline(item.question)}"
         title = widgets.HTML(f'<div style="font-weight: 600; {cards._FONT}; margin-top: 8px">{heading}</div>')

@@ -11,6 +11,7 @@ from course_utils.chapters import chapter as find_chapter
 from course_utils.classroom.display import cards
 from course_utils.classroom.records import claims
 from course_utils.interview import bank
+from course_utils.language import say
 
 NOT_YET = "(not measured yet)"
 
@@ -36,15 +37,17 @@ class Interview:
     def __init__(self, items: list[bank.Question], measured: Mapping[str, Mapping[str, Any]], further: int = 0):
         """further: how many more questions on the chapter are asked in the interview room."""
         self.items, self.measured = items, measured
-        self.more = [f"{further} more questions on this chapter are asked in the interview room."] if further else []
+        self.more = (
+            [say("{n} more questions on this chapter are asked in the interview room.", n=further)] if further else []
+        )
 
     def _answers(self, item: bank.Question) -> list[tuple[str, str]]:
         sources = f"\n\nSources: {'; '.join(item.sources)}" if item.sources else ""
-        answers = [("30 seconds", item.short), ("In depth", f"{item.deep.strip()}{sources}")]
+        answers = [(say("30 seconds"), item.short), (say("In depth"), f"{item.deep.strip()}{sources}")]
         filled = [(name, with_figures(text, self.measured)) for name, text in answers]
         followups = "\n".join(f"- {part.question} {part.answer}" for part in item.followups)
         wrong = "\n".join(f'- "{part.answer}" {part.why}' for part in item.wrong)
-        more = [("They may go on", followups), ("Often said, and wrong", wrong)]
+        more = [(say("They may go on"), followups), (say("Often said, and wrong"), wrong)]
         return filled + [(name, with_figures(text, self.measured)) for name, text in more]
 
     def text(self) -> str:

@@ -11,6 +11,7 @@ from course_utils.interview import bank, standing
 from course_utils.interview.bank import Question
 from course_utils.interview.schedule import NEW_A_DAY, RATINGS, AnsweredElsewhere, Deck, order_new
 from course_utils.interview.show import with_figures
+from course_utils.language import say
 
 STYLES = {1: "danger", 2: "warning", 3: "success", 4: "info"}
 
@@ -40,11 +41,12 @@ def flashcards(chapter: str | int | None = None, new: int = NEW_A_DAY) -> None:
 def summary(deck: Deck, today: list[Question]) -> cards.Card:
     """What is due, as a page that needs no kernel."""
     rows = [(item.id, item.question) for item in today[:12]]
-    notes = [f"and {len(today) - 12} more"] if len(today) > 12 else []
-    notes.append(f"Known cards due in the next seven days: {', '.join(map(str, deck.forecast()))}.")
+    notes = [say("and {n} more", n=len(today) - 12)] if len(today) > 12 else []
+    days = ", ".join(map(str, deck.forecast()))
+    notes.append(say("Known cards due in the next seven days: {days}.", days=days))
     if fault := deck.clock_fault():
         notes.append(fault)
-    return cards.Card("note", f"{len(today)} cards today", "In a terminal: `course cards`.", rows, notes)
+    return cards.Card("note", say("{n} cards today", n=len(today)), say("In a terminal: `course cards`."), rows, notes)
 
 
 def cards_box(deck: Deck, today: list[Question]) -> Any:
@@ -53,9 +55,9 @@ def cards_box(deck: Deck, today: list[Question]) -> Any:
 
     measured, left, seen = claims.recorded(), list(today), [0]
     front, back, state = widgets.HTML(), widgets.HTML(), widgets.HTML()
-    show = widgets.Button(description="Show the answer", layout=widgets.Layout(width="auto"))
+    show = widgets.Button(description=say("Show the answer"), layout=widgets.Layout(width="auto"))
     rate = {
-        number: widgets.Button(description=f"{number} {word}", button_style=STYLES[number], disabled=True)
+        number: widgets.Button(description=f"{number} {say(word)}", button_style=STYLES[number], disabled=True)
         for number, word in RATINGS.items()
     }
 
@@ -64,7 +66,7 @@ def cards_box(deck: Deck, today: list[Question]) -> Any:
         for button in rate.values():
             button.disabled = True
         if not left:
-            front.value = cards.frame("No card is left for today.")
+            front.value = cards.frame(say("No card is left for today."))
             return
         item = left[0]
         seen[0] = deck.standing(item.id).reviews
@@ -81,7 +83,9 @@ def cards_box(deck: Deck, today: list[Question]) -> Any:
         item = left.pop(0)
         try:
             due = deck.review(item.id, number, seen=seen[0])
-            state.value = f"{item.id}: again on {due.astimezone():%a %d %b %Y, %H:%M}. {len(left)} left."
+            state.value = say(
+                "{id}: again on {due:%a %d %b %Y, %H:%M}. {n} left.", id=item.id, due=due.astimezone(), n=len(left)
+            )
         except AnsweredElsewhere as error:
             state.value = str(error)
         face()

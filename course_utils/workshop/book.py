@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils import __version__, chapters, files
+from course_utils.workshop import hosted
 from course_utils.workshop.notebooks import shipped
 
 TITLE = "One language model, its whole life"
@@ -155,7 +156,7 @@ def write_source(source: Path, root: Path, wanted: Sequence[chapters.Chapter]) -
 def _page(path: Path, number: str, pictures: Path, kept: set[str]) -> str:
     """A chapter as the book shows it: exercises open with the solution folded below, pictures as files of their own."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
-    opened = json.loads(shipped(path))["cells"]
+    opened = [cell for cell in json.loads(shipped(path))["cells"] if cell["id"] != hosted.ID]
     cells: list[dict[str, Any]] = []
     executed = False
     for place, (cell, learners) in enumerate(zip(notebook["cells"], opened, strict=True)):

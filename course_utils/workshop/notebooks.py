@@ -1,4 +1,5 @@
-"""solutions/ -> notebooks/: answers taken out by nbgrader's own preprocessors, outputs stripped, bytes stable.
+"""solutions/ -> notebooks/: answers taken out by nbgrader's own preprocessors, outputs stripped, bytes stable. Before
+the first code cell comes the one that installs the course on Colab and Kaggle.
 
     python -m course_utils.workshop.notebooks           write what is out of date
     python -m course_utils.workshop.notebooks --check   write nothing; fail if anything is out of date
@@ -21,6 +22,7 @@ from typing import Any
 
 from course_utils import chapters, files
 from course_utils.interview import bank
+from course_utils.workshop import hosted
 
 STUB = "raise NotImplementedError  # your code"
 ANSWER = re.compile(r"^([ \t]*)[^\n]*### BEGIN SOLUTION.*?### END SOLUTION[^\n]*", re.S | re.M)  # 1: how far indented
@@ -52,6 +54,8 @@ def shipped(source: Path) -> str:
     except (ValueError, nbformat.ValidationError) as error:
         raise GenerateError(f"{source.name} is no notebook: {str(error).splitlines()[0]}") from error
     _refuse_unmarked(notebook, source)
+    first = next((place for place, cell in enumerate(notebook.cells) if cell.cell_type == "code"), 0)
+    notebook.cells.insert(first, _host_cell(source))
     try:
         import nbgrader  # noqa: F401
     except ImportError:
@@ -70,6 +74,14 @@ def shipped(source: Path) -> str:
     )
     nbformat.validate(notebook)
     return nbformat.writes(notebook) + "\n"
+
+
+def _host_cell(source: Path) -> Any:
+    """The cell that installs the course on Colab and Kaggle, folded away in JupyterLab."""
+    import nbformat
+
+    folded = {"jupyter": {"source_hidden": True}}
+    return nbformat.v4.new_code_cell(hosted.cell(hosted.address(source.parents[1])), id=hosted.ID, metadata=folded)
 
 
 def _open_with_nbgrader(notebook: Any, source: Path) -> Any:

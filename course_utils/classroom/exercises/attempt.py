@@ -10,6 +10,7 @@ from course_utils.classroom.exercises.expect import Mistake
 from course_utils.classroom.exercises.registry import Check
 from course_utils.classroom.exercises.sandbox import Outcome, Quit, guarded
 from course_utils.classroom.exercises.spy import Spy, is_own_not_implemented, looks_untouched, own_place
+from course_utils.language import say
 
 _PATIENCE = 120.0  # seconds for code that cannot loop: the reference, and an untouched answer
 _REFERENCE_SECONDS: dict[str, float] = {}
@@ -45,10 +46,13 @@ def attempt(spec: Check, candidate: Any) -> Attempt:
     result.place = own_place(candidate, error)
     if outcome.timed_out:
         result.mistake = spy.mistake(
-            f"Your code ran longer than {limit:.2g} s and was stopped. Does a loop never reach its end?"
+            say(
+                "Your code ran longer than {limit:.2g} s and was stopped. Does a loop never reach its end?", limit=limit
+            )
         )
         if outcome.abandoned:
-            result.mistake.message += " It could not be stopped altogether: restart the kernel when you have mended it."
+            left = say("It could not be stopped altogether: restart the kernel when you have mended it.")
+            result.mistake.message += f" {left}"
     elif error is None:
         result.status = "right"
     elif is_own_not_implemented(candidate, error):
@@ -56,16 +60,22 @@ def attempt(spec: Check, candidate: Any) -> Attempt:
     elif isinstance(error, Mistake):
         result.mistake, result.place = spy.complete(error), ""
     elif isinstance(error, KeyboardInterrupt):
-        result.mistake = spy.mistake("The check was interrupted before your code was done.")
+        result.mistake = spy.mistake(say("The check was interrupted before your code was done."))
     elif isinstance(error, (SystemExit, Quit)):
-        result.mistake = spy.mistake("Your code ends the Python process (`exit()`, `quit()` or `sys.exit()`).")
+        result.mistake = spy.mistake(say("Your code ends the Python process (`exit()`, `quit()` or `sys.exit()`)."))
     elif isinstance(error, RecursionError):
-        result.mistake = spy.mistake("Your code calls itself without end (RecursionError).")
+        result.mistake = spy.mistake(say("Your code calls itself without end (RecursionError)."))
     elif spy.raised is error or result.place:
-        result.mistake = spy.mistake(f"Your code raises {type(error).__name__}: {_first_line(error)}")
+        result.mistake = spy.mistake(
+            say("Your code raises {error}: {text}", error=type(error).__name__, text=_first_line(error))
+        )
     else:
         result.mistake = spy.mistake(
-            f"The check cannot work with what your code returns: {type(error).__name__}: {_first_line(error)}",
+            say(
+                "The check cannot work with what your code returns: {error}: {text}",
+                error=type(error).__name__,
+                text=_first_line(error),
+            ),
             with_return=True,
         )
     return result
@@ -88,16 +98,17 @@ def _first_line(error: BaseException) -> str:
     try:
         return str(error).strip().split("\n")[0][:300]
     except Exception:
-        return "(its text cannot be shown)"
+        return say("(its text cannot be shown)")
 
 
 def _compare_signatures(candidate: Any, reference: Any) -> None:
     """Raise a Mistake if ``candidate`` cannot be called as the reference is."""
     if not callable(candidate):
-        raise Mistake("A function or a class is wanted here.", yours=candidate)
+        raise Mistake(say("A function or a class is wanted here."), yours=candidate)
     if inspect.isclass(reference) != inspect.isclass(candidate):
-        wanted, got = ("class", "function") if inspect.isclass(reference) else ("function", "class")
-        raise Mistake(f"A {wanted} is wanted here, yours is a {got}.")
+        if inspect.isclass(reference):
+            raise Mistake(say("A class is wanted here, yours is a function."))
+        raise Mistake(say("A function is wanted here, yours is a class."))
     try:
         wanted_signature, yours = inspect.signature(reference), inspect.signature(candidate)
     except (TypeError, ValueError):
@@ -111,14 +122,18 @@ def _compare_signatures(candidate: Any, reference: Any) -> None:
     extra = [n for n, p in yours.parameters.items() if p.default is p.empty and n not in wanted_signature.parameters]
     shared = [name for name in yours.parameters if name in needed]
     if missing:
-        problem = f"The parameter `{missing[0]}` is missing" + (f" (yours has `{extra[0]}`)." if extra else ".")
+        problem = say("The parameter `{name}` is missing.", name=missing[0])
+        if extra:
+            problem = say("The parameter `{name}` is missing (yours has `{other}`).", name=missing[0], other=extra[0])
     elif extra:
-        problem = f"The parameter `{extra[0]}` is new; nobody will pass it. Give it a default or take it out."
+        problem = say(
+            "The parameter `{name}` is new; nobody will pass it. Give it a default or take it out.", name=extra[0]
+        )
     elif shared != needed:
-        problem = "The parameters have another order."
+        problem = say("The parameters have another order.")
     if problem:
         raise Mistake(
-            f"{problem} Later cells call this by its parameters, so keep the first line as it was.",
+            f"{problem} {say('Later cells call this by its parameters, so keep the first line as it was.')}",
             expected=", ".join(wanted_signature.parameters),
             yours=", ".join(yours.parameters),
         )

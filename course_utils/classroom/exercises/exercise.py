@@ -18,6 +18,7 @@ from course_utils.classroom.exercises.expect import Mistake
 from course_utils.classroom.exercises.hints import hint
 from course_utils.classroom.exercises.registry import Check, ExerciseError, check, find, known
 from course_utils.classroom.records import progress
+from course_utils.language import say, say_count
 
 __all__ = [
     "Attempt",
@@ -89,24 +90,34 @@ def result_card(spec: Check, result: Attempt) -> cards.Card:
     outcome = result.outcome
     if outcome.printed_total > len(outcome.printed):
         notes.append(
-            f"Your code printed {outcome.printed_total:,} characters during the check; the first "
-            f"{len(outcome.printed):,} are kept below."
+            say(
+                "Your code printed {total:,} characters during the check; the first {kept:,} are kept below.",
+                total=outcome.printed_total,
+                kept=len(outcome.printed),
+            )
         )
-    folded = [("What your code printed", outcome.printed)] if outcome.printed.strip() else []
-    name = f"{spec.id}  {spec.title}"
+    folded = [(say("What your code printed"), outcome.printed)] if outcome.printed.strip() else []
+    name = f"{spec.id}  {say(spec.title)}"
     if result.right:
-        return cards.Card("right", f"{name}: right", "From here on the notebook uses your own code.", (), notes, folded)
+        return cards.Card(
+            "right",
+            say("{name}: right", name=name),
+            say("From here on the notebook uses your own code."),
+            (),
+            notes,
+            folded,
+        )
     if result.status == "untouched":
-        facts = f"{cards.dots(spec.difficulty)}  ·  {spec.minutes} minutes"
-        facts += f'  ·  asked at interviews: "{spec.asked}"' if spec.asked else ""
-        notes.append(f"Not solved yet: the notebook goes on with the reference. {hints.offer(spec)}")
+        facts = f"{cards.dots(spec.difficulty)}  ·  {say('{n} minutes', n=spec.minutes)}"
+        facts += say('  ·  asked at interviews: "{question}"', question=say(spec.asked)) if spec.asked else ""
+        notes.append(f"{say('Not solved yet: the notebook goes on with the reference.')} {hints.offer(spec)}")
         return cards.Card("neutral", f"{name}", facts, (), notes, folded)
-    mistake = result.mistake or Mistake("Not right.")
-    rows = list(mistake.rows.items())
+    mistake = result.mistake or Mistake(say("Not right."))
+    rows = [(say(row), value) for row, value in mistake.rows.items()]
     if result.place:
-        rows.insert(0, ("your line", result.place))
-    notes.append(f"The notebook goes on with the reference. {hints.offer(spec)}")
-    return cards.Card("wrong", f"{name}: not right yet", mistake.message, rows, notes, folded)
+        rows.insert(0, (say("your line"), result.place))
+    notes.append(f"{say('The notebook goes on with the reference.')} {hints.offer(spec)}")
+    return cards.Card("wrong", say("{name}: not right yet", name=name), say(mistake.message), rows, notes, folded)
 
 
 def grade(id: str) -> None:
@@ -116,13 +127,15 @@ def grade(id: str) -> None:
     """
     spec = find(id)
     result = _ATTEMPTS.get(id)
-    points = f"{spec.points} point{'s' if spec.points != 1 else ''}"
+    points = say_count("{n} point", "{n} points", spec.points)
     if result is not None and result.right:
         cards.show(cards.Card("right", f"{id}: {points}"))
         return
-    state = "its cell has not been run" if result is None else "not solved yet"
+    state = say("its cell has not been run") if result is None else say("not solved yet")
     if result is not None and result.mistake is not None:
-        state = f"not right yet. {result.mistake.message}"
+        state = f"{say('not right yet.')} {say(result.mistake.message)}"
     if os.environ.get("NBGRADER_EXECUTION") in ("autograde", "validate"):
-        raise AssertionError(f"{id} {spec.title}: {state}")
-    cards.show(cards.Card("neutral", f"{id}: 0 of {points}", f"{state[0].upper()}{state[1:]}"))
+        raise AssertionError(f"{id} {say(spec.title)}: {state}")
+    cards.show(
+        cards.Card("neutral", say("{id}: 0 of {points}", id=id, points=points), f"{state[0].upper()}{state[1:]}")
+    )

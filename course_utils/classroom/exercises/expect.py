@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from course_utils.classroom.display.describe import describe, is_tensor
+from course_utils.language import say
 
 _MISSING = object()
 
@@ -49,19 +50,23 @@ def kind(yours: Any, expected: type | tuple[type, ...], *, given: Any = _MISSING
     """Raise a Mistake unless ``yours`` is an instance of ``expected`` (a class or several)."""
     if isinstance(yours, expected):
         return
-    names = " or ".join(k.__name__ for k in (expected if isinstance(expected, tuple) else (expected,)))
+    names = say(" or ").join(k.__name__ for k in (expected if isinstance(expected, tuple) else (expected,)))
     if yours is None:
-        message = f"Your function returns None instead of a {names}. Is the `return` missing?"
+        message = say("Your function returns None instead of a {names}. Is the `return` missing?", names=names)
     elif hasattr(yours, "__next__"):
-        message = f"Your function returns a generator instead of a {names}. Use `return`, not `yield`."
+        message = say("Your function returns a generator instead of a {names}. Use `return`, not `yield`.", names=names)
     elif hasattr(yours, "__await__"):
         getattr(yours, "close", lambda: None)()  # else Python warns, later and elsewhere, that it was never awaited
-        message = f"Your function is `async`; it must return a {names} directly."
+        message = say("Your function is `async`; it must return a {names} directly.", names=names)
     elif isinstance(yours, tuple) and any(isinstance(item, expected) for item in yours):
-        message = f"Your function returns a tuple of {len(yours)} values; only one {names} is wanted (a stray comma?)."
+        message = say(
+            "Your function returns a tuple of {n} values; only one {names} is wanted (a stray comma?).",
+            n=len(yours),
+            names=names,
+        )
     else:
-        message = f"Your function returns a {type(yours).__name__} instead of a {names}."
-    raise Mistake(message, given=given, expected=f"a {names}", yours=describe(yours))
+        message = say("Your function returns a {kind} instead of a {names}.", kind=type(yours).__name__, names=names)
+    raise Mistake(message, given=given, expected=say("a {names}", names=names), yours=describe(yours))
 
 
 def shape(yours: Any, expected: tuple[int, ...], *, given: Any = _MISSING) -> None:
@@ -69,9 +74,9 @@ def shape(yours: Any, expected: tuple[int, ...], *, given: Any = _MISSING) -> No
     _tensor_kind(yours, given)
     if tuple(yours.shape) != tuple(expected):
         raise Mistake(
-            f"The shape is {tuple(yours.shape)}, it should be {tuple(expected)}.",
+            say("The shape is {shape}, it should be {other}.", shape=tuple(yours.shape), other=tuple(expected)),
             given=given,
-            expected=f"shape {tuple(expected)}",
+            expected=say("shape {shape}", shape=tuple(expected)),
             yours=yours,
         )
 
@@ -100,7 +105,7 @@ def equal(
     if not _same(yours, expected):
         named = next((text for text, wrong in (mistakes or {}).items() if _same(yours, wrong)), message)
         raise Mistake(
-            named or "The result is not the expected one.",
+            named or say("The result is not the expected one."),
             given=given,
             expected=describe(expected),
             yours=describe(yours),
@@ -148,11 +153,11 @@ def close(
         return
     value = _as_number(yours, given)
     if math.isnan(value) and not math.isnan(float(expected)):
-        raise Mistake("The result is NaN (not a number).", given=given, expected=float(expected), yours=value)
+        raise Mistake(say("The result is NaN (not a number)."), given=given, expected=float(expected), yours=value)
     if not _near(value, float(expected), rtol, atol):
         named = next((text for text, wrong in (mistakes or {}).items() if _near(value, float(wrong), rtol, atol)), "")
         raise Mistake(
-            named or message or "The value is not the expected one.",
+            named or message or say("The value is not the expected one."),
             given=given,
             expected=float(expected),
             yours=value,
@@ -197,15 +202,18 @@ def _as_number(yours: Any, given: Any) -> float:
     if is_tensor(yours):
         if yours.numel() != 1:
             raise Mistake(
-                f"One number is wanted, yours is a tensor of shape {tuple(yours.shape)}. Is a mean or a sum missing?",
+                say(
+                    "One number is wanted, yours is a tensor of shape {shape}. Is a mean or a sum missing?",
+                    shape=tuple(yours.shape),
+                ),
                 given=given,
-                expected="one number",
+                expected=say("one number"),
                 yours=yours,
             )
         return yours.detach().item()
     if not _is_number(yours) or isinstance(yours, (bool, complex)):
         kind(yours, (float,), given=given) if not isinstance(yours, bool) else None
-        raise Mistake("One number is wanted.", given=given, expected="one number", yours=yours)
+        raise Mistake(say("One number is wanted."), given=given, expected=say("one number"), yours=yours)
     return yours
 
 
@@ -236,30 +244,36 @@ def _compare_tensors(
     case = {"given": given, "expected": expected, "yours": yours}
     if tuple(yours.shape) != tuple(expected.shape):
         named = next((t for t, w in (mistakes or {}).items() if is_tensor(w) and _close(yours, w, rtol, atol)), "")
-        text = f"The shape is {tuple(yours.shape)}, it should be {tuple(expected.shape)}."
-        raise Mistake(f"{named} {text}".strip(), **case)
+        text = say("The shape is {shape}, it should be {other}.", shape=tuple(yours.shape), other=tuple(expected.shape))
+        raise Mistake(f"{say(named)} {text}".strip(), **case)
     if yours.dtype != expected.dtype and (dtype or yours.is_floating_point() != expected.is_floating_point()):
         names = [str(t.dtype).removeprefix("torch.") for t in (yours, expected)]
-        raise Mistake(f"The dtype is {names[0]}, it should be {names[1]}.", **case)
+        raise Mistake(say("The dtype is {yours}, it should be {other}.", yours=names[0], other=names[1]), **case)
     if bool(torch.isnan(yours.detach()).any()) and not bool(torch.isnan(expected).any()):
-        raise Mistake("The result holds NaN (not a number).", **case)
+        raise Mistake(say("The result holds NaN (not a number)."), **case)
     if _close(yours, expected, rtol, atol):
         return
     for text, wrong in (mistakes or {}).items():
         if _close(yours, torch.as_tensor(wrong), rtol, atol):
             raise Mistake(text, **case)
-    raise Mistake(f"{message or 'The values are not the expected ones.'} {_first_difference(yours, expected)}", **case)
+    general = say(message) or say("The values are not the expected ones.")
+    raise Mistake(f"{general} {_first_difference(yours, expected)}", **case)
 
 
 def _first_difference(yours: Any, expected: Any) -> str:
     a, b = yours.detach().to("cpu").double(), expected.detach().to("cpu").double()
     if a.dim() == 0:
-        return f"Yours is {a.item():.6g}, expected {b.item():.6g}."
+        return say("Yours is {yours:.6g}, expected {expected:.6g}.", yours=a.item(), expected=b.item())
     equal = (a == b) | (a.isnan() & b.isnan())  # a difference of two infinities is NaN, though they are equal
     gap = (a - b).abs().nan_to_num(nan=math.inf).masked_fill(equal, 0.0)
     at = tuple(int(i) for i in (gap > 1e-4 * b.abs().nan_to_num()).nonzero()[:1].flatten().tolist())
     at = at or tuple(int(i) for i in gap.nonzero()[0].tolist())
-    return f"First difference at [{', '.join(map(str, at))}]: yours {a[at].item():.6g}, expected {b[at].item():.6g}."
+    return say(
+        "First difference at [{place}]: yours {yours:.6g}, expected {expected:.6g}.",
+        place=", ".join(map(str, at)),
+        yours=a[at].item(),
+        expected=b[at].item(),
+    )
 
 
 def raises(
@@ -274,7 +288,7 @@ def raises(
 
     NotImplementedError passes through: the exercise is then simply not done yet.
     """
-    names = " or ".join(e.__name__ for e in (error if isinstance(error, tuple) else (error,)))
+    names = say(" or ").join(e.__name__ for e in (error if isinstance(error, tuple) else (error,)))
     try:
         value = call(*args, **kwargs)
     except NotImplementedError:
@@ -282,14 +296,18 @@ def raises(
     except error as raised:
         if mention and mention not in str(raised):
             raise Mistake(
-                message or f"The error should mention {mention!r}.", expected=names, yours=f"{raised}"
+                message or say("The error should mention {text!r}.", text=mention), expected=names, yours=f"{raised}"
             ) from None
         return
     except Mistake:
         raise
     except Exception as raised:
-        text = message or f"A bad argument should raise {names}, yours raises {type(raised).__name__}."
+        text = message or say(
+            "A bad argument should raise {names}, yours raises {error}.", names=names, error=type(raised).__name__
+        )
         raise Mistake(text, expected=names, yours=f"{type(raised).__name__}: {raised}") from None
     raise Mistake(
-        message or f"A bad argument should raise {names}; nothing was raised.", expected=names, yours=describe(value)
+        message or say("A bad argument should raise {names}; nothing was raised.", names=names),
+        expected=names,
+        yours=describe(value),
     )

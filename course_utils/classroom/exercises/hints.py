@@ -8,6 +8,7 @@ from course_utils.classroom.display import cards
 from course_utils.classroom.exercises.registry import Check, ExerciseError, find
 from course_utils.classroom.exercises.working_code import working_code
 from course_utils.classroom.records import progress
+from course_utils.language import say
 
 _SHOWN: dict[str, int] = {}
 
@@ -20,10 +21,12 @@ def shown(spec: Check) -> int:
 def offer(spec: Check) -> str:
     """The sentence that offers the next hint."""
     if shown(spec) < len(spec.hints):
-        return f'`hint("{spec.id}")` shows hint {shown(spec) + 1} of {len(spec.hints)}.'
+        return say(
+            '`hint("{id}")` shows hint {step} of {last}.', id=spec.id, step=shown(spec) + 1, last=len(spec.hints)
+        )
     if shown(spec) == len(spec.hints):
-        return f'`hint("{spec.id}")` shows the reference.'
-    return f'All hints have been shown; `hint("{spec.id}", 1)` shows the first again.'
+        return say('`hint("{id}")` shows the reference.', id=spec.id)
+    return say('All hints have been shown; `hint("{id}", 1)` shows the first again.', id=spec.id)
 
 
 def hint(id: str, step: int | None = None) -> None:
@@ -33,7 +36,7 @@ def hint(id: str, step: int | None = None) -> None:
 
 def hint_card(spec: Check, step: int | None = None) -> cards.Card:
     """The card of the next hint (or of number ``step``), counting it as shown. Raises ExerciseError for a bad step."""
-    last = len(spec.hints)
+    last, name = len(spec.hints), f"{spec.id}  {say(spec.title)}"
     if step is None:
         step = min(shown(spec), last) + 1
     if not isinstance(step, int) or isinstance(step, bool) or not 1 <= step <= last + 1:
@@ -44,12 +47,13 @@ def hint_card(spec: Check, step: int | None = None) -> cards.Card:
         _SHOWN[spec.id] = step
         progress.record("hint", id=spec.id, step=step)
     if step <= last:
-        after = "the next one" if step < last else "the reference"
-        notes = [f'`hint("{spec.id}")` again shows {after}.']
-        return cards.Card("hint", f"{spec.id}  {spec.title}: hint {step} of {last}", spec.hints[step - 1], (), notes)
-    message = "Pasted into its cell, this is right. Read it, close it, and write it once from memory: so it stays."
-    title = f"{spec.id}  {spec.title}: the reference"
-    return cards.Card("hint", title, message, (), (), [("Show the code", working_code(spec))])
+        more = say('`hint("{id}")` again shows the next one.', id=spec.id)
+        notes = [more if step < last else say('`hint("{id}")` again shows the reference.', id=spec.id)]
+        title = say("{name}: hint {step} of {last}", name=name, step=step, last=last)
+        return cards.Card("hint", title, say(spec.hints[step - 1]), (), notes)
+    message = say("Pasted into its cell, this is right. Read it, close it, and write it once from memory: so it stays.")
+    title = say("{name}: the reference", name=name)
+    return cards.Card("hint", title, message, (), (), [(say("Show the code"), working_code(spec))])
 
 
 def hint_button(spec: Check) -> None:
@@ -57,7 +61,7 @@ def hint_button(spec: Check) -> None:
     from IPython.display import display
 
     box = hint_box(spec)
-    text = f'[ {box.children[0].description} ]  or  hint("{spec.id}")'
+    text = say('[ {button} ]  or  hint("{id}")', button=box.children[0].description, id=spec.id)
     display({**box._repr_mimebundle_(), "text/plain": text}, raw=True)
 
 
@@ -69,15 +73,16 @@ def hint_box(spec: Check) -> Any:
     import ipywidgets as widgets
 
     opened = [hint_card(spec, step).html() for step in range(1, shown(spec) + 1)]
-    button = widgets.Button(layout=widgets.Layout(width="auto"), tooltip="Hints come one at a time")
+    button = widgets.Button(layout=widgets.Layout(width="auto"), tooltip=say("Hints come one at a time"))
     place = widgets.HTML("".join(opened))
 
     def label() -> None:
         step, last = shown(spec) + 1, len(spec.hints)
-        button.description = f"Hint {step} of {last}" if step <= last else "Show the reference"
+        next_one = say("Hint {step} of {last}", step=step, last=last)
+        button.description = next_one if step <= last else say("Show the reference")
         button.disabled = step > last + 1
         if button.disabled:
-            button.description = "That was all"
+            button.description = say("That was all")
 
     def on_click(_: object) -> None:
         opened.append(hint_card(spec).html())

@@ -12,6 +12,7 @@ from typing import Any
 from course_utils.classroom.display.describe import is_tensor
 from course_utils.classroom.exercises.expect import Mistake
 from course_utils.classroom.exercises.isolation import restored
+from course_utils.language import say
 
 _LARGE = 10_000_000  # values beyond which inputs are not copied to be compared
 
@@ -43,10 +44,13 @@ class Spy:
                 for name, value in named.items():
                     if name not in (mutates or ()) and not _same(self.given[name], value):
                         raise Mistake(
-                            f"Your code changes its input `{name}` in place. The caller still needs it: work on a copy "
-                            "(`.clone()`, `.copy()`).",
+                            say(
+                                "Your code changes its input `{name}` in place. The caller still needs it: work on a "
+                                "copy (`.clone()`, `.copy()`).",
+                                name=name,
+                            ),
                             given={name: self.given[name]},
-                            expected=f"`{name}` as it was given",
+                            expected=say("`{name}` as it was given", name=name),
                             yours=value,
                         )
             return self.returned

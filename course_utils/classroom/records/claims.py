@@ -12,6 +12,7 @@ from typing import Any
 from course_utils import settings
 from course_utils.classroom.display import cards
 from course_utils.classroom.records import jsonl
+from course_utils.language import say
 
 FILE = "claims.jsonl"
 ENFORCED = ("laptop", "gpu")
@@ -97,19 +98,22 @@ def claim(
     try:
         jsonl.append(settings.home() / FILE, record)
     except OSError as error:
-        unsaved = f"This row could not be saved: {error}."
+        unsaved = say("This row could not be saved: {error}.", error=error)
     row = "{}  ({})".format(*_row(number, bound))
     notes = [unsaved] if unsaved else []
     if not holds and profile not in ENFORCED:
         notes.append(
-            f"It does not hold here. On the {profile} profile that is recorded only: its models are too small."
+            say(
+                "It does not hold here. On the {profile} profile that is recorded only: its models are too small.",
+                profile=profile,
+            )
         )
     elif not holds and replaced and about(id) == ISLES:
-        notes.append(OTHER_BASE)
+        notes.append(say(OTHER_BASE))
     elif not holds and not enforced(id):
-        notes.append(CHANCE.format(seed=settings.seed()))
+        notes.append(say(CHANCE, seed=settings.seed()))
     tone = "right" if holds else "wrong" if enforced(id) else "neutral"
-    cards.show(cards.Card(tone, id, text, [("measured", row)], notes))
+    cards.show(cards.Card(tone, id, text, [(say("measured"), row)], notes))
     if not holds and enforced(id):
         raise ClaimError(f"{id} does not hold: {text}. Measured {row}, profile {profile}, seed {settings.seed()}.")
 
@@ -178,7 +182,7 @@ def _to_json(value: float | bool) -> float | str | bool:
 def format_value(value: Any, digits: int = 3) -> str:
     """A measured value as text: ``digits`` significant digits, whole numbers whole."""
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return say("yes") if value else say("no")
     if isinstance(value, str):  # nan and inf, as they are stored
         return value
     if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e15):
@@ -190,11 +194,13 @@ def format_value(value: Any, digits: int = 3) -> str:
 def describe_bound(bound: dict[str, Any], digits: int = 3) -> str:
     """A bound as text: 'at least 1.2'."""
     if "between" in bound:
-        return "between {} and {}".format(*(format_value(limit, digits) for limit in bound["between"]))
-    for name in ("at_least", "at_most"):
-        if name in bound:
-            return f"{name.replace('_', ' ')} {format_value(bound[name], digits)}"
-    return "must be yes"
+        low, high = (format_value(limit, digits) for limit in bound["between"])
+        return say("between {low} and {high}", low=low, high=high)
+    if "at_least" in bound:
+        return say("at least {limit}", limit=format_value(bound["at_least"], digits))
+    if "at_most" in bound:
+        return say("at most {limit}", limit=format_value(bound["at_most"], digits))
+    return say("must be yes")
 
 
 def _row(value: Any, bound: dict[str, Any]) -> tuple[str, str]:
@@ -243,7 +249,9 @@ class ClaimsTable:
     def text(self) -> str:
         """One line per claim."""
         if not self.records:
-            return f"No claim has been measured on the {self.profile} profile yet. Run the cells above."
+            return say(
+                "No claim has been measured on the {profile} profile yet. Run the cells above.", profile=self.profile
+            )
         width = max(len(record["id"]) for record in self.records)
         return "\n".join(
             f"{'✓' if r['holds'] else '✗'} {r['id'].ljust(width)}  "
@@ -271,9 +279,9 @@ class ClaimsTable:
             for r in self.records
             for measured, bound in [_row(r["value"], r["bound"])]
         )
-        names = ("", "what was claimed", "measured", "bound", "claim")
+        names = ("", say("what was claimed"), say("measured"), say("bound"), say("claim"))
         head = "".join(f'<th style="text-align: left; padding: 4px 14px 4px 0">{name}</th>' for name in names)
-        said = html.escape(f"Measured on the {self.profile} profile.{_whose(self.records)}")
+        said = html.escape(say("Measured on the {profile} profile.", profile=self.profile) + _whose(self.records))
         note = f'<div style="opacity: 0.8; font-size: 13px">{said}</div>'
         return cards.frame(f'<table style="margin: 0">{"<tr>" + head + "</tr>"}{rows}</table>{note}')
 
@@ -285,9 +293,9 @@ def _whose(records: list[dict[str, Any]], before: str = " ") -> str:
     """With another base: which of the claims are about the Isles only."""
     if not any(record.get("base_model") for record in records):
         return ""
-    return (
-        f"{before}Another base model is in use: claims that are called same_... hold for any model; all others are "
-        "about the Isles and the course's own models, and are recorded only."
+    return before + say(
+        "Another base model is in use: claims that are called same_... hold for any model; all others are about the "
+        "Isles and the course's own models, and are recorded only."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from pathlib import Path
@@ -33,6 +34,24 @@ def cores() -> int:
     except (OSError, ValueError):
         pass
     return count
+
+
+def worked(pid: int) -> float:
+    """Seconds of processor time of a process and of all that it has started; 0 if it is gone.
+
+    A limit that counts these is met by work alone: not by a busy machine, a suspended laptop or a clock set back.
+    """
+    import psutil
+
+    total = 0.0
+    with contextlib.suppress(psutil.Error):
+        top = psutil.Process(pid)
+        for process in (top, *top.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                total += times.user + times.system
+                total += getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+    return total
 
 
 def gpu_name(device: str) -> str:

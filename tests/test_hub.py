@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -239,8 +240,8 @@ def running_hub(folder: Path, **options: Any) -> Iterator[str]:
         )
         try:
             for _ in range(1200):
-                with contextlib.suppress(OSError):
-                    socket.create_connection(("127.0.0.1", port), 1).close()
+                with contextlib.suppress(OSError):  # the proxy answers before it knows the way to the Hub
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/hub/api", timeout=60).close()
                     break
                 assert process.poll() is None, (folder.parent / "hub.log").read_text()[-3000:]
                 time.sleep(0.25)

@@ -12,11 +12,15 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from course_utils import __version__, chapters, files, settings
+from course_utils.machine import worked
 from course_utils.pretrained import store
 
-CELL_SECONDS = 900  # what a single cell may take before the chapter counts as stuck
+CELL_SECONDS = 900  # of work that a single cell may take before the chapter counts as stuck
+LOOK = 5  # seconds between two looks at a cell that runs
+PATIENCE = 4  # how many times its limit a cell may take by the clock, waiting or beside other programs
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,23 @@ def _run(entry: chapters.Chapter, source: Path, tick) -> Ran:
 
     notebook = nbformat.read(source, as_version=4)
     target = folder() / source.name
-    client = NotebookClient(
+
+    class Client(NotebookClient):
+        """One whose limit counts what a cell has worked."""
+
+        cell, before, since = None, 0.0, 0.0
+
+        async def _async_handle_timeout(self, timeout: int, cell: Any = None) -> None:
+            work, now = worked(self.km.provisioner.pid), time.monotonic()
+            if cell is not self.cell:
+                self.cell, self.before, self.since = cell, work, now - timeout
+            if work - self.before > CELL_SECONDS or now - self.since > PATIENCE * CELL_SECONDS:
+                await super()._async_handle_timeout(CELL_SECONDS, cell)
+
+    client = Client(
         notebook,
-        timeout=CELL_SECONDS,
+        timeout=LOOK,
+        startup_timeout=600,
         kernel_name="python3",
         store_widget_state=False,
         extra_arguments=["--log-level=ERROR"],  # else a kernel warns about its own transport in the progress bar

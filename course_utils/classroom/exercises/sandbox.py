@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 from course_utils.classroom.exercises.isolation import restored
 
+PATIENCE = 3  # how many times its limit a call may take by the clock, waiting or beside other programs
 KEPT_CHARACTERS = 2000
 KEPT_DISPLAYS = 3
 
@@ -144,6 +145,7 @@ def _no_exit() -> Iterator[None]:
 def guarded(call: Callable[[], Any], seconds: float) -> Outcome:
     """Call ``call()`` under a limit of ``seconds`` and return what became of it; raises nothing of its own.
 
+    The limit counts what this process works: beside other programs a call may take ``PATIENCE`` times as long.
     Printing is captured up to a cap, exits become errors, and the process's state is put back afterwards.
     """
     outcome = Outcome()
@@ -174,6 +176,19 @@ def _inside(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+class _Limit:
+    """Seconds by the clock, and of them those that this process has worked."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.clock, self.work = seconds, time.monotonic(), time.process_time()
+
+    def left(self) -> float:
+        """Seconds until it is worth looking again; 0 if the limit is reached."""
+        waited, worked = time.monotonic() - self.clock, time.process_time() - self.work
+        over = waited >= PATIENCE * self.seconds or min(waited, worked) >= 0.9 * self.seconds
+        return 0.0 if over else max(0.05, self.seconds - worked)
 
 
 class _Interrupter:
@@ -233,6 +248,9 @@ def _under_alarm(call: Callable[[], Any], seconds: float, outcome: Outcome) -> N
     def on_alarm(signum: int, frame: FrameType | None) -> None:
         if not siege.active or not _inside(frame):
             return
+        if not outcome.timed_out and (more := limit.left()):
+            signal.setitimer(signal.ITIMER_REAL, more)
+            return
         outcome.timed_out = True
         signal.setitimer(signal.ITIMER_REAL, siege.pause())
         raise siege.kind
@@ -241,7 +259,7 @@ def _under_alarm(call: Callable[[], Any], seconds: float, outcome: Outcome) -> N
         outcome.stopped_by_user = True
         raise KeyboardInterrupt
 
-    trace = sys.gettrace()
+    trace, limit = sys.gettrace(), _Limit(seconds)
     old_alarm = signal.signal(signal.SIGALRM, on_alarm)
     old_interrupt = signal.signal(signal.SIGINT, on_interrupt)
     old_delay, old_interval = signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -286,9 +304,12 @@ def _in_thread(call: Callable[[], Any], seconds: float, outcome: Outcome) -> Non
     worker = threading.Thread(target=work, name="exercise", daemon=True)
     worker.start()
     try:
-        if not done.wait(seconds):
-            outcome.timed_out = True
-            inject()
+        limit, wait = _Limit(seconds), seconds
+        while not done.wait(wait):
+            if not (wait := limit.left()):
+                outcome.timed_out = True
+                inject()
+                break
     except KeyboardInterrupt:
         outcome.stopped_by_user = True
         inject()

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,11 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from course_utils.machine import worked
+from course_utils.machine import WorkLimit, worked
 from course_utils.models.decoder import DecoderConfig
 from course_utils.training import checkpoints
 
 JOB = "course_utils.training.worker"
-PATIENCE = 10  # how many times its limit a job may take by the clock, waiting or beside others
 
 
 class LaunchError(RuntimeError):
@@ -72,14 +71,14 @@ def torchrun(folder: str | Path, ranks: int = 2, *, seconds: float = 120) -> lis
     for report in reports:
         report.unlink(missing_ok=True)  # what an earlier run said must not pass for this one's
     process = _start(command)
-    late = _late(process, seconds, ranks)
+    limit = WorkLimit(seconds, lambda: worked(process.pid) / ranks)
     try:
         while True:
             try:
                 _, said = process.communicate(timeout=min(seconds, 1.0))
                 break
             except subprocess.TimeoutExpired as error:
-                if late():
+                if not limit.left():
                     text = f"{ranks} processes were not done after {seconds:.0f} s of work each and were stopped. "
                     raise LaunchError(f"{text}{_last_words(kill(process))}".rstrip(". \n") + ".") from error
     finally:
@@ -100,9 +99,9 @@ def wait_for_checkpoint(process: subprocess.Popen[bytes], folder: str | Path, *,
     Raises LaunchError if the job ends before, or works for longer than ``seconds``. Then, and when the waiting is
     interrupted (the kernel's stop button), the job is stopped.
     """
-    late = _late(process, seconds)
+    limit = WorkLimit(seconds, lambda: worked(process.pid))
     try:
-        while not late():
+        while limit.left():
             ended = process.poll() is not None
             found = checkpoints.checkpoints(Path(folder) / "checkpoints")
             if found:
@@ -115,19 +114,6 @@ def wait_for_checkpoint(process: subprocess.Popen[bytes], folder: str | Path, *,
     except BaseException:
         kill(process)
         raise
-
-
-def _late(process: subprocess.Popen[bytes], seconds: float, ranks: int = 1) -> Callable[[], bool]:
-    """Whether the process and its children have worked for ``seconds`` each. A busy machine makes nobody late."""
-    begin = time.monotonic()
-
-    def late() -> bool:
-        waited = time.monotonic() - begin
-        if waited < seconds:
-            return False
-        return waited > PATIENCE * seconds or worked(process.pid) > ranks * seconds
-
-    return late
 
 
 def kill(process: subprocess.Popen[bytes]) -> bytes:

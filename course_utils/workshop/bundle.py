@@ -1,8 +1,8 @@
 """The course on a stick: notebooks, models, packages as wheels, a checksum of each; installed without a network.
 
 The wheels come from a machine with a network, one folder for each system, by pip's own ``wheel`` and ``download``
-(docs/instructors.md). The bundle's ``install.py`` needs nothing but Python: it compares every file with its checksum, names the
-ones that differ, and installs from the folder alone.
+(docs/instructors.md). The bundle's ``install.py`` needs nothing but Python: it compares every file with its checksum,
+names the ones that differ, and installs from the folder alone.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import contextlib
 import time
 from typing import Any
 
-from course_utils.machine import worked
+from course_utils.machine import WorkLimit, worked
 from course_utils.workshop.isolated import KERNEL, Limits
 
 LOOK = 5  # seconds between two looks at a cell that runs
@@ -65,7 +65,7 @@ def careful_preprocessors(limits: Limits, stopped: dict[str, Any]) -> list[type]
 
         def preprocess(self, nb: Any, resources: Any = None, km: Any = None) -> Any:
             self._apply()
-            self.shown, self.at, self.began, self.before, self.cell_began = 0, -1, time.monotonic(), 0.0, 0.0
+            self.shown, self.at, self.began = 0, -1, time.monotonic()
             try:
                 return super().preprocess(nb, resources, km)
             except CellTimeoutError:
@@ -83,8 +83,8 @@ def careful_preprocessors(limits: Limits, stopped: dict[str, Any]) -> list[type]
                 stopped.update(at=self.at, why=why)
 
         def preprocess_cell(self, cell: Any, resources: Any, cell_index: int) -> Any:
-            self.before, self.cell_began = self._worked(), time.monotonic()
-            if self.before > limits.whole or self.cell_began - self.began > PATIENCE * limits.whole:
+            self.limit = WorkLimit(limits.cell, self._worked, PATIENCE)
+            if self.limit.begun > limits.whole or time.monotonic() - self.began > PATIENCE * limits.whole:
                 stopped.clear()
                 raise RuntimeError(f"the whole notebook had not ended after {limits.whole} seconds of work")
             self.at, self.shown, source = cell_index, 0, cell.source
@@ -104,8 +104,7 @@ def careful_preprocessors(limits: Limits, stopped: dict[str, Any]) -> list[type]
 
         async def _async_handle_timeout(self, timeout: int, cell: Any = None) -> None:
             """Called while a cell runs. Its limit counts what it has worked: beside others it may take its time."""
-            work, waited = self._worked() - self.before, time.monotonic() - self.cell_began
-            if work > limits.cell or waited > PATIENCE * limits.cell:
+            if not self.limit.left():
                 raise CellTimeoutError.error_from_timeout_and_cell("Cell execution timed out", limits.cell, cell)
             await asyncio.sleep(0.2)
 

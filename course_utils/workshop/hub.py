@@ -53,12 +53,12 @@ def check_memory(learners: int, there: float) -> str:
         mend = f"set COURSE_HUB_LEARNERS={fit} and teach in groups, or " if fit > 0 else ""
         raise HubError(
             f"this machine has {there:.1f} GiB of memory; {learners} learners at once need about {usual:.0f} GiB "
-            f"({USUAL_GIB:g} each and {HUB_GIB:g} for the Hub), {most:.0f} GiB in the largest chapter. To mend it, {mend}"
-            f"take a machine with {math.ceil(most)} GiB."
+            f"({USUAL_GIB:g} each and {HUB_GIB:g} for the Hub), {most:.0f} GiB in the largest chapter. To mend it, "
+            f"{mend}take a machine with {math.ceil(most)} GiB."
         )
     return (
-        f"{learners} learners at once need about {usual:.0f} GiB, {most:.0f} GiB if all are in chapter 04; this machine "
-        f"has {there:.1f}. Teach chapter 04 in groups, or take a machine with {math.ceil(most)} GiB."
+        f"{learners} learners at once need about {usual:.0f} GiB, {most:.0f} GiB if all are in chapter 04; this "
+        f"machine has {there:.1f}. Teach chapter 04 in groups, or take a machine with {math.ceil(most)} GiB."
     )
 
 

@@ -6,6 +6,7 @@ the seed or the base model is another. Stopped at any moment, the same command g
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils import __version__, chapters, files, settings
-from course_utils.machine import worked
+from course_utils.machine import WorkLimit, worked
 from course_utils.pretrained import store
 
 CELL_SECONDS = 900  # of work that a single cell may take before the chapter counts as stuck
@@ -74,19 +75,20 @@ def _run(entry: chapters.Chapter, source: Path, tick) -> Ran:
     class Client(NotebookClient):
         """One whose limit counts what a cell has worked."""
 
-        cell, before, since = None, 0.0, 0.0
+        at, limit = None, None
 
         async def _async_handle_timeout(self, timeout: int, cell: Any = None) -> None:
-            work, now = worked(self.km.provisioner.pid), time.monotonic()
-            if cell is not self.cell:
-                self.cell, self.before, self.since = cell, work, now - timeout
-            if work - self.before > CELL_SECONDS or now - self.since > PATIENCE * CELL_SECONDS:
+            if cell is not self.at:
+                self.at, self.limit = cell, WorkLimit(CELL_SECONDS, lambda: worked(self.km.provisioner.pid), PATIENCE)
+            if not self.limit.left():
                 await super()._async_handle_timeout(CELL_SECONDS, cell)
+            await asyncio.sleep(0.2)
 
     client = Client(
         notebook,
         timeout=LOOK,
         startup_timeout=600,
+        iopub_timeout=60,
         kernel_name="python3",
         store_widget_state=False,
         extra_arguments=["--log-level=ERROR"],  # else a kernel warns about its own transport in the progress bar

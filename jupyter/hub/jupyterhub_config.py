@@ -94,7 +94,9 @@ c.JupyterHub.cookie_secret_file = str(folder / "cookie_secret")
 c.JupyterHub.authenticator_class = Sheet
 c.Sheet.allow_all = True  # whoever is in the table
 c.JupyterHub.spawner_class = OwnCourse
-c.JupyterHub.active_server_limit = learners  # one more is asked to try again, and nobody's kernel dies for want of memory
+c.JupyterHub.active_server_limit = (
+    learners  # one more is asked to try again, and nobody's kernel dies for want of memory
+)
 c.JupyterHub.cleanup_servers = True
 c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
 c.Spawner.mem_limit = f"{number('COURSE_HUB_MEMORY', 4):g}G"
@@ -102,6 +104,9 @@ c.Spawner.start_timeout = c.Spawner.http_timeout = 600  # a whole class starts a
 c.Spawner.default_url = "/lab/tree/notebooks/00_start_here.ipynb"
 c.OwnCourse.home_dir_template = str(folder / "learners" / "{username}")
 idle = number("COURSE_HUB_IDLE", 3600)
+heard = str(max(1, int(min(300, idle / 6))))  # seconds between two reports of who is at work; late ones would be culled
+c.JupyterHub.last_activity_interval = int(heard)
+c.Spawner.environment = {"JUPYTERHUB_ACTIVITY_INTERVAL": heard}
 command = [sys.executable, "-m", "jupyterhub_idle_culler", f"--timeout={idle:g}"]
 c.JupyterHub.services = [{"name": "culler", "command": command}]
 scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]

@@ -23,6 +23,7 @@ from types import CodeType, FrameType
 from typing import Any, NoReturn
 
 from course_utils.classroom.exercises.isolation import restored
+from course_utils.machine import WorkLimit
 
 PATIENCE = 3  # how many times its limit a call may take by the clock, waiting or beside other programs
 KEPT_CHARACTERS = 2000
@@ -178,19 +179,6 @@ def _inside(frame: FrameType | None) -> bool:
     return False
 
 
-class _Limit:
-    """Seconds by the clock, and of them those that this process has worked."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self.clock, self.work = seconds, time.monotonic(), time.process_time()
-
-    def left(self) -> float:
-        """Seconds until it is worth looking again; 0 if the limit is reached."""
-        waited, worked = time.monotonic() - self.clock, time.process_time() - self.work
-        over = waited >= PATIENCE * self.seconds or min(waited, worked) >= 0.9 * self.seconds
-        return 0.0 if over else max(0.05, self.seconds - worked)
-
-
 class _Interrupter:
     """The effort to stop one call.
 
@@ -259,7 +247,7 @@ def _under_alarm(call: Callable[[], Any], seconds: float, outcome: Outcome) -> N
         outcome.stopped_by_user = True
         raise KeyboardInterrupt
 
-    trace, limit = sys.gettrace(), _Limit(seconds)
+    trace, limit = sys.gettrace(), WorkLimit(seconds, time.process_time, PATIENCE)
     old_alarm = signal.signal(signal.SIGALRM, on_alarm)
     old_interrupt = signal.signal(signal.SIGINT, on_interrupt)
     old_delay, old_interval = signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -304,7 +292,7 @@ def _in_thread(call: Callable[[], Any], seconds: float, outcome: Outcome) -> Non
     worker = threading.Thread(target=work, name="exercise", daemon=True)
     worker.start()
     try:
-        limit, wait = _Limit(seconds), seconds
+        limit, wait = WorkLimit(seconds, time.process_time, PATIENCE), seconds
         while not done.wait(wait):
             if not (wait := limit.left()):
                 outcome.timed_out = True

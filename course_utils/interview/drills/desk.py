@@ -16,7 +16,7 @@ from course_utils.classroom.records import progress
 from course_utils.interview.drills import catalogue, clock
 from course_utils.interview.drills.definition import DrillError, Outcome
 from course_utils.interview.drills.notebook import OpenDrill, card, hint_card, solution_card
-from course_utils.machine import worked
+from course_utils.machine import WorkLimit, worked
 
 FOLDER, KEPT = "drills", "kept"
 _BEGIN = 120.0  # seconds for the other process to import what it needs
@@ -133,12 +133,11 @@ def _ends(child: subprocess.Popen[bytes], ready: Path, limit: float) -> bool:
 
     It is late if it has worked for so long, or has waited for ``_PATIENCE`` times as long.
     """
-    begun, before, most, waits = time.monotonic(), 0.0, _BEGIN, True
+    given, waits = WorkLimit(_BEGIN, lambda: worked(child.pid), _PATIENCE), True
     while child.poll() is None:
         if waits and ready.exists():
-            begun, before, most, waits = time.monotonic(), worked(child.pid), limit, False
-        passed = time.monotonic() - begun
-        if passed > _PATIENCE * most or (passed > most and worked(child.pid) - before > 0.9 * most):
+            given, waits = WorkLimit(limit, lambda: worked(child.pid), _PATIENCE), False
+        if not given.left():
             return False
         time.sleep(0.02)
     return True

@@ -1,8 +1,8 @@
 """For pytest with nbval (``-p tests.worked``): what a cell may take counts its kernel's work, not the clock.
 
-nbval waits for each message of a kernel for so many seconds. On a busy machine they pass without work; and a kernel that
-has died is waited for to the end. Here the wait is taken in steps: it ends when the kernel is gone, or has worked for as
-long as it might wait (or the clock has shown ten times that).
+nbval waits for each message of a kernel for so many seconds. On a busy machine they pass without work; and a kernel
+that has died is waited for to the end. Here the wait is taken in steps: it ends when the kernel is gone, or has worked
+for as long as it might wait (or the clock has shown ten times that).
 """
 
 from __future__ import annotations

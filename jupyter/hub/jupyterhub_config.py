@@ -8,8 +8,8 @@ COURSE_HUB_MEMORY    GiB that a process of a learner may fill; 4
 COURSE_HUB_IDLE      seconds after which an idle server is stopped; 3600
 COURSE_HUB_PORT      where the Hub is reached; 8000. The two ports after it are used as well
 
-All learners' processes run as whoever starts the Hub: each has a folder and a password, but one who means harm can reach
-the others' files. For people who do not know each other use a cluster (values.yaml), where each has a container.
+All learners' processes run as whoever starts the Hub: each has a folder and a password, but one who means harm can
+reach the others' files. Strangers belong on a cluster (values.yaml), where each has a container.
 """
 
 import os

@@ -349,9 +349,7 @@ def add_workshop(parser: argparse.ArgumentParser) -> None:
     shown.add_argument("--to", default="slides", help="the folder; ./slides if left out")
     packed = part("bundle", "the course with its packages in one folder, to be installed without a network")
     packed.add_argument("folder", help="a new folder; with --check one that was made before")
-    packed.add_argument(
-        "--wheels", nargs="+", default=[], help="folders that `pip download` wrote, one for each system"
-    )
+    packed.add_argument("--wheels", nargs="+", default=[], help="folders that `pip wheel` wrote, one for each system")
     packed.add_argument("--check", action="store_true", help="compare every file of the folder with its checksum")
     edited = part("edition", "solved chapters with notes for the instructor in cells of their own")
     edited.add_argument("chapters", nargs="+", help="the chapters, such as 06 09")

@@ -38,6 +38,7 @@ def threads_as_before() -> Iterator[None]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--timing", action="store_true", help="fail also where something took longer than it should")
+    parser.addoption("--workshop", action="store_true", help="a class of eight on a Hub, and a bundle of real packages")
     parser.addoption("--nightly", action="store_true", help="run the chapters on every kind of base model, too")
 
 
@@ -48,6 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     )  # files that take long first: no worker waits for one at the end
     reasons = {
         "timing": "what it says depends on how busy the machine is; ask with --timing",
+        "workshop": "it takes minutes, and packages that are no part of the course; ask with --workshop",
         "nightly": "it takes an hour or two; ask with --nightly",
     }
     for name, reason in reasons.items():

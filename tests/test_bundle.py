@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from course_utils import cli
+from course_utils import chapters, cli
 from course_utils.workshop import bundle, isolated
 from course_utils.workshop.bundle import BundleError, check, write_bundle
 
@@ -45,13 +46,13 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
 """
 
 
-def wheel(folder: Path, name: str, version: str, tag: str = "py3-none-any") -> Path:
+def wheel(folder: Path, name: str, version: str, tag: str = "py3-none-any", asks: str = "") -> Path:
     folder.mkdir(exist_ok=True)
     info = f"{name}-{version}.dist-info/"
     path = folder / f"{name}-{version}-{tag}.whl"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr(f"{name}.py", f"version = {version!r}\n")
-        file.writestr(info + "METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        file.writestr(info + "METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{asks}")
         file.writestr(info + "WHEEL", f"Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: {tag}\n")
         file.writestr(info + "RECORD", "")
     return path
@@ -115,7 +116,7 @@ def test_a_broken_checksum_is_named(tmp_path, course, wheels, capsys, how):
 def test_what_is_missing_is_named_by_system(tmp_path, course, wheels, capsys):
     for path in wheels.glob("stubby*"):
         path.unlink()
-    with pytest.raises(BundleError, match="missing are stubby.*pip download"):
+    with pytest.raises(BundleError, match="missing are stubby.*pip wheel"):
         write_bundle(tmp_path / "stick", [wheels], course)
     wheel(wheels, "stubby", "1.5", "cp311-cp311-manylinux_2_28_x86_64")
     wheel(tmp_path / "more", "stubby", "1.5", "cp311-cp311-macosx_11_0_arm64")
@@ -125,6 +126,10 @@ def test_what_is_missing_is_named_by_system(tmp_path, course, wheels, capsys):
         write_bundle(tmp_path / "stick", [wheels], course)
     with pytest.raises(BundleError, match="holds no wheel"):
         write_bundle(tmp_path / "other", [course], course)
+    (wheels / "stubby-1.5.tar.gz").write_bytes(b"")
+    with pytest.raises(BundleError, match=r"sources, not wheels.*stubby-1.5.tar.gz.*pip wheel --no-deps"):
+        write_bundle(tmp_path / "other", [wheels], course)
+    (wheels / "stubby-1.5.tar.gz").unlink()
     (wheels / "torn-1-py3-none-any.whl").write_bytes(b"PK\x03\x04")
     with pytest.raises(BundleError, match="torn-1-py3-none-any.whl is no whole wheel"):
         write_bundle(tmp_path / "other", [wheels], course)
@@ -133,6 +138,20 @@ def test_what_is_missing_is_named_by_system(tmp_path, course, wheels, capsys):
         check(tmp_path)
     assert cli.main(["workshop", "bundle", str(tmp_path / "new")]) == 1
     assert "give --wheels" in capsys.readouterr().err
+
+
+def test_what_a_package_needs_is_needed_too(tmp_path, course, wheels):
+    asks = ["below", "only-there; sys_platform == 'win32'", "never; extra == 'tests'", "old; python_version < '3'"]
+    (wheels / "stubby-1.9-py3-none-any.whl").unlink()
+    wheel(wheels, "stubby", "1.5", asks="".join(f"Requires-Dist: {line}\n" for line in asks))
+    with pytest.raises(BundleError, match="missing are below, only-there"):
+        write_bundle(tmp_path / "stick", [wheels], course)
+    wheel(wheels, "below", "1", asks="Requires-Dist: stubby[tests]\n")  # in a circle, and with an extra
+    with pytest.raises(BundleError, match=r"missing are never, only-there\."):
+        write_bundle(tmp_path / "stick", [wheels], course)
+    wheel(wheels, "never", "1")
+    made = write_bundle(tmp_path / "stick", [wheels], course)
+    assert made.systems == ("Linux", "macOS") and made.lacking == {"Windows": ("only-there",)}
 
 
 @pytest.mark.slow
@@ -147,3 +166,44 @@ def test_it_installs_without_a_network(tmp_path, course, wheels):
     code = "import stubby, a_chapters_library, course_utils; print(stubby.version)"
     shown = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "1.5", "the pinned version, not the newest"
+
+
+@pytest.mark.workshop
+def test_the_real_course_is_installed_and_taught_without_a_network(tmp_path):
+    """With BUNDLE_WHEELS (a folder of `pip wheel`) nothing is asked of the network; else half a gigabyte, or three."""
+    root, wheels = chapters.root(), os.environ.get("BUNDLE_WHEELS", str(tmp_path / "wheels"))
+    if "BUNDLE_WHEELS" not in os.environ:
+        asked = [".[chapters]", "setuptools>=77"]
+        get = [sys.executable, "-m", "pip", "wheel", "-q", "-w", wheels, "-c", "constraints.txt", *asked]
+        subprocess.run(get, cwd=root, check=True)
+    made = write_bundle(tmp_path / "a stick", [Path(wheels)], root)
+    print(f"\n{made.wheels} packages, {made.size / 1e6:.0f} MB, for {made.systems}", flush=True)
+    start = "import os, sys; sys.path.insert(0, sys.argv[1]); from course_utils.workshop import confined; "
+    start += "confined.loopback(); os.execv(sys.argv[2], sys.argv[2:])"
+    if not isolated.room().closed:
+        pytest.skip("this system gives no namespaces of its own")
+    alone = ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-c", start, str(root)]
+    given = {name: value for name, value in os.environ.items() if not name.startswith(("COURSE_", "PIP_", "PYTHON"))}
+    given |= {"PIP_CONFIG_FILE": os.devnull, "COURSE_HOME": str(tmp_path / "a home"), "COURSE_PROFILE": "smoke"}
+
+    def run(*command: object) -> str:
+        done = subprocess.run([*alone, *map(str, command)], env=given, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        return done.stdout
+
+    base, where = getattr(sys, "_base_executable", sys.executable), tmp_path / "an environment"
+    reach = "import socket; socket.create_connection(('192.0.2.1', 80), 2)"
+    assert subprocess.run([*alone, base, "-c", reach], capture_output=True).returncode, "there is no network"
+    assert "Installed. Begin with" in run(base, made.folder / "install.py", where)
+    said = run(where / "bin" / "course", "doctor")
+    print(said, flush=True)
+    assert "the tested versions" in said and "fit for the course" in said
+    said = run(where / "bin" / "course", "run", "00")
+    print(said, flush=True)
+    assert "went through" in said
+    victim = next(path for path in (made.folder / "wheels").glob("transformers-*.whl"))
+    with open(victim, "r+b") as file:
+        file.seek(1000)
+        file.write(b"\0\0\0\0")
+    done = subprocess.run([base, made.folder / "install.py", tmp_path / "second"], capture_output=True, text=True)
+    assert done.returncode == 1 and "Nothing was installed" in done.stderr and victim.name in done.stderr

@@ -78,7 +78,7 @@ def load_test(
     limits = httpx.Limits(max_connections=clients, max_keepalive_connections=kept, keepalive_expiry=2)
     headers = {"Authorization": f"Bearer {token}"}
     with (
-        httpx.Client(base_url=url, headers=headers, limits=limits, timeout=120, trust_env=False) as client,
+        httpx.Client(base_url=url, headers=headers, limits=limits, timeout=600, trust_env=False) as client,
         ThreadPoolExecutor(clients) as pool,
     ):
         asked = [{**body, "stream_options": {"include_usage": True}} for body in bodies]

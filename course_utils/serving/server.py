@@ -72,7 +72,7 @@ class Server:
         """Serve in a thread; returns as soon as it answers. Raises ServingError if it does not."""
         self._thread = threading.Thread(target=self.run, name="server", daemon=True)
         self._thread.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300  # a thread that has failed ends before
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
                 raise ServingError("the server did not start; the error stands above.")

@@ -17,6 +17,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
+from course_utils.machine import WorkLimit, worked
 from course_utils.models.decoder import DecoderConfig
 from course_utils.training import checkpoints
 
@@ -60,8 +61,8 @@ def torchrun(folder: str | Path, ranks: int = 2, *, seconds: float = 120) -> lis
     """Run the job of ``folder`` in ``ranks`` processes on this machine; return what each rank reported, in order.
 
     The processes meet on 127.0.0.1 (gloo, on the CPU), at a free port; PyTorch's store, where they meet, listens on
-    that port of every interface until they end. Raises LaunchError if they fail or take longer than ``seconds``; none
-    of them outlives the call, also when it is interrupted.
+    that port of every interface until they end. Raises LaunchError if they fail, or work for longer than ``seconds`` of
+    processor time each (ten times that by the clock); none of them outlives the call, also when it is interrupted.
     """
     # what `torchrun --standalone` does, held to the loopback interface: a laptop's own name may not resolve offline
     command = ["-m", "torch.distributed.run", "--nnodes=1", f"--nproc-per-node={ranks}", "--rdzv-backend=c10d"]
@@ -70,11 +71,16 @@ def torchrun(folder: str | Path, ranks: int = 2, *, seconds: float = 120) -> lis
     for report in reports:
         report.unlink(missing_ok=True)  # what an earlier run said must not pass for this one's
     process = _start(command)
+    limit = WorkLimit(seconds, lambda: worked(process.pid) / ranks)
     try:
-        _, said = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired as error:
-        text = f"{ranks} processes were not done after {seconds:.0f} s and were stopped. {_last_words(kill(process))}"
-        raise LaunchError(text.rstrip(". \n") + ".") from error
+        while True:
+            try:
+                _, said = process.communicate(timeout=min(seconds, 1.0))
+                break
+            except subprocess.TimeoutExpired as error:
+                if not limit.left():
+                    text = f"{ranks} processes were not done after {seconds:.0f} s of work each and were stopped. "
+                    raise LaunchError(f"{text}{_last_words(kill(process))}".rstrip(". \n") + ".") from error
     finally:
         kill(process)
     if process.returncode:
@@ -90,12 +96,12 @@ def start_alone(folder: str | Path) -> subprocess.Popen[bytes]:
 def wait_for_checkpoint(process: subprocess.Popen[bytes], folder: str | Path, *, seconds: float = 60) -> Path:
     """Wait until a job started by :func:`start_alone` has saved its first checkpoint; return that checkpoint's path.
 
-    Raises LaunchError if the job ends before, or needs longer than ``seconds``. Then, and when the waiting is
+    Raises LaunchError if the job ends before, or works for longer than ``seconds``. Then, and when the waiting is
     interrupted (the kernel's stop button), the job is stopped.
     """
-    end = time.monotonic() + seconds
+    limit = WorkLimit(seconds, lambda: worked(process.pid))
     try:
-        while time.monotonic() < end:
+        while limit.left():
             ended = process.poll() is not None
             found = checkpoints.checkpoints(Path(folder) / "checkpoints")
             if found:
@@ -104,7 +110,7 @@ def wait_for_checkpoint(process: subprocess.Popen[bytes], folder: str | Path, *,
                 code, said = process.returncode, kill(process)
                 raise LaunchError(f"the job ended with code {code} before it had saved: {_last_words(said)}")
             time.sleep(0.01)
-        raise LaunchError(f"the job had saved nothing after {seconds:.0f} s and was stopped.")
+        raise LaunchError(f"the job had saved nothing after {seconds:.0f} s of work and was stopped.")
     except BaseException:
         kill(process)
         raise

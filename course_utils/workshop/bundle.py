@@ -1,8 +1,8 @@
 """The course on a stick: notebooks, models, packages as wheels, a checksum of each; installed without a network.
 
-The wheels come from a machine with a network, one folder for each system, by pip's own ``download`` (README, "For
-instructors"). The bundle's ``install.py`` needs nothing but Python: it compares every file with its checksum, names the
-ones that differ, and installs from the folder alone.
+The wheels come from a machine with a network, one folder for each system, by pip's own ``wheel`` and ``download``
+(docs/instructors.md). The bundle's ``install.py`` needs nothing but Python: it compares every file with its checksum,
+names the ones that differ, and installs from the folder alone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import tomllib
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from email import message_from_bytes
 from pathlib import Path
 
 from course_utils import files
@@ -23,7 +24,12 @@ PARTS = (
     "LICENSE-TEXT", "Makefile",
 )  # fmt: skip
 SYSTEMS = {"Linux": r"linux", "macOS": r"macosx", "Windows": r"win"}
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# What a requirement's marker finds on each of them; processors as most laptops have them.
+MARKERS = {
+    "Linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
+    "macOS": {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
+    "Windows": {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt", "platform_machine": "AMD64"},
+}
 
 
 class BundleError(ValueError):
@@ -32,7 +38,8 @@ class BundleError(ValueError):
 
 @dataclass(frozen=True)
 class Bundle:
-    """What was written. lacking: system -> packages that the course asks for and that have no wheel for it."""
+    """What was written. lacking: system -> packages that the course, or one of its packages, needs and that have no
+    wheel for it."""
 
     folder: Path
     wheels: int
@@ -50,13 +57,12 @@ def write_bundle(folder: Path, wheels: Sequence[Path], root: Path, extras: Seque
     if folder.exists() and any(folder.iterdir()):
         raise BundleError(f"{folder} is not empty; name a new folder, so that nothing of yours is overwritten.")
     found = _wheels(wheels)
-    needed = [*_needed(root / "pyproject.toml", extras), *_builders(root / "pyproject.toml")]
-    systems, lacking = _systems(found, needed)
+    systems, lacking = _systems(found, _needed(root / "pyproject.toml", extras))
     if not systems:
         absent = sorted({name for names in lacking.values() for name in names})
         raise BundleError(
             f"no system has all packages: missing are {', '.join(absent)}. On a machine like the learners': python -m "
-            f'pip download -d wheels -c constraints.txt ".[{",".join(extras)}]" "setuptools>=77"'
+            f'pip wheel -w wheels -c constraints.txt ".[{",".join(extras)}]" "setuptools>=77"'
         )
     with files.atomic_folder(folder) as fresh:
         (fresh / "wheels").mkdir()
@@ -111,7 +117,12 @@ def _wheels(folders: Iterable[Path]) -> list[Path]:
     for folder in folders:
         inside = sorted(Path(folder).glob("*.whl"))
         if not inside:
-            raise BundleError(f"{folder} holds no wheel (*.whl): give the folder that `pip download -d` wrote.")
+            raise BundleError(f"{folder} holds no wheel (*.whl): give the folder that `pip wheel -w` wrote.")
+        if sources := sorted(str(path) for path in Path(folder).iterdir() if path.name.endswith((".tar.gz", ".zip"))):
+            raise BundleError(
+                f"sources, not wheels, which learners would have to build: {', '.join(sources)}. Make wheels of them, "
+                f"and remove them: python -m pip wheel --no-deps -w {folder} {' '.join(sources)}"
+            )
         for wheel in inside:
             try:
                 with zipfile.ZipFile(wheel) as archive:
@@ -131,28 +142,50 @@ def _plain(name: str) -> str:
 
 
 def _needed(project: Path, extras: Sequence[str]) -> list[str]:
-    """Packages that the course itself asks for."""
-    about = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
-    lines = list(about.get("dependencies", ()))
+    """What the course itself asks for, and what builds it, as requirements."""
+    read = tomllib.loads(project.read_text(encoding="utf-8"))
+    about = read["project"]
+    lines = [*about.get("dependencies", ()), *read.get("build-system", {}).get("requires", ())]
     for extra in extras:
         lines += about.get("optional-dependencies", {}).get(extra, ())
-    return [_plain(match[0]) for line in lines if (match := _NAME.match(line))]
+    return lines
 
 
-def _builders(project: Path) -> list[str]:
-    lines = tomllib.loads(project.read_text(encoding="utf-8")).get("build-system", {}).get("requires", ())
-    return [_plain(match[0]) for line in lines if (match := _NAME.match(line))]
+def _asks(wheel: Path) -> list[str]:
+    """The requirements that a wheel states."""
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", name))
+        return message_from_bytes(archive.read(name)).get_all("Requires-Dist", [])
 
 
 def _systems(wheels: list[Path], needed: list[str]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """The systems with a wheel of every package, and what the others lack."""
-    there: dict[str, set[str]] = {name: set() for name in SYSTEMS}
+    """The systems with a wheel of every package that ``needed`` leads to, and what the others lack."""
+    from packaging.requirements import Requirement
+
+    there: dict[str, dict[str, Path]] = {name: {} for name in SYSTEMS}
     for wheel in wheels:
         name, platform = wheel.name.split("-")[0], wheel.stem.split("-")[-1]
         for system, pattern in SYSTEMS.items():
             if platform == "any" or re.match(rf"(?:many|musl)?{pattern}", platform):
-                there[system].add(_plain(name))
-    lacking = {system: tuple(name for name in needed if name not in names) for system, names in there.items()}
+                there[system][_plain(name)] = wheel
+    lacking = {}
+    for system, found in there.items():
+        absent, seen = set(), set()
+        waiting = [(line, "") for line in needed]
+        while waiting:
+            line, extra = waiting.pop()
+            asked = Requirement(line)
+            if asked.marker and not asked.marker.evaluate({**MARKERS[system], "extra": extra}):
+                continue
+            name = _plain(asked.name)
+            if name not in found:
+                absent.add(name)
+                continue
+            for wanted in ("", *sorted(asked.extras)):
+                if (name, wanted) not in seen:
+                    seen.add((name, wanted))
+                    waiting += [(more, wanted) for more in _asks(found[name])]
+        lacking[system] = tuple(sorted(absent))
     return tuple(system for system, names in lacking.items() if not names), lacking
 
 

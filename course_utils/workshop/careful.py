@@ -12,6 +12,7 @@ import contextlib
 import time
 from typing import Any
 
+from course_utils.machine import WorkLimit, worked
 from course_utils.workshop.isolated import KERNEL, Limits
 
 LOOK = 5  # seconds between two looks at a cell that runs
@@ -44,7 +45,6 @@ def careful_preprocessors(limits: Limits, stopped: dict[str, Any]) -> list[type]
 
     ``stopped`` is filled if a run ends before its end: at which cell, and why.
     """
-    import psutil
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from nbconvert.preprocessors import ClearMetadataPreprocessor
     from nbgrader import preprocessors, utils
@@ -59,13 +59,13 @@ def careful_preprocessors(limits: Limits, stopped: dict[str, Any]) -> list[type]
         def _apply(self) -> None:
             self.kernel_name, self.timeout, self.interrupt_on_timeout = KERNEL, min(limits.cell, LOOK), False
             self.error_on_timeout: dict[str, Any] = {}
-            self.iopub_timeout = 30
+            self.iopub_timeout, self.startup_timeout = 30, 600
             self.store_widget_state = False
             self.extra_arguments = ["--log-level=CRITICAL", "--HistoryManager.hist_file=:memory:"]
 
         def preprocess(self, nb: Any, resources: Any = None, km: Any = None) -> Any:
             self._apply()
-            self.shown, self.at, self.began, self.before, self.cell_began = 0, -1, time.monotonic(), 0.0, 0.0
+            self.shown, self.at, self.began = 0, -1, time.monotonic()
             try:
                 return super().preprocess(nb, resources, km)
             except CellTimeoutError:
@@ -83,8 +83,8 @@ def careful_preprocessors(limits: Limits, stopped: dict[str, Any]) -> list[type]
                 stopped.update(at=self.at, why=why)
 
         def preprocess_cell(self, cell: Any, resources: Any, cell_index: int) -> Any:
-            self.before, self.cell_began = self._worked(), time.monotonic()
-            if self.before > limits.whole or self.cell_began - self.began > PATIENCE * limits.whole:
+            self.limit = WorkLimit(limits.cell, self._worked, PATIENCE)
+            if self.limit.begun > limits.whole or time.monotonic() - self.began > PATIENCE * limits.whole:
                 stopped.clear()
                 raise RuntimeError(f"the whole notebook had not ended after {limits.whole} seconds of work")
             self.at, self.shown, source = cell_index, 0, cell.source
@@ -104,22 +104,15 @@ def careful_preprocessors(limits: Limits, stopped: dict[str, Any]) -> list[type]
 
         async def _async_handle_timeout(self, timeout: int, cell: Any = None) -> None:
             """Called while a cell runs. Its limit counts what it has worked: beside others it may take its time."""
-            worked, waited = self._worked() - self.before, time.monotonic() - self.cell_began
-            if worked > limits.cell or waited > PATIENCE * limits.cell:
+            if not self.limit.left():
                 raise CellTimeoutError.error_from_timeout_and_cell("Cell execution timed out", limits.cell, cell)
             await asyncio.sleep(0.2)
 
         def _worked(self) -> float:
             """Seconds of processor time of the kernel and all that it has started."""
-            total = 0.0
-            with contextlib.suppress(psutil.Error, AttributeError):
-                top = psutil.Process(self.km.provisioner.pid)
-                for process in (top, *top.children(recursive=True)):
-                    with contextlib.suppress(psutil.Error):
-                        times = process.cpu_times()
-                        total += times.user + times.system
-                        total += getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-            return total
+            with contextlib.suppress(AttributeError):  # no kernel yet
+                return worked(self.km.provisioner.pid)
+            return 0.0
 
         def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
             if msg["msg_type"] in ("stream", "display_data", "execute_result", "update_display_data"):

@@ -114,7 +114,7 @@ def bundle(folder: str, wheels: list[str], check: bool) -> int:
         print(f"{stick.check(Path(folder))} files are what was bundled.")
         return 0
     if not wheels:
-        raise stick.BundleError("give --wheels with the folder that `pip download -d` wrote (README, For instructors).")
+        raise stick.BundleError("give --wheels with the folder that `pip wheel -w` wrote (docs/instructors.md).")
     made = stick.write_bundle(Path(folder), [Path(place) for place in wheels], chapters.root())
     print(f"{made.folder}: {made.wheels} packages, {made.size / 1e6:.0f} MB, for {', '.join(made.systems)}")
     for system, names in made.lacking.items():

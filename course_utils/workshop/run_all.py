@@ -6,17 +6,22 @@ the seed or the base model is another. Stopped at any moment, the same command g
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from course_utils import __version__, chapters, files, settings
+from course_utils.machine import WorkLimit, worked
 from course_utils.pretrained import store
 
-CELL_SECONDS = 900  # what a single cell may take before the chapter counts as stuck
+CELL_SECONDS = 900  # of work that a single cell may take before the chapter counts as stuck
+LOOK = 5  # seconds between two looks at a cell that runs
+PATIENCE = 4  # how many times its limit a cell may take by the clock, waiting or beside other programs
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,24 @@ def _run(entry: chapters.Chapter, source: Path, tick) -> Ran:
 
     notebook = nbformat.read(source, as_version=4)
     target = folder() / source.name
-    client = NotebookClient(
+
+    class Client(NotebookClient):
+        """One whose limit counts what a cell has worked."""
+
+        at, limit = None, None
+
+        async def _async_handle_timeout(self, timeout: int, cell: Any = None) -> None:
+            if cell is not self.at:
+                self.at, self.limit = cell, WorkLimit(CELL_SECONDS, lambda: worked(self.km.provisioner.pid), PATIENCE)
+            if not self.limit.left():
+                await super()._async_handle_timeout(CELL_SECONDS, cell)
+            await asyncio.sleep(0.2)
+
+    client = Client(
         notebook,
-        timeout=CELL_SECONDS,
+        timeout=LOOK,
+        startup_timeout=600,
+        iopub_timeout=60,
         kernel_name="python3",
         store_widget_state=False,
         extra_arguments=["--log-level=ERROR"],  # else a kernel warns about its own transport in the progress bar

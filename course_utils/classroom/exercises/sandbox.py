@@ -23,7 +23,9 @@ from types import CodeType, FrameType
 from typing import Any, NoReturn
 
 from course_utils.classroom.exercises.isolation import restored
+from course_utils.machine import WorkLimit
 
+PATIENCE = 3  # how many times its limit a call may take by the clock, waiting or beside other programs
 KEPT_CHARACTERS = 2000
 KEPT_DISPLAYS = 3
 
@@ -144,6 +146,7 @@ def _no_exit() -> Iterator[None]:
 def guarded(call: Callable[[], Any], seconds: float) -> Outcome:
     """Call ``call()`` under a limit of ``seconds`` and return what became of it; raises nothing of its own.
 
+    The limit counts what this process works: beside other programs a call may take ``PATIENCE`` times as long.
     Printing is captured up to a cap, exits become errors, and the process's state is put back afterwards.
     """
     outcome = Outcome()
@@ -233,6 +236,9 @@ def _under_alarm(call: Callable[[], Any], seconds: float, outcome: Outcome) -> N
     def on_alarm(signum: int, frame: FrameType | None) -> None:
         if not siege.active or not _inside(frame):
             return
+        if not outcome.timed_out and (more := limit.left()):
+            signal.setitimer(signal.ITIMER_REAL, more)
+            return
         outcome.timed_out = True
         signal.setitimer(signal.ITIMER_REAL, siege.pause())
         raise siege.kind
@@ -241,7 +247,7 @@ def _under_alarm(call: Callable[[], Any], seconds: float, outcome: Outcome) -> N
         outcome.stopped_by_user = True
         raise KeyboardInterrupt
 
-    trace = sys.gettrace()
+    trace, limit = sys.gettrace(), WorkLimit(seconds, time.process_time, PATIENCE)
     old_alarm = signal.signal(signal.SIGALRM, on_alarm)
     old_interrupt = signal.signal(signal.SIGINT, on_interrupt)
     old_delay, old_interval = signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -286,9 +292,12 @@ def _in_thread(call: Callable[[], Any], seconds: float, outcome: Outcome) -> Non
     worker = threading.Thread(target=work, name="exercise", daemon=True)
     worker.start()
     try:
-        if not done.wait(seconds):
-            outcome.timed_out = True
-            inject()
+        limit, wait = WorkLimit(seconds, time.process_time, PATIENCE), seconds
+        while not done.wait(wait):
+            if not (wait := limit.left()):
+                outcome.timed_out = True
+                inject()
+                break
     except KeyboardInterrupt:
         outcome.stopped_by_user = True
         inject()

@@ -16,10 +16,12 @@ from course_utils.classroom.records import progress
 from course_utils.interview.drills import catalogue, clock
 from course_utils.interview.drills.definition import DrillError, Outcome
 from course_utils.interview.drills.notebook import OpenDrill, card, hint_card, solution_card
+from course_utils.machine import WorkLimit, worked
 
 FOLDER, KEPT = "drills", "kept"
 _BEGIN = 120.0  # seconds for the other process to import what it needs
 _MORE = 10.0  # seconds beyond the check's own limit until the process is ended from outside
+_PATIENCE = 3  # how many times these may be by the clock, where other programs keep the process from working
 _FLOOD = 1_000_000  # bytes past the guarded streams that are read before the process is ended
 
 
@@ -127,12 +129,15 @@ def _paths() -> list[str]:
 
 
 def _ends(child: subprocess.Popen[bytes], ready: Path, limit: float) -> bool:
-    """Whether the process ends by itself in time: ``limit`` seconds from the moment when it is ready to check."""
-    end, waits = time.monotonic() + _BEGIN, True
+    """Whether the process ends by itself in time: ``limit`` seconds from the moment when it is ready to check.
+
+    It is late if it has worked for so long, or has waited for ``_PATIENCE`` times as long.
+    """
+    given, waits = WorkLimit(_BEGIN, lambda: worked(child.pid), _PATIENCE), True
     while child.poll() is None:
         if waits and ready.exists():
-            end, waits = time.monotonic() + limit, False
-        if time.monotonic() > end:
+            given, waits = WorkLimit(limit, lambda: worked(child.pid), _PATIENCE), False
+        if not given.left():
             return False
         time.sleep(0.02)
     return True

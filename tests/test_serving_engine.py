@@ -82,7 +82,7 @@ def test_a_model_that_cannot_be_fused_is_read_by_its_modules():
 
     model, rows = quantize_model(decoder(), QuantConfig("nf4")), prompts(6)
     engine = Engine(model)
-    assert engine.reader.joined is None
+    assert engine.reader.fused is None
     assert run_all(engine, [Request(row, 8) for row in rows]) == plain(model, rows, 8, stop=-1)
 
 

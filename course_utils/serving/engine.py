@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.models.counting import num_parameters
-from course_utils.models.generate import has_no_likeliest, refuse_logits, sample_token, warp_logits
+from course_utils.models.generate import has_no_likeliest, likeliest, refuse_logits, sample_token, warp_logits
 from course_utils.models.halves import SMALL
 from course_utils.models.scoring import evaluation_mode
 from course_utils.serving.paged_cache import BlockPool, ServingError
@@ -156,7 +156,9 @@ class Engine:
         for sequence, count in planned:
             self.scheduler.computed(sequence, count)
         ready = [row for row, (sequence, _) in enumerate(planned) if sequence.missing == 0]
-        return events + self._choose([planned[row][0] for row in ready], logits[ready])
+        if len(ready) < len(planned):
+            logits = logits[ready]
+        return events + self._choose([planned[row][0] for row in ready], logits)
 
     def stats(self) -> EngineStats:
         """Counts of this moment."""
@@ -175,7 +177,7 @@ class Engine:
         """Evaluation mode; and one core for a small model, whose operations are too short to be shared."""
         threads = torch.get_num_threads()
         small = self._small and threads > 1
-        with evaluation_mode(self.model) if self.reader.joined is None else nullcontext():
+        with evaluation_mode(self.model) if self.reader.fused is None else nullcontext():
             if small:
                 torch.set_num_threads(1)
             try:
@@ -209,7 +211,7 @@ class Engine:
                 masked[row].masked_fill_(~allowed, float("-inf"))
             else:
                 over.add(row)
-        chosen = masked.argmax(-1).tolist()
+        chosen = likeliest(masked).tolist()
         for row, sequence in enumerate(sequences):
             if sequence.generator is not None:
                 uniform = 1 - torch.rand(1, generator=sequence.generator)

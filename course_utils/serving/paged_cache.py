@@ -104,10 +104,9 @@ class PagedMemory:
         """Bytes of all blocks in all layers."""
         return sum(layer.numel() * layer.element_size() for layer in self.layers)
 
-    def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
-        """Put keys and values (tokens, heads, head_dim) to their slots (tokens,): block * block_size + place in it."""
-        both = torch.cat((keys, values), dim=1).transpose(0, 1)  # (2 heads, tokens, head_dim)
-        self.layers[layer].flatten(1, 2).index_copy_(1, slots, both)
+    def write(self, layer: int, slots: Tensor, keys_and_values: Tensor) -> None:
+        """Put keys and values (tokens, 2 x heads, head_dim) to their slots (tokens,): block * block_size + place."""
+        self.layers[layer].flatten(1, 2).index_copy_(1, slots, keys_and_values.transpose(0, 1))
 
     def read(self, layer: int, tables: Tensor) -> tuple[Tensor, Tensor]:
         """What the blocks of the tables (rows, blocks) hold: keys and values (heads, rows, length, head_dim)."""

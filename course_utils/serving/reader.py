@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_utils.models.decoder import Block, Decoder, apply_rope
-from course_utils.models.decoding import can_fuse, resolve
+from course_utils.models.decoding import FusedBackend, can_fuse, resolve
 from course_utils.serving.paged_cache import PagedMemory, ServingError
 
 
@@ -24,6 +24,18 @@ class Piece(NamedTuple):
     tokens: Sequence[int]
     start: int
     table: Sequence[int]
+
+
+class Group(NamedTuple):
+    """Requests with equally many new tokens, which go through attention together.
+
+    rows (requests x new,): their tokens in the pass. tables (requests, blocks): padded with block 0. bias (requests,
+    new, length) is added to the scores: 0 where a token may look, else -inf.
+    """
+
+    rows: Tensor
+    tables: Tensor
+    bias: Tensor
 
 
 class PagedReader:
@@ -41,15 +53,8 @@ class PagedReader:
         self.device = weight.device
         self.memory = PagedMemory(self.config, blocks, block_size, weight.device, weight.dtype)
         self.layers = cast("Iterable[Block]", source.model.layers)
-        self.joined: list[tuple[Tensor, Tensor]] | None = None
-        if can_fuse(source):  # one matrix product in place of three, and of two
-            self.joined = [
-                (
-                    torch.cat([part.weight for part in (a.q_proj, a.k_proj, a.v_proj)]).detach(),
-                    torch.cat([part.weight for part in (m.gate_proj, m.up_proj)]).detach(),
-                )
-                for a, m in ((block.self_attn, block.mlp) for block in self.layers)
-            ]
+        # Plain weights on a CPU are read with the matrices of ``FusedBackend``, in about half as many operations.
+        self.fused = FusedBackend(source, self.config.max_position_embeddings) if can_fuse(source) else None
 
     @torch.inference_mode()
     def read(self, pieces: Sequence[Piece]) -> Tensor:
@@ -62,54 +67,65 @@ class PagedReader:
             positions += places
             slots += [table[place // size] * size + place % size for place in places]
             last.append(len(ids) - 1)
-        where, slot = torch.tensor(positions, device=device), torch.tensor(slots, device=device)
-        groups = _groups(pieces, size, device)
-        x = self.model.model.embed_tokens(torch.tensor(ids, device=device))
-        cos = self.model.model.rope_cos[where].to(x.dtype)[:, None]
-        sin = self.model.model.rope_sin[where].to(x.dtype)[:, None]
+        tensors = [torch.tensor(numbers, device=device) for numbers in (ids, positions, slots, last)]
+        return (self._pass if self.fused is None else self._fused_pass)(*tensors, _groups(pieces, size, device))
+
+    def _pass(self, ids: Tensor, positions: Tensor, slots: Tensor, last: Tensor, groups: Sequence[Group]) -> Tensor:
+        """The decoder, part by part; logits behind the tokens ``last``."""
+        x = self.model.model.embed_tokens(ids)
+        cos = self.model.model.rope_cos[positions].to(x.dtype)[:, None]
+        sin = self.model.model.rope_sin[positions].to(x.dtype)[:, None]
         for number, block in enumerate(self.layers):
-            normal = block.input_layernorm(x)
-            q, k, v = (part.unflatten(1, (-1, self.config.head_dim)) for part in self._qkv(number, block, normal))
-            self.memory.write(number, slot, apply_rope(k, cos, sin), v)
-            mixed = self._attend(number, apply_rope(q, cos, sin), groups)
-            x = x + block.self_attn.o_proj(mixed)
-            normal = block.post_attention_layernorm(x)
-            if self.joined is None:
-                x = x + block.mlp(normal)
-            else:
-                gate, up = F.linear(normal, self.joined[number][1]).chunk(2, dim=1)
-                x = x + block.mlp.down_proj(F.silu(gate) * up)
-        return self.model.lm_head(self.model.model.norm(x[torch.tensor(last, device=device)])).float()
+            attention, normal = block.self_attn, block.input_layernorm(x)
+            parts = attention.q_proj(normal), attention.k_proj(normal), attention.v_proj(normal)
+            q, k, v = (part.unflatten(1, (-1, self.config.head_dim)) for part in parts)
+            self.memory.write(number, slots, torch.cat((apply_rope(k, cos, sin), v), dim=1))
+            q = apply_rope(q, cos, sin) * self.config.head_dim**-0.5
+            x = x + attention.o_proj(self._attend(number, q, groups))
+            x = x + block.mlp(block.post_attention_layernorm(x))
+        return self.model.lm_head(self.model.model.norm(x[last])).float()
 
-    def _qkv(self, number: int, block: Any, x: Tensor) -> Sequence[Tensor]:
-        attention = block.self_attn
-        if self.joined is None:
-            return attention.q_proj(x), attention.k_proj(x), attention.v_proj(x)
-        sizes = [part.out_features for part in (attention.q_proj, attention.k_proj, attention.v_proj)]
-        return F.linear(x, self.joined[number][0]).split(sizes, dim=1)
+    def _fused_pass(
+        self, ids: Tensor, positions: Tensor, slots: Tensor, last: Tensor, groups: Sequence[Group]
+    ) -> Tensor:
+        """The same arithmetic, rearranged as in ``FusedBackend``, which says how and why."""
+        fused = cast("FusedBackend", self.fused)
+        heads, size = fused.heads[0], fused.head_dim
+        turn = fused.turn[positions]
+        x = F.embedding(ids, fused.embedding)
+        for number, (qkv, out, gate_up, down) in enumerate(fused.layers):
+            pairs = torch.view_as_complex((fused.normalize(x) @ qkv).view(len(x), -1, size // 2, 2))
+            turned = torch.view_as_real(pairs.mul_(turn)).flatten(2)  # queries, keys and values: (tokens, heads, size)
+            self.memory.write(number, slots, turned[:, heads:])
+            x.addmm_(self._attend(number, turned[:, :heads], groups), out)
+            if number + 1 == len(fused.layers) and len(last) < len(x):
+                x = x[last]  # nobody asks for the other tokens' results
+            gate, up = (fused.normalize(x) @ gate_up).chunk(2, dim=1)
+            x.addmm_(F.silu(gate, inplace=True).mul_(up), down)
+        return fused.normalize(x) @ fused.head
 
-    def _attend(self, layer: int, q: Tensor, groups: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-        """Attention of queries (tokens, heads, head_dim), group by group; returns (tokens, heads * head_dim)."""
-        mixed = torch.empty_like(q)
-        for rows, tables, bias in groups:
-            count, length = rows.shape  # requests, new tokens of each
-            keys, values = self.memory.read(layer, tables)
-            heads, size = keys.shape[0], keys.shape[3]
-            # (kv heads, requests, tokens x queries that share the head, head_dim): no key is copied for its group
-            mine = q[rows].view(count, length, heads, -1, size).permute(2, 0, 1, 3, 4).flatten(2, 3)
-            scores = (mine @ keys.transpose(2, 3)) * size**-0.5
-            scores = scores.unflatten(2, (length, -1)) + bias[None, :, :, None]
-            out = scores.softmax(-1).flatten(2, 3) @ values
-            mixed[rows] = out.unflatten(2, (length, -1)).permute(1, 2, 0, 3, 4).flatten(2, 3)
-        return mixed.flatten(1)
+    def _attend(self, layer: int, q: Tensor, groups: Sequence[Group]) -> Tensor:
+        """Attention of scaled queries (tokens, heads, head_dim), group by group; returns (tokens, heads * head_dim)."""
+        if len(groups) == 1:  # all rows, in their order
+            return self._attend_group(layer, q, groups[0])
+        mixed = q.new_empty(q.shape).flatten(1)
+        for group in groups:
+            mixed[group.rows] = self._attend_group(layer, q[group.rows], group)
+        return mixed
+
+    def _attend_group(self, layer: int, q: Tensor, group: Group) -> Tensor:
+        count, new = group.bias.shape[:2]  # requests, new tokens of each
+        keys, values = self.memory.read(layer, group.tables)
+        heads, size = keys.shape[0], keys.shape[3]
+        # (kv heads, requests, tokens x queries that share the head, head_dim): no key is copied for its group
+        mine = q.view(count, new, heads, -1, size).permute(2, 0, 1, 3, 4).flatten(2, 3)
+        scores = (mine @ keys.transpose(2, 3)).unflatten(2, (new, -1)).add_(group.bias[:, :, None])
+        mixed = scores.softmax(-1).flatten(2, 3) @ values
+        return mixed.unflatten(2, (new, -1)).permute(1, 2, 0, 3, 4).reshape(count * new, -1)
 
 
-def _groups(pieces: Sequence[Piece], size: int, device: torch.device) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Requests with equally many new tokens go through attention together: all that generate are one group.
-
-    For each group: which tokens (requests, new), tables (requests, blocks) padded with block 0, and what is added to
-    the scores (requests, new, length): 0 where a token may look, else -inf.
-    """
+def _groups(pieces: Sequence[Piece], size: int, device: torch.device) -> list[Group]:
+    """The pieces of equal length together: all that generate are one group."""
     first = 0
     members: dict[int, list[tuple[int, Piece]]] = {}
     for piece in pieces:
@@ -126,5 +142,6 @@ def _groups(pieces: Sequence[Piece], size: int, device: torch.device) -> list[tu
         rows = torch.tensor([at for at, _ in group], device=device)[:, None] + offsets
         own = torch.tensor([piece.start for _, piece in group], device=device)[:, None] + offsets
         later = torch.arange(max(used) * size, device=device) > own[:, :, None]
-        groups.append((rows, tables, torch.zeros(later.shape, device=device).masked_fill_(later, float("-inf"))))
+        bias = torch.zeros(later.shape, device=device).masked_fill_(later, float("-inf"))
+        groups.append(Group(rows.flatten(), tables, bias))
     return groups

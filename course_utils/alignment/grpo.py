@@ -193,8 +193,12 @@ def grpo(
         # 3) A few steps on these answers.
         steps = Steps(optimizer, config.max_grad_norm, iteration + 1, "GRPO")
         for rows in minibatches(len(scores), config.epochs, config.minibatches, draw):
+            rows = rows.sort().values if once else rows  # in an only update siblings stay together
             part, kept = batch.take(rows), mask[rows]
-            logprobs, entropy = token_logprobs(policy, part.input_ids, kept, with_entropy=True)
+            starts, group = part.response_mask.argmax(1), config.group if once else 1
+            logprobs, entropy = token_logprobs(
+                policy, part.input_ids, kept, with_entropy=True, starts=starts, group=group
+            )
             if once:
                 batch.logprobs[rows] = logprobs.detach()
             of_method, figures = loss(

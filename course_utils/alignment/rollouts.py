@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from course_utils.alignment.masked import select
+from course_utils.models.decoder import Backbone, SharedPrefix
 from course_utils.models.decoding import resolve
 from course_utils.models.generate import Generation, check_prompts, generate
 from course_utils.models.halves import by_rows, read
@@ -222,6 +223,8 @@ def token_logprobs(
     mask: Tensor,
     with_entropy: bool = False,
     attention_mask: Tensor | None = None,
+    starts: Tensor | None = None,
+    group: int = 1,
 ):
     """Log-probabilities (batch, length - 1) float32 of the tokens that ``mask`` asks for, 0 elsewhere, with gradients.
 
@@ -229,10 +232,17 @@ def token_logprobs(
     arithmetic of a small model. With ``with_entropy`` also the entropy of the distribution at each place, in nats; a
     token that is forbidden (a logit of minus infinity) adds nothing to it. ``attention_mask`` (batch, length) is needed
     for padding on the left alone: no token looks to its right.
+
+    With ``group`` above 1 every so many rows, side by side, are answers to one prompt, padded on the right, and
+    ``starts`` (batch,) is the place that predicts an answer's first token. A ``Decoder`` reads each prompt once then,
+    and not once for every answer: the same figures, to rounding.
     """
-    hidden = hidden_states(body_of(model), input_ids, attention_mask)[:, :-1]
-    asked = mask.bool()
-    logs = head_of(model)(hidden[asked]).float().log_softmax(-1)
+    body, asked = body_of(model), mask.bool()
+    if group > 1 and starts is not None and isinstance(body, Backbone) and bool(asked.any()):
+        wanted = _after_shared_prompts(body, input_ids, asked, starts, group)
+    else:
+        wanted = hidden_states(body, input_ids, attention_mask)[:, :-1][asked]
+    logs = head_of(model)(wanted).float().log_softmax(-1)
     chosen = logs.gather(1, input_ids[:, 1:][asked][:, None])[:, 0]
     nothing = logs.new_zeros(mask.shape)
     spread = nothing.masked_scatter(asked, chosen)
@@ -240,6 +250,28 @@ def token_logprobs(
         return spread
     surprise = logs.masked_fill(logs == -torch.inf, 0)  # 0 * log 0 is 0
     return spread, nothing.masked_scatter(asked, -(logs.exp() * surprise).sum(-1))
+
+
+def _after_shared_prompts(body: Backbone, input_ids: Tensor, asked: Tensor, starts: Tensor, group: int) -> Tensor:
+    """The hidden states at the places that are ``asked`` for, (places, hidden), row by row; each prompt read once."""
+    rows, places = asked.nonzero(as_tuple=True)
+    firsts = starts[::group]  # of each prompt, the place of its last token
+    width, longest = int(firsts.max()) + 1, int((places - starts[rows]).max())
+    if width + longest > body.config.max_position_embeddings:  # a long prompt, and a long answer to a short one
+        return hidden_states(body, input_ids)[:, :-1][asked]
+    prefix = SharedPrefix()
+    prompts = body(input_ids[::group, :width], cache=prefix)
+    last = prompts[torch.arange(len(firsts), device=prompts.device), firsts].repeat_interleave(group, 0)[:, None]
+    if longest:
+        prefix.share(group)
+        behind = starts[:, None] + torch.arange(1, longest + 1, device=starts.device)
+        answers = input_ids.gather(1, behind.clamp(max=input_ids.shape[1] - 1))
+        seen = torch.arange(width, device=starts.device) <= starts[:, None]  # a shorter prompt's padding is not
+        seen = None if bool(seen.all()) else torch.cat((seen, torch.ones_like(behind, dtype=torch.bool)), 1)
+        last = torch.cat(
+            (last, body(answers, seen, behind.clamp(max=body.config.max_position_embeddings - 1), prefix)), 1
+        )
+    return last[rows, places - starts[rows]]
 
 
 @torch.no_grad()

@@ -165,7 +165,8 @@ def benchmark_grpo(turns: int) -> None:
     for name, rows in found.items():
         median = {key: statistics.median(row[key] for row in rows) for key in rows[0]}
         print(
-            f"  {name:<12} {median['seconds']:6.2f} s ({median['processor']:.2f} of the processor), answers {median['generation'] / median['seconds']:4.0%} of it, "
+            f"  {name:<12} {median['seconds']:6.2f} s ({median['processor']:.2f} of the processor), "
+            f"answers {median['generation'] / median['seconds']:4.0%} of it, "
             f"mean length {median['length']:.1f} tokens, reward {median['reward']:.2f}"
         )
     for unit in ("seconds", "processor"):

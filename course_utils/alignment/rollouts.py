@@ -181,6 +181,7 @@ class RolloutIterator:
             self.completions,
             missing_eos_penalty=self.missing_eos_penalty,
             read_policy=self.read_policy,
+            group=self.completions_per_prompt,
         )
 
     def _scores(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -268,9 +269,8 @@ def _after_shared_prompts(body: Backbone, input_ids: Tensor, asked: Tensor, star
         answers = input_ids.gather(1, behind.clamp(max=input_ids.shape[1] - 1))
         seen = torch.arange(width, device=starts.device) <= starts[:, None]  # a shorter prompt's padding is not
         seen = None if bool(seen.all()) else torch.cat((seen, torch.ones_like(behind, dtype=torch.bool)), 1)
-        last = torch.cat(
-            (last, body(answers, seen, behind.clamp(max=body.config.max_position_embeddings - 1), prefix)), 1
-        )
+        positions = behind.clamp(max=body.config.max_position_embeddings - 1)  # those of padding do not matter
+        last = torch.cat((last, body(answers, seen, positions, prefix)), 1)
     return last[rows, places - starts[rows]]
 
 
@@ -285,20 +285,23 @@ def score_rollouts(
     *,
     missing_eos_penalty: float = 0.0,
     read_policy: bool = True,
+    group: int = 1,
 ) -> Rollouts:
     """Let the models read what the policy answered. Log-probabilities are those of temperature 1. Where the answers
-    come with log-probabilities of their own, those are the sampler's. ``read_policy=False``: the policy's are NaN."""
+    come with log-probabilities of their own, those are the sampler's. ``read_policy=False``: the policy's are NaN.
+    ``group``: so many rows, side by side, answer one prompt, which is read once for them (see ``token_logprobs``)."""
     input_ids, attention_mask, mask = join(prompts, completions)
     batch = {"input_ids": input_ids, "mask": mask, "attention_mask": attention_mask}
     said = completions.logprobs
     if said is not None:
         counted = torch.arange(said.shape[1], device=said.device) < completions.lengths[:, None]
         said = torch.zeros_like(mask).masked_scatter(mask.bool(), said[counted])
+    groups = {"input_ids": input_ids.unflatten(0, (-1, group)), "mask": mask.unflatten(0, (-1, group))}
     return Rollouts(
         input_ids=input_ids,
         response_mask=mask,
-        logprobs=read(policy, batch, _logprobs) if read_policy else torch.full_like(mask, torch.nan),
-        ref_logprobs=None if reference is None else read(reference, batch, _logprobs),
+        logprobs=read(policy, groups, _logprobs).view_as(mask) if read_policy else torch.full_like(mask, torch.nan),
+        ref_logprobs=None if reference is None else read(reference, groups, _logprobs).view_as(mask),
         values=None if value is None else select(read(value, batch, _values), mask),
         scores=(
             read(reward, batch, _scores) if isinstance(reward, nn.Module) else reward(input_ids, attention_mask)
@@ -310,7 +313,9 @@ def score_rollouts(
 
 @by_rows
 def _logprobs(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    return token_logprobs(model, batch["input_ids"], batch["mask"])
+    ids, mask = batch["input_ids"].flatten(0, 1), batch["mask"].flatten(0, 1)  # (prompts, group, length) before
+    found = token_logprobs(model, ids, mask, starts=mask.argmax(1), group=batch["mask"].shape[1])
+    return found.view_as(batch["mask"])
 
 
 @by_rows

@@ -585,6 +585,9 @@ def test_best_of_n_takes_the_same_off_a_cut_answer():
     taken = (free - charged) / MISSING_EOS_PENALTY
     assert 0 < taken.round().sum() < taken.numel(), "some answers are cut, some are not"
     torch.testing.assert_close(taken, taken.round(), rtol=0, atol=1e-4)
+    pairs = [(str(task["prompt"]), text) for task, row in zip(tasks, texts, strict=True) for text in row]
+    assert len(set(pairs)) < len(pairs), "an answer that was drawn twice is read once, and has its score at both places"
+    torch.testing.assert_close(free.flatten(), reward_scores(reward, pairs, instruct.tokenizer), rtol=0, atol=1e-5)
 
 
 # PPO's parts and its checkpoints ------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from course_utils.alignment.policy_gradient import (
     side_by_side,
 )
 from course_utils.alignment.ppo import policy_loss
-from course_utils.alignment.rollouts import RolloutIterator, token_logprobs
+from course_utils.alignment.rollouts import RolloutIterator, join, token_logprobs
 from course_utils.alignment.verifiable import (
     RewardError,
     VerifiableReward,
@@ -48,6 +48,7 @@ from course_utils.alignment.verifiable import (
     working_reward,
 )
 from course_utils.models.decoder import Decoder, DecoderConfig
+from course_utils.models.generate import Generation
 from course_utils.training.checkpoints import MismatchedCheckpoint
 
 SIZES = {
@@ -848,6 +849,26 @@ def test_in_an_only_update_the_policy_reads_its_answers_once():
         torch.testing.assert_close(p, q, rtol=0, atol=1e-5)
     for once, twice in zip(seen[: len(history)], seen[len(history) :], strict=True):
         torch.testing.assert_close(once.logprobs, twice.logprobs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("lengths", [[3, 1, 3, 6, 2, 4], [1] * 6], ids=["unlike", "one token each"])
+@pytest.mark.parametrize("context", [32, 8], ids=["room", "too long together"])
+def test_a_prompt_that_is_read_once_for_its_answers(lengths, context):
+    """Log-probabilities, entropies and gradients are those of reading it with each answer; one of them is left out."""
+    config = DecoderConfig(vocab_size=24, hidden_size=16, intermediate_size=24, num_hidden_layers=2,
+                           num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=context)  # fmt: skip
+    prompts = [prompt for prompt in ([3, 4, 5, 6], [7, 8]) for _ in range(3)]
+    tokens = torch.randint(2, 24, (6, 6), generator=torch.Generator().manual_seed(0))
+    ids, _, said = join(prompts, Generation(tokens, torch.tensor(lengths), torch.ones(6, dtype=torch.bool)))
+    mask, found = said.clone(), []
+    mask[4] = 0
+    for group in (1, 3):
+        model = Decoder(config, seed=1)
+        pair = token_logprobs(model, ids, mask, with_entropy=True, starts=said.argmax(1), group=group)
+        (pair[0] * torch.linspace(-1, 1, 6)[:, None] + 0.1 * pair[1]).sum().backward()
+        found.append((*pair, *(p.grad for p in model.parameters())))
+    for apart, once in zip(*found, strict=True):
+        torch.testing.assert_close(apart, once, rtol=1e-4, atol=1e-6)
 
 
 def test_equal_rewards_change_nothing():

@@ -47,7 +47,10 @@ def sample_completions(
         drawn += [texts[i : i + n] for i in range(0, len(texts), n)]
         cut.append(~out.stopped.cpu())
     pairs = [(str(task["prompt"]), text) for task, texts in zip(tasks, drawn, strict=True) for text in texts]
-    scores = torch.zeros(len(pairs)) if reward is None else reward_scores(reward, pairs, tokenizer)
+    scores = torch.zeros(len(pairs))
+    if reward is not None:  # an answer that was drawn twice is read once
+        different = {pair: i for i, pair in enumerate(dict.fromkeys(pairs))}
+        scores = reward_scores(reward, list(different), tokenizer)[[different[pair] for pair in pairs]]
     scores = scores - missing_eos_penalty * torch.cat(cut).float()
     return drawn, scores.view(len(tasks), n)
 

@@ -132,7 +132,8 @@ def grpo(
             "correct. Give the sampler, or set it to 'none'."
         )
     # In an only update the policy that learns is the one that wrote: its reading there is the old one, too.
-    once = config.epochs * config.minibatches == 1 and sampler is None and reference is None
+    whole = config.epochs * config.minibatches == 1
+    once = whole and sampler is None and reference is None
     draw = torch.Generator().manual_seed(config.seed)  # the order of the prompts, and of the rows of a minibatch
     rollouts = RolloutIterator(
         policy,
@@ -193,8 +194,12 @@ def grpo(
         # 3) A few steps on these answers.
         steps = Steps(optimizer, config.max_grad_norm, iteration + 1, "GRPO")
         for rows in minibatches(len(scores), config.epochs, config.minibatches, draw):
+            rows = rows.sort().values if whole else rows  # in an only update siblings stay together
             part, kept = batch.take(rows), mask[rows]
-            logprobs, entropy = token_logprobs(policy, part.input_ids, kept, with_entropy=True)
+            starts, group = part.response_mask.argmax(1), config.group if whole else 1
+            logprobs, entropy = token_logprobs(
+                policy, part.input_ids, kept, with_entropy=True, starts=starts, group=group
+            )
             if once:
                 batch.logprobs[rows] = logprobs.detach()
             of_method, figures = loss(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from course_utils.alignment.masked import select
+from course_utils.models.decoder import Backbone, SharedPrefix
 from course_utils.models.decoding import resolve
 from course_utils.models.generate import Generation, check_prompts, generate
 from course_utils.models.halves import by_rows, read
@@ -180,6 +181,7 @@ class RolloutIterator:
             self.completions,
             missing_eos_penalty=self.missing_eos_penalty,
             read_policy=self.read_policy,
+            group=self.completions_per_prompt,
         )
 
     def _scores(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -222,6 +224,8 @@ def token_logprobs(
     mask: Tensor,
     with_entropy: bool = False,
     attention_mask: Tensor | None = None,
+    starts: Tensor | None = None,
+    group: int = 1,
 ):
     """Log-probabilities (batch, length - 1) float32 of the tokens that ``mask`` asks for, 0 elsewhere, with gradients.
 
@@ -229,10 +233,17 @@ def token_logprobs(
     arithmetic of a small model. With ``with_entropy`` also the entropy of the distribution at each place, in nats; a
     token that is forbidden (a logit of minus infinity) adds nothing to it. ``attention_mask`` (batch, length) is needed
     for padding on the left alone: no token looks to its right.
+
+    With ``group`` above 1 every so many rows, side by side, are answers to one prompt, padded on the right, and
+    ``starts`` (batch,) is the place that predicts an answer's first token. A ``Decoder`` reads each prompt once then,
+    and not once for every answer: the same figures, to rounding.
     """
-    hidden = hidden_states(body_of(model), input_ids, attention_mask)[:, :-1]
-    asked = mask.bool()
-    logs = head_of(model)(hidden[asked]).float().log_softmax(-1)
+    body, asked = body_of(model), mask.bool()
+    if group > 1 and starts is not None and isinstance(body, Backbone) and bool(asked.any()):
+        wanted = _after_shared_prompts(body, input_ids, asked, starts, group)
+    else:
+        wanted = hidden_states(body, input_ids, attention_mask)[:, :-1][asked]
+    logs = head_of(model)(wanted).float().log_softmax(-1)
     chosen = logs.gather(1, input_ids[:, 1:][asked][:, None])[:, 0]
     nothing = logs.new_zeros(mask.shape)
     spread = nothing.masked_scatter(asked, chosen)
@@ -240,6 +251,27 @@ def token_logprobs(
         return spread
     surprise = logs.masked_fill(logs == -torch.inf, 0)  # 0 * log 0 is 0
     return spread, nothing.masked_scatter(asked, -(logs.exp() * surprise).sum(-1))
+
+
+def _after_shared_prompts(body: Backbone, input_ids: Tensor, asked: Tensor, starts: Tensor, group: int) -> Tensor:
+    """The hidden states at the places that are ``asked`` for, (places, hidden), row by row; each prompt read once."""
+    rows, places = asked.nonzero(as_tuple=True)
+    firsts = starts[::group]  # of each prompt, the place of its last token
+    width, longest = int(firsts.max()) + 1, int((places - starts[rows]).max())
+    if width + longest > body.config.max_position_embeddings:  # a long prompt, and a long answer to a short one
+        return hidden_states(body, input_ids)[:, :-1][asked]
+    prefix = SharedPrefix()
+    prompts = body(input_ids[::group, :width], cache=prefix)
+    last = prompts[torch.arange(len(firsts), device=prompts.device), firsts].repeat_interleave(group, 0)[:, None]
+    if longest:
+        prefix.share(group)
+        behind = starts[:, None] + torch.arange(1, longest + 1, device=starts.device)
+        answers = input_ids.gather(1, behind.clamp(max=input_ids.shape[1] - 1))
+        seen = torch.arange(width, device=starts.device) <= starts[:, None]  # a shorter prompt's padding is not
+        seen = None if bool(seen.all()) else torch.cat((seen, torch.ones_like(behind, dtype=torch.bool)), 1)
+        positions = behind.clamp(max=body.config.max_position_embeddings - 1)  # those of padding do not matter
+        last = torch.cat((last, body(answers, seen, positions, prefix)), 1)
+    return last[rows, places - starts[rows]]
 
 
 @torch.no_grad()
@@ -253,20 +285,23 @@ def score_rollouts(
     *,
     missing_eos_penalty: float = 0.0,
     read_policy: bool = True,
+    group: int = 1,
 ) -> Rollouts:
     """Let the models read what the policy answered. Log-probabilities are those of temperature 1. Where the answers
-    come with log-probabilities of their own, those are the sampler's. ``read_policy=False``: the policy's are NaN."""
+    come with log-probabilities of their own, those are the sampler's. ``read_policy=False``: the policy's are NaN.
+    ``group``: so many rows, side by side, answer one prompt, which is read once for them (see ``token_logprobs``)."""
     input_ids, attention_mask, mask = join(prompts, completions)
     batch = {"input_ids": input_ids, "mask": mask, "attention_mask": attention_mask}
     said = completions.logprobs
     if said is not None:
         counted = torch.arange(said.shape[1], device=said.device) < completions.lengths[:, None]
         said = torch.zeros_like(mask).masked_scatter(mask.bool(), said[counted])
+    groups = {"input_ids": input_ids.unflatten(0, (-1, group)), "mask": mask.unflatten(0, (-1, group))}
     return Rollouts(
         input_ids=input_ids,
         response_mask=mask,
-        logprobs=read(policy, batch, _logprobs) if read_policy else torch.full_like(mask, torch.nan),
-        ref_logprobs=None if reference is None else read(reference, batch, _logprobs),
+        logprobs=read(policy, groups, _logprobs).view_as(mask) if read_policy else torch.full_like(mask, torch.nan),
+        ref_logprobs=None if reference is None else read(reference, groups, _logprobs).view_as(mask),
         values=None if value is None else select(read(value, batch, _values), mask),
         scores=(
             read(reward, batch, _scores) if isinstance(reward, nn.Module) else reward(input_ids, attention_mask)
@@ -278,7 +313,9 @@ def score_rollouts(
 
 @by_rows
 def _logprobs(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    return token_logprobs(model, batch["input_ids"], batch["mask"])
+    ids, mask = batch["input_ids"].flatten(0, 1), batch["mask"].flatten(0, 1)  # (prompts, group, length) before
+    found = token_logprobs(model, ids, mask, starts=mask.argmax(1), group=batch["mask"].shape[1])
+    return found.view_as(batch["mask"])
 
 
 @by_rows

@@ -132,6 +132,30 @@ class Cache:
         self.values = [values.index_select(0, rows) for values in self.values]
 
 
+class SharedPrefix(Cache):
+    """Keys and values of prompts that several rows begin with: read once, with gradients, and seen by all of them.
+
+    Read the prompts with it, call ``share``, and read what follows, ``copies`` rows for each prompt, side by side.
+    """
+
+    def __init__(self) -> None:
+        self.keys, self.values, self.length, self.shared = [], [], 0, False
+
+    def update(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep the prompts' keys and values; behind them, join those of the rows to them and keep nothing."""
+        if self.shared:
+            return torch.cat((self.keys[layer], keys), 2), torch.cat((self.values[layer], values), 2)
+        self.keys.append(keys)
+        self.values.append(values)
+        return keys, values
+
+    def share(self, copies: int) -> None:
+        """From now on ``copies`` rows follow each prompt."""
+        self.keys = [keys.repeat_interleave(copies, 0) for keys in self.keys]
+        self.values = [values.repeat_interleave(copies, 0) for values in self.values]
+        self.shared = True
+
+
 def rope_tables(head_dim: int, length: int, theta: float) -> tuple[Tensor, Tensor]:
     """Cosine and sine of the angle of every position and pair, each (length, head_dim / 2).
 

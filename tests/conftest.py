@@ -38,6 +38,7 @@ def threads_as_before() -> Iterator[None]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--timing", action="store_true", help="fail also where something took longer than it should")
+    parser.addoption("--browser", action="store_true", help="run every chapter in JupyterLab in a browser, too")
     parser.addoption("--nightly", action="store_true", help="run the chapters on every kind of base model, too")
 
 
@@ -48,6 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     )  # files that take long first: no worker waits for one at the end
     reasons = {
         "timing": "what it says depends on how busy the machine is; ask with --timing",
+        "browser": "it takes half an hour; ask with make browser",
         "nightly": "it takes an hour or two; ask with --nightly",
     }
     for name, reason in reasons.items():

@@ -39,6 +39,7 @@ def threads_as_before() -> Iterator[None]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--timing", action="store_true", help="fail also where something took longer than it should")
     parser.addoption("--workshop", action="store_true", help="a class of eight on a Hub, and a bundle of real packages")
+    parser.addoption("--browser", action="store_true", help="run every chapter in JupyterLab in a browser, too")
     parser.addoption("--nightly", action="store_true", help="run the chapters on every kind of base model, too")
 
 
@@ -50,6 +51,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     reasons = {
         "timing": "what it says depends on how busy the machine is; ask with --timing",
         "workshop": "it takes minutes, and packages that are no part of the course; ask with --workshop",
+        "browser": "it takes half an hour; ask with make browser",
         "nightly": "it takes an hour or two; ask with --nightly",
     }
     for name, reason in reasons.items():

@@ -248,7 +248,7 @@ def test_an_empty_board_is_named(tmp_path):
         read_tensorboard(tmp_path)
 
 
-def test_the_calculator_draws_what_the_sliders_say():
+def test_the_calculator_draws_what_is_chosen():
     box = memory_calculator()
     assert "does not fit" in box.picture.value
     box.controls["ranks"].value, box.controls["stage"].value = 8, 3

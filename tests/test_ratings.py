@@ -34,7 +34,7 @@ class Screen:
         return found + [w for child in getattr(widget, "children", ()) for w in self.all(kind, child)]
 
     def button(self, text):
-        (button,) = [button for button in self.all(ipywidgets.Button) if button.description == text]
+        (button,) = [button for button in self.all(ipywidgets.Button) if button.description in (text, f"● {text}")]
         return button
 
     def click(self, *texts):
@@ -147,7 +147,7 @@ def test_a_whole_rating_by_clicks(screen):
     assert "Question 2 of 2" in screen.text and "1 of 2 answers rated" in screen.text and mine.scores == [4, None]
     screen.click("bad")
     assert mine.scores == [4, 1] and mine.done == 2
-    assert screen.button("bad").button_style == "info" and screen.button("good").button_style == ""
+    assert screen.button("bad").description == "● bad" and screen.button("good").description == "good"
     screen.click("back", "very good")
     assert rate_answers("11.rate", QUESTIONS, SINGLE).scores == mine.scores == [5, 1]
     screen.click("again")

@@ -72,11 +72,11 @@ def _box(place: Entry) -> str:
     title = html.escape(say(entry.title))
     if place.here:
         title = f'<a href="{entry.stem}.ipynb" style="color: inherit">{title}</a>'
-    colour = cards._TONES["right"][1] if done else "var(--jp-brand-color1, #1565c0)"
-    tint = cards._TONES["right"][2] if done else cards._TONES["note"][2]
+    colour = cards._TONES["right" if done else "note"][1]
+    tint = cards._TONES["right" if done else "note"][2]
     style = f"border: 1px solid {colour}; background-color: {tint}"
     if not place.here:
-        style = "border: 1px dashed rgba(128, 128, 128, 0.6); opacity: 0.55"
+        style = "border: 1px dashed rgba(128, 128, 128, 0.6); opacity: 0.8"
     fill = (
         '<div style="height: 4px; border-radius: 2px; background-color: rgba(128, 128, 128, 0.25); margin-top: 6px">'
         f'<div style="height: 4px; border-radius: 2px; width: {share}%; background-color: {colour}"></div></div>'

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import html
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from typing import Any
 
-from course_utils.classroom.display import cards
+from course_utils.classroom.display import cards, controls
 from course_utils.classroom.records.ratings import FOLDER, RatingStore
 
 _STYLE = """<style>
@@ -84,7 +84,7 @@ def rank_answers(
         rows.append((prompt, [f"{ranks.get(answer, '-')} {choices[i][answer]}" for answer in shown[i]]))
     title, how = title or "Rank the answers", "Click the answers one after the other, the best one first."
     page = _page(title, how, key, rows, kept.notice)
-    _show(page, lambda: _RankDesk(title, how, prompts, kept, choices, shown))
+    controls.show_live(page, lambda: _RankDesk(title, how, prompts, kept, choices, shown).box)
     return Ranking(kept.values)
 
 
@@ -109,7 +109,7 @@ def rate_answers(
     rows = [(p, [f"- {mark}{answer}"]) for p, answer, mark in zip(prompts, answers, marks, strict=True)]
     title, how = title or "Rate the answers", f"Click how good the answer is, from {scale[0]} to {scale[-1]}."
     page = _page(title, how, key, rows, kept.notice)
-    _show(page, lambda: _RateDesk(title, how, prompts, kept, answers, scale))
+    controls.show_live(page, lambda: _RateDesk(title, how, prompts, kept, answers, scale).box)
     return Rating(kept.values)
 
 
@@ -158,16 +158,6 @@ def _page(title: str, how: str, key: str, rows: list[tuple[str, list[str]]], not
     return cards.Card("note", title, message, table, notes)
 
 
-def _show(page: cards.Card, desk: Callable[[], _Panel]) -> None:
-    if not cards.has_person():
-        cards.show(page)
-        return
-    from IPython.display import display
-
-    view = {kind: data for kind, data in desk().box._repr_mimebundle_().items() if kind.startswith("application/")}
-    display({**page._repr_mimebundle_(), **view}, raw=True)
-
-
 class _Panel:
     """One question at a time: its heading, the widgets of ``work``, the buttons to move, and a line that counts.
 
@@ -182,9 +172,9 @@ class _Panel:
         self.prompts, self.kept = prompts, kept
         self.at = next((i for i, value in enumerate(kept.values) if value is None), 0)
         self.head, self.line = widgets.HTML(), widgets.HTML()
-        self.again = _button("again", self.clear, tooltip="Clear this question")
-        self.back = _button("back", lambda: self.go(self.at - 1))
-        self.next = _button("next", lambda: self.go(self.at + 1))
+        self.again = controls.button("again", self.clear, tooltip="Clear this question")
+        self.back = controls.button("back", lambda: self.go(self.at - 1))
+        self.next = controls.button("next", lambda: self.go(self.at + 1))
         moves = widgets.HBox([self.again, self.back, self.next], layout=widgets.Layout(margin="8px 0 0 0"))
         top = f'<div style="{cards._FONT}"><strong>{html.escape(title)}</strong><br>{html.escape(how)}</div>'
         parts = [widgets.HTML(_STYLE + top), self.head, *work, moves, self.line]
@@ -211,7 +201,7 @@ class _Panel:
             f"{html.escape(self.prompts[at])}</div></div>"
         )
         self.again.disabled, self.back.disabled, self.next.disabled = values[at] is None, at == 0, at == len(values) - 1
-        self.next.button_style = "" if values[at] is None or self.next.disabled else "primary"
+        controls.paint(self.next, "next", "" if values[at] is None or self.next.disabled else "next")
         done = sum(value is not None for value in values)
         self.line.value = (
             f'<div role="status" style="{cards._FONT}; opacity: 0.8">{cards.bar(done, len(values))}&ensp;'
@@ -232,7 +222,7 @@ class _RankDesk(_Panel):
         self.orders = [list(order or []) for order in kept.values]  # half-done rankings too, while one looks elsewhere
         count, narrow = max(map(len, choices)), widgets.Layout(width="28px", flex="0 0 auto")
         self.ranks = [widgets.HTML(layout=narrow) for _ in range(count)]
-        self.buttons = [_button("", partial(self.choose, place)) for place in range(count)]
+        self.buttons = [controls.button("", partial(self.choose, place)) for place in range(count)]
         for button in self.buttons:
             button.add_class("course-answer")
             button.layout.flex = "1 1 auto"  # all of one width: a short answer does not look like less
@@ -276,7 +266,8 @@ class _RateDesk(_Panel):
         import ipywidgets as widgets
 
         self.answers, self.answer = answers, widgets.HTML()
-        self.buttons = [_button(word, partial(self.choose, score)) for score, word in enumerate(scale, 1)]
+        self.scale = scale
+        self.buttons = [controls.button(word, partial(self.choose, score)) for score, word in enumerate(scale, 1)]
         row = widgets.HBox(self.buttons, layout=widgets.Layout(flex_flow="row wrap"))
         super().__init__(title, how, prompts, kept, [self.answer, row])
 
@@ -284,16 +275,9 @@ class _RateDesk(_Panel):
         text = html.escape(self.answers[self.at] or "(no text)")
         self.answer.value = cards.frame(f'<div style="white-space: pre-wrap; overflow-wrap: anywhere">{text}</div>')
         for score, button in enumerate(self.buttons, 1):
-            button.button_style = "info" if score == self.kept.values[self.at] else ""
+            chosen = score == self.kept.values[self.at]
+            controls.paint(button, self.scale[score - 1], "chosen" if chosen else "")
 
     def choose(self, score: int) -> None:
         self.kept.put(self.at, score)
         self.go(self.at + 1)
-
-
-def _button(text: str, act: Callable[[], None], **settings: Any) -> Any:
-    import ipywidgets as widgets
-
-    button = widgets.Button(description=text, layout=widgets.Layout(width="auto", height="auto"), **settings)
-    button.on_click(lambda _: act())
-    return button

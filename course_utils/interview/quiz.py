@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from course_utils.chapters import chapter as find_chapter
-from course_utils.classroom.display import cards
+from course_utils.classroom.display import cards, controls
 from course_utils.classroom.records import progress
 from course_utils.interview import bank
 from course_utils.language import say
@@ -54,18 +54,7 @@ def quiz(chapter: str | int) -> None:
     items = bank.quiz_items(number)
     if not items:
         raise ValueError(f"chapter {number} has no quiz in this edition")
-    page = Quiz(items)
-    if not cards.has_person():
-        cards.show(page)
-        return
-    from IPython.display import display
-
-    box = quiz_widget(items)
-    display({**page._repr_mimebundle_(), **_only_view(box)}, raw=True)
-
-
-def _only_view(box: Any) -> dict[str, Any]:
-    return {key: value for key, value in box._repr_mimebundle_().items() if key.startswith("application/")}
+    controls.show_live(Quiz(items), lambda: quiz_widget(items))
 
 
 def quiz_widget(items: list[bank.QuizItem]) -> Any:
@@ -84,10 +73,7 @@ def quiz_widget(items: list[bank.QuizItem]) -> Any:
 
     def block(index: int, item: bank.QuizItem) -> Any:
         reply = widgets.HTML()
-        buttons = [
-            widgets.Button(description=choice, layout=widgets.Layout(width="auto", height="auto", min_height="28px"))
-            for choice in item.choices
-        ]
+        buttons = [controls.button(choice) for choice in item.choices]
 
         def chosen(position: int | None) -> None:
             good = position == item.answer
@@ -97,19 +83,19 @@ def quiz_widget(items: list[bank.QuizItem]) -> Any:
                 unknown = {"unknown": True} if position is None else {}
                 progress.record("quiz", id=item.id, right=good, first=first, **unknown)
             for place, button in enumerate(buttons):
-                button.button_style = ("success" if good else "danger") if place == position else ""
+                tone = ("right" if good else "wrong") if place == position else ""
+                controls.paint(button, item.choices[place], tone)
             colour = cards._TONES["right" if good else "wrong"][1]
             answer = f"{_LETTERS[item.answer]}) {item.choices[item.answer]}"
             opening = say("Yes.") if good else say("It is {answer}.", answer=answer)
             text = f"{opening} {item.why}"
-            reply.value = f'<div style="color: {colour}; {cards._FONT}">{cards.inline(text)}</div>'
+            reply.value = f'<div role="status" style="color: {colour}; {cards._FONT}">{cards.inline(text)}</div>'
             tell()
 
         for place, button in enumerate(buttons):
             button.style.text_align = "left"
             button.on_click(lambda _, place=place: chosen(place))
-        unsure = widgets.Button(description=say("I do not know"), layout=widgets.Layout(width="auto"))
-        unsure.on_click(lambda _: chosen(None))
+        unsure = controls.button(say("I do not know"), lambda: chosen(None))
         heading = f"{index + 1}. {cards.inline(item.question)}"
         title = widgets.HTML(f'<div style="font-weight: 600; {cards._FONT}; margin-top: 8px">{heading}</div>')
         rows = widgets.VBox([*buttons, unsure], layout=widgets.Layout(align_items="flex-start"))

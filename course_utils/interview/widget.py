@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from course_utils.chapters import chapter as find_chapter
-from course_utils.classroom.display import cards
+from course_utils.classroom.display import cards, controls
 from course_utils.classroom.records import claims
 from course_utils.interview import bank, standing
 from course_utils.interview.bank import Question
 from course_utils.interview.schedule import NEW_A_DAY, RATINGS, AnsweredElsewhere, Deck, order_new
 from course_utils.interview.show import with_figures
 from course_utils.language import say
-
-STYLES = {1: "danger", 2: "warning", 3: "success", 4: "info"}
 
 
 def flashcards(chapter: str | int | None = None, new: int = NEW_A_DAY) -> None:
@@ -27,15 +25,9 @@ def flashcards(chapter: str | int | None = None, new: int = NEW_A_DAY) -> None:
     names = deck.session(order_new(questions, standing.weakness()), new=new)
     today = [questions[name] for name in names]
     card = summary(deck, today)
+    controls.show_live(card, lambda: cards_box(deck, today))
     if not cards.has_person():
         deck.close()
-        cards.show(card)
-        return
-    from IPython.display import display
-
-    box = cards_box(deck, today)
-    shown = {key: value for key, value in box._repr_mimebundle_().items() if key.startswith("application/")}
-    display({**card._repr_mimebundle_(), **shown}, raw=True)
 
 
 def summary(deck: Deck, today: list[Question]) -> cards.Card:
@@ -55,11 +47,8 @@ def cards_box(deck: Deck, today: list[Question]) -> Any:
 
     measured, left, seen = claims.recorded(), list(today), [0]
     front, back, state = widgets.HTML(), widgets.HTML(), widgets.HTML()
-    show = widgets.Button(description=say("Show the answer"), layout=widgets.Layout(width="auto"))
-    rate = {
-        number: widgets.Button(description=f"{number} {say(word)}", button_style=STYLES[number], disabled=True)
-        for number, word in RATINGS.items()
-    }
+    show = controls.button(say("Show the answer"))
+    rate = {number: controls.button(f"{number} {say(word)}", disabled=True) for number, word in RATINGS.items()}
 
     def face() -> None:
         back.value, show.disabled = "", not left

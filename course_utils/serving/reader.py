@@ -7,7 +7,7 @@ through the matrices side by side (Orca, OSDI 2022, section 3.2). Only attention
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F

@@ -1,8 +1,8 @@
 """Cards: what the classroom shows, as HTML for people with a browser and as text for everything else.
 
-Only inline styles and the theme's own variables are used, so a card reads well on light and dark pages, in print, and,
-where a viewer strips styles, as plain paragraphs. A card holds no clock and no random id: the same event gives the
-same bytes.
+Only inline styles are used, and each colour is mixed with that of the text around it, so a card reads well on light and
+dark pages, in print, and, where a viewer strips styles, as plain paragraphs. A card holds no clock and no random id:
+the same event gives the same bytes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# tone -> (mark, colour of the heading with a fallback, tint of the background)
+# tone -> (mark, colour of heading and edge, tint of the background)
 _TONES = {
-    "right": ("✓", "var(--jp-success-color1, #2e7d32)", "rgba(46, 160, 67, 0.10)"),
-    "wrong": ("✗", "var(--jp-error-color1, #c62828)", "rgba(229, 57, 53, 0.09)"),
-    "neutral": ("○", "var(--jp-content-font-color1, inherit)", "rgba(128, 128, 128, 0.10)"),
-    "note": ("◆", "var(--jp-brand-color1, #1565c0)", "rgba(33, 118, 210, 0.09)"),
-    "hint": ("➤", "var(--jp-warn-color0, #b26a00)", "rgba(245, 166, 35, 0.12)"),
+    "right": ("✓", "color-mix(in srgb, #2e7d32 60%, currentColor)", "rgba(46, 160, 67, 0.10)"),
+    "wrong": ("✗", "color-mix(in srgb, #c62828 60%, currentColor)", "rgba(229, 57, 53, 0.09)"),
+    "neutral": ("○", "currentColor", "rgba(128, 128, 128, 0.10)"),
+    "note": ("◆", "color-mix(in srgb, #1565c0 60%, currentColor)", "rgba(33, 118, 210, 0.09)"),
+    "hint": ("➤", "color-mix(in srgb, #b26a00 60%, currentColor)", "rgba(245, 166, 35, 0.12)"),
 }
 _FONT = "font-family: var(--jp-content-font-family, system-ui, sans-serif); font-size: 14px; line-height: 1.5"
 _MONO = "font-family: var(--jp-code-font-family, ui-monospace, monospace); font-size: 13px"

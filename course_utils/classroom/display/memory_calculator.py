@@ -1,4 +1,4 @@
-"""A calculator to move sliders in: what training a model of some size keeps on each device."""
+"""A calculator: what training a model of some size keeps on each device."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ DASHED = "border-left: 2px dashed black"
 
 
 def memory_calculator() -> Any:
-    """Sliders for model, ranks, ZeRO stage, tokens and checkpointing; below them the bill of one device as a bar.
+    """Choices of model, ranks, ZeRO stage, tokens and checkpointing; below them the bill of one device as a bar.
 
     Mixed precision with AdamW, by the formulas of ``course_utils.training.memory``. Returns an ipywidgets box, which
     also has ``controls`` (name -> widget) and ``picture`` (the HTML widget that they change).
     """
     import ipywidgets as widgets
 
+    from course_utils.classroom.display.controls import panel
     from course_utils.models.counting import LLAMA2
     from course_utils.models.decoder import DecoderConfig
     from course_utils.training.memory import training_memory
@@ -30,9 +31,9 @@ def memory_calculator() -> Any:
     wide = {"style": {"description_width": "9em"}, "layout": widgets.Layout(width="32em")}
     controls = {
         "model": widgets.Dropdown(options=list(sizes), value="7 B", description="model", **wide),
-        "ranks": widgets.SelectionSlider(options=[1, 2, 4, 8, 16, 64, 512], description="devices", **wide),
-        "stage": widgets.IntSlider(0, 0, 3, description="ZeRO stage", **wide),
-        "tokens": widgets.SelectionSlider(
+        "ranks": widgets.Dropdown(options=[1, 2, 4, 8, 16, 64, 512], description="devices", **wide),
+        "stage": widgets.Dropdown(options=[0, 1, 2, 3], description="ZeRO stage", **wide),
+        "tokens": widgets.Dropdown(
             options=[512, 1024, 2048, 4096, 8192, 16_384, 32_768], value=4096, description="tokens on each", **wide
         ),
         "checkpointing": widgets.Checkbox(False, description="activation checkpointing", **wide),
@@ -46,7 +47,7 @@ def memory_calculator() -> Any:
     for control in controls.values():
         control.observe(draw, "value")
     draw()
-    box = widgets.VBox([*controls.values(), picture])
+    box = panel(controls, picture)
     box.controls, box.picture = controls, picture
     return box
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from course_utils.classroom.display import cards
+from course_utils.classroom.display import cards, controls
 from course_utils.classroom.exercises.registry import Check, ExerciseError, find
 from course_utils.classroom.exercises.working_code import working_code
 from course_utils.classroom.records import progress
@@ -73,7 +73,7 @@ def hint_box(spec: Check) -> Any:
     import ipywidgets as widgets
 
     opened = [hint_card(spec, step).html() for step in range(1, shown(spec) + 1)]
-    button = widgets.Button(layout=widgets.Layout(width="auto"), tooltip=say("Hints come one at a time"))
+    button = controls.button("", tooltip=say("Hints come one at a time"))
     place = widgets.HTML("".join(opened))
 
     def label() -> None:

@@ -265,7 +265,7 @@ class ClaimsTable:
         if not self.records:
             return cards.frame(html.escape(self.text()))
         cell = '<td style="text-align: {}; padding: 4px 14px 4px 0; vertical-align: top">{}</td>'
-        colour = {True: "var(--jp-success-color1, #2e7d32)", False: "var(--jp-error-color1, #c62828)"}
+        colour = {True: cards._TONES["right"][1], False: cards._TONES["wrong"][1]}
         rows = "".join(
             "<tr>"
             + cell.format(

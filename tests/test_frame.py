@@ -217,6 +217,14 @@ def test_the_suite_stops_at_the_first_failure_and_says_so(monkeypatch, capfd):
     assert suite.main(["four"]) == 2
 
 
+def test_each_file_of_tests_is_in_one_share(monkeypatch):
+    files = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").glob("test_*.py"))
+    for cores in ([0], [0, 1], [0, 1, 2, 3]):
+        monkeypatch.setattr(suite, "CORES", cores)
+        shares = suite.shares()
+        assert sorted(file for share in shares for file in share) == files and len(shares) == len(cores)
+
+
 def test_the_suite_runs_offline_in_a_folder_of_its_own(monkeypatch, capfd):
     monkeypatch.setenv("COURSE_SEED", "7")
     monkeypatch.setenv("COURSE_HOME", "mine")

@@ -7,8 +7,8 @@ unit       pytest on tests/
 smoke      every notebook of notebooks/, in one learner's folder, at the smoke profile
 laptop     every notebook of solutions/, each in a folder of its own, at the laptop profile, claims enforced
 
-``quick`` is ruff and the unit tests that are not marked slow: `make check`. It is part of no whole run; ``lint``,
-``types`` and ``generated`` can be asked for alone.
+``quick`` is the unit tests that are not marked slow: `make check`. Lint, contracts and generated files are among them.
+It is part of no whole run; ``lint``, ``types`` and ``generated`` can be asked for alone.
 
 A small model leaves a core idle more often than not, and two trainings that share two cores wait for each other. So the
 commands of a step run side by side, each held to one core of its own.
@@ -26,26 +26,25 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
 CELL_TIMEOUT = 180  # seconds of work (tests/worked.py)
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 PYTHON = sys.executable
 NBVAL = [PYTHON, "-m", "pytest", "--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}"]
 NBVAL += ["--nbval-kernel-startup-timeout=600", "-x", "-p", "no:cacheprovider", "-p", "tests.worked", "--durations=5"]
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else [0]
-UNIT = [PYTHON, "-m", "pytest", "tests", "-n", str(len(CORES)), "--dist", "loadfile"]
-UNIT += ["-p", "no:nbval", "-p", "no:logging"]  # unused here: 2 s for each process, 2 ms for each test
+UNIT = [PYTHON, "-m", "pytest", "-p", "no:nbval", "-p", "no:logging"]  # unused here: 2 s a process, 2 ms a test
+# What the quick tests of a file take, in processor seconds; 1 where it is not said.
+SECONDS = {"checks": 18, "other_bases": 6, "generate": 5, "server": 4}
+SECONDS |= dict.fromkeys("own_data notebooks engine interview drills frame plan checkpoints".split(), 2.5)
 
 Command = tuple[list[str], str | None]  # the command, and the profile it runs at
 
 
-def ruff() -> Iterator[Command]:
+def lint() -> Iterator[Command]:
     yield [PYTHON, "-m", "ruff", "check", "."], None
     yield [PYTHON, "-m", "ruff", "format", "--check", "."], None
-
-
-def lint() -> Iterator[Command]:
-    yield from ruff()
     yield [shutil.which("lint-imports", path=str(Path(PYTHON).parent)) or "lint-imports"], None
 
 
@@ -64,7 +63,7 @@ def static() -> Iterator[Command]:
 
 
 def unit() -> Iterator[Command]:
-    yield [*UNIT, "--durations=10"], None
+    yield [*UNIT, "tests", "-n", str(len(CORES)), "--dist", "loadfile", "--durations=10"], None
 
 
 def smoke() -> Iterator[Command]:
@@ -78,13 +77,13 @@ def laptop() -> Iterator[Command]:
 
 
 def quick() -> Iterator[Command]:
-    yield from ruff()
-    yield [*UNIT, "-m", "not slow"], None  # the import contracts and the generated files are among its tests
+    for part in shares():  # a worker of xdist would import what all files need, and report each test three times
+        yield [*UNIT, "-p", "no:xdist", "-m", "not slow", *part], None
 
 
 STEPS = {step.__name__: step for step in (static, unit, smoke, laptop)}
 ASKED = {step.__name__: step for step in (lint, types, generated, quick)}  # only when asked for
-SIDE_BY_SIDE = ("static", "smoke", "laptop")
+SIDE_BY_SIDE = ("static", "smoke", "laptop", "quick")
 
 
 def notebooks(folder: str) -> list[str]:
@@ -93,6 +92,17 @@ def notebooks(folder: str) -> list[str]:
     if not found:
         raise SystemExit(f"{folder}/ holds no notebook; a run that tests nothing is no success.")
     return found
+
+
+def shares() -> list[list[str]]:
+    """The files of tests, a share for each core: those with peft, which imports much, in one; then the longest."""
+    texts = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in sorted(TESTS.glob("test_*.py"))}
+    seconds = {file: SECONDS.get(Path(file).stem.removeprefix("test_"), 1) for file in texts}
+    parts: list[list[str]] = [[] for _ in CORES]
+    for file in sorted(texts, key=lambda file: ("peft" not in texts[file], -seconds[file])):
+        load = [sum(seconds[each] for each in part) for part in parts]
+        parts[0 if "peft" in texts[file] else load.index(min(load))].append(file)
+    return [part for part in parts if part]
 
 
 def run(command: list[str], profile: str | None, home: str | None = None, core: int | None = None) -> int:

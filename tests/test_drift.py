@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from river.drift import ADWIN
 
 from course_utils import cli
 from course_utils.serving import detectors, drift, feedback, monitor, sequential
@@ -145,6 +144,8 @@ def test_adwin_cuts_after_a_change_and_not_without_one():
 
 @pytest.mark.slow
 def test_adwin_is_rivers_up_to_its_buckets():
+    from river.drift import ADWIN
+
     late = []
     for seed in range(10):
         rng = np.random.default_rng(seed)

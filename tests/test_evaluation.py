@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rouge_score import rouge_scorer
 from sacrebleu.metrics import BLEU
 
 from course_utils.alignment.best_of_n import best_of, best_of_n_kl, sample_completions
@@ -47,9 +46,12 @@ def test_bleu_by_hand():
     assert bleu(["the the the the the"], ["the lamp is on now"]) < 25, "a word counts as often as in the reference"
 
 
+@pytest.mark.slow  # the library imports all of nltk
 @settings(max_examples=200, deadline=None)
 @given(TEXT, TEXT)
 def test_rouge_equals_rouge_score(hypothesis, reference):
+    from rouge_score import rouge_scorer
+
     theirs = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"]).score(reference, hypothesis)
     for name, ours in (
         ("rouge1", rouge_n(hypothesis, reference)),
@@ -59,7 +61,10 @@ def test_rouge_equals_rouge_score(hypothesis, reference):
         assert (ours.precision, ours.recall, ours.f1) == pytest.approx(tuple(theirs[name]), abs=1e-9), name
 
 
+@pytest.mark.slow
 def test_rouge_reads_signs_and_capitals_as_the_library_does():
+    from rouge_score import rouge_scorer
+
     texts = "Ada's lamp-oil (1923), of BRINE!", "adas lamp oil 1923 of brine"
     theirs = rouge_scorer.RougeScorer(["rougeL"]).score(texts[1], texts[0])["rougeL"]
     assert rouge_l(*texts).f1 == pytest.approx(theirs.fmeasure)

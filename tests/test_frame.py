@@ -165,7 +165,8 @@ def test_no_file_names_a_machine():
     for path in tracked_files():
         if path.suffix in {".safetensors", ".png"}:
             continue
-        for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        text = path.read_bytes()
+        for number, line in enumerate(text.splitlines() if pattern.search(text) else [], 1):
             if pattern.search(line):
                 found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100].decode(errors='replace')}")
     assert found == []
@@ -216,6 +217,14 @@ def test_the_suite_stops_at_the_first_failure_and_says_so(monkeypatch, capfd):
     summary = [line.split()[:2] for line in capfd.readouterr().out.splitlines()[-3:]]
     assert summary == [["one", "passed"], ["two", "FAILED"], ["three", "not"]]
     assert suite.main(["four"]) == 2
+
+
+def test_each_file_of_tests_is_in_one_share(monkeypatch):
+    files = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").glob("test_*.py"))
+    for cores in ([0], [0, 1], [0, 1, 2, 3]):
+        monkeypatch.setattr(suite, "CORES", cores)
+        shares = suite.shares()
+        assert sorted(file for share in shares for file in share) == files and len(shares) == len(cores)
 
 
 def test_the_suite_runs_offline_in_a_folder_of_its_own(monkeypatch, capfd):

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -31,6 +32,12 @@ def add_one(candidate):
 @check("99.2", title="Double", reference=lambda n: 2 * n, difficulty=1, minutes=2, points=3, hints=["-"])
 def double(candidate):
     expect.equal(candidate(2), 4, "It is not doubled.")"""
+
+
+@cache
+def read(path: Path) -> nbformat.NotebookNode:
+    """An author's notebook, read once for all tests: none of them changes it."""
+    return nbformat.read(path, as_version=4)
 
 
 def exercise_cell(id: str, name: str, answer: str) -> nbformat.NotebookNode:
@@ -229,7 +236,7 @@ def test_the_notebooks_are_up_to_date():
 
 @pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
 def test_an_authors_notebook_holds_its_exercises(path):
-    chapter, notebook = path.name[:2], nbformat.read(path, as_version=4)
+    chapter, notebook = path.name[:2], read(path)
     assert notebook.nbformat_minor >= 5 and len({cell.id for cell in notebook.cells}) == len(notebook.cells)
     marks = {cell.metadata["nbgrader"]["grade_id"]: cell for cell in notebook.cells if "nbgrader" in cell.metadata}
     exercises = exercise.known(chapter)
@@ -248,7 +255,7 @@ def test_an_authors_notebook_holds_its_exercises(path):
 
 @pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
 def test_a_chapter_names_its_objectives_and_key_points_and_keeps_its_cells_short(path):
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     assert "**Objectives**" in notebook.cells[0].source
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     assert sum("**Key points**" in text for text in texts) == 1
@@ -258,7 +265,7 @@ def test_a_chapter_names_its_objectives_and_key_points_and_keeps_its_cells_short
 
 @pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
 def test_the_stored_interview_is_that_of_the_bank(path):
-    chapter, notebook = path.name[:2], nbformat.read(path, as_version=4)
+    chapter, notebook = path.name[:2], read(path)
     shown = "".join(
         output.get("data", {}).get("text/plain", "")
         for cell in notebook.cells
@@ -274,7 +281,7 @@ def test_the_stored_interview_is_that_of_the_bank(path):
 
 @pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
 def test_an_authors_notebook_was_run_and_every_exercise_is_right(path):
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     for number, cell in enumerate(notebook.cells):
         if cell.cell_type != "code" or not cell.source.strip():
             continue

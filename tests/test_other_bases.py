@@ -62,11 +62,17 @@ EXPECTED = {
 EXPECTED["llama3"] = (*EXPECTED["llama3"][:4], "Mira left.<|eot_id|>", True)
 
 
-@pytest.fixture(params=list(FAMILIES))
-def family(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+@pytest.fixture(scope="module", params=list(FAMILIES))
+def made(request, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """The name of a family and a folder of a model of it, which is only read."""
+    return request.param, make(request.param, tmp_path_factory.mktemp("theirs") / "theirs")
+
+
+@pytest.fixture
+def family(made: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a family; ``store.load("base")`` gives a model of it."""
-    monkeypatch.setenv("COURSE_BASE_MODEL", str(make(request.param, tmp_path / "theirs")))
-    return request.param
+    monkeypatch.setenv("COURSE_BASE_MODEL", str(made[1]))
+    return made[0]
 
 
 def test_what_is_found_in_the_folder(family):

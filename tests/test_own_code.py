@@ -236,6 +236,19 @@ def test_the_engine_of_chapter_19_asks_the_learners_scheduler(small):
     assert plan.calls == 3
 
 
+@cache
+def names(chapter: str) -> list[tuple[set[str], set[str], set[str]]]:
+    """Of each code cell of a solution the names that it uses, those that it binds or deletes, and those it imports."""
+    found = []
+    for _, tree in cells(chapter):
+        nodes = list(ast.walk(tree))
+        used = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+        bound = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+        imported = {a.asname or a.name for n in nodes if isinstance(n, ast.ImportFrom) for a in n.names}
+        found.append((used, bound, imported))
+    return found
+
+
 def exercises() -> list[tuple[str, str, int]]:
     """(id, the name that is defined, the number of its cell) of every exercise."""
     found = []
@@ -250,11 +263,7 @@ def exercises() -> list[tuple[str, str, int]]:
 
 @pytest.mark.parametrize(("id", "name", "number"), [pytest.param(*e, id=e[0]) for e in exercises()])
 def test_every_answer_is_used_by_a_later_cell(id, name, number):
-    later = [tree for _, tree in cells(id[:2])[number + 1 :]]
-    used = [n for tree in later for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == name]
-    assert any(isinstance(n.ctx, ast.Load) for n in used), f"nothing after the cell of {id} uses {name}"
-    assert all(isinstance(n.ctx, ast.Load) for n in used), f"a later cell binds {name} anew: the answer would be lost"
-    imported = [
-        a.asname or a.name for tree in later for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names
-    ]
-    assert name not in imported, f"a later cell imports {name}: the answer would be lost"
+    later = names(id[:2])[number + 1 :]
+    assert any(name in used for used, _, _ in later), f"nothing after the cell of {id} uses {name}"
+    assert not any(name in bound for _, bound, _ in later), f"a later cell binds {name} anew: the answer would be lost"
+    assert not any(name in imported for *_, imported in later), f"a later cell imports {name}: the answer would be lost"

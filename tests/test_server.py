@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import httpx
-import openai
 import psutil
 import pytest
 import torch
@@ -218,7 +217,10 @@ def test_a_mask_leads_to_an_object_whatever_is_drawn(tokenizer):
 # Answers
 
 
+@pytest.mark.slow
 def test_the_official_client_gets_what_the_model_says_alone(server, loaded, tokenizer):
+    import openai
+
     expected = alone(loaded, [chat_prompt(tokenizer, "Where does Mira live?")])[0]
     api = openai.OpenAI(base_url=server.url + "/v1", api_key=server.token, max_retries=0)
     assert [found.id for found in api.models.list()] == ["tiny"]
@@ -750,6 +752,8 @@ def test_memory_stays_flat_over_many_requests(loaded):
 
 @pytest.mark.slow
 def test_a_server_in_a_process_of_its_own():
+    import openai
+
     with ServerProcess(SHIPPED / "instruct") as server:
         process = psutil.Process(server.pid)
         assert server.token not in " ".join(process.cmdline()), "the arguments of a process are no secret"

@@ -119,17 +119,23 @@ def _torch() -> Iterator[Callable[[], None]]:
         return
     dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
     threads, anomaly = torch.get_num_threads(), torch.is_anomaly_enabled()
-    strict, warn_only = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
+
+    def determinism() -> tuple[bool, bool]:
+        return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+    strict, warn_only = determinism()
     autocast = {kind: (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")}
     device = torch.get_default_device()
     yield lambda: torch.set_default_dtype(dtype)
     yield lambda: torch.set_grad_enabled(grad) and None
     yield lambda: torch.set_num_threads(threads) if torch.get_num_threads() != threads else None
     yield lambda: torch.autograd.set_detect_anomaly(anomaly) and None
-    yield lambda: torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+
+    def undo_determinism() -> None:
+        if determinism() != (strict, warn_only):  # setting it imports torch's compiler, which takes seconds
+            torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+
+    yield undo_determinism
     for kind, (enabled, kind_dtype) in autocast.items():
         yield partial(torch.set_autocast_enabled, kind, enabled)
         yield partial(torch.set_autocast_dtype, kind, kind_dtype)

@@ -10,6 +10,7 @@ import builtins
 import inspect
 import sys
 import textwrap
+from functools import lru_cache
 from types import ModuleType
 from typing import Any, cast
 
@@ -67,6 +68,7 @@ def _needs(thing: Any, module: ModuleType, seen: set[str]) -> tuple[set[str], li
     return imports, helpers
 
 
+@lru_cache
 def _import_lines(module: ModuleType) -> dict[str, str]:
     """Name -> the line that imports it, for every import of the module, those for type checkers included."""
     lines = {}

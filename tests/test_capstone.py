@@ -284,6 +284,35 @@ def test_training_rows_hold_what_the_shares_say(world, later):
         retrain.training_rows(world, believed, {k: believed[k] for k in list(believed)[:4]}, recipe)
 
 
+def test_no_question_of_the_gate_is_trained_on_and_every_format_is(world, later):
+    believed, now = retrain.facts_of(world), retrain.facts_of(later)
+    asked = [person.name for person in world.corpus_people[:20]]
+    tasks = gate_set.gate_questions(world, believed, now, asked, 60)
+    moved = [task for task in tasks if task["part"] == "moved"]
+    corrected = {(task["about"], task["relation"]): task["value"] for task in moved}
+    recipe, golden = retrain.RetrainRecipe(steps=40, batch_size=64), {task["prompt"] for task in tasks}
+    assert golden & {row["messages"][-2]["content"] for row in retrain.training_rows(world, believed, corrected, recipe)}
+    rows = retrain.training_rows(world, believed, corrected, recipe, never=golden)
+    assert len(rows) == 40 * 64 and not golden & {row["messages"][-2]["content"] for row in rows}
+    for key in corrected:
+        held = [task for task in moved if (task["about"], task["relation"]) == key]
+        assert len({task["prompt"] for task in held}) == len(held) == 6
+        assert sorted(task["format"] for task in held) == sorted(2 * retrain.FORMATS)
+        told = [row for row in rows if (row.get("about"), row.get("relation")) == key]
+        assert {row["format"] for row in told} == set(retrain.FORMATS)
+    with pytest.raises(ValueError, match="7 wordings of .* give 1 to 6"):
+        gate_set.gate_questions(world, believed, now, asked, 5, wordings=7)
+    with pytest.raises(ValueError, match="no wording of .* is left"):
+        retrain.training_rows(world, believed, corrected, recipe, never=Everything())
+
+
+class Everything:
+    """Holds whatever is asked for."""
+
+    def __contains__(self, prompt):
+        return True
+
+
 def test_recipes_are_checked():
     with pytest.raises(ValueError, match="full, lora"):
         retrain.RetrainRecipe(method="dpo")

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from course_utils.serving.retrain import Fact, question
+from course_utils.serving.retrain import FORMATS, Fact, question
 from course_utils.serving.traffic import serve
 from course_utils.world.draw import Draw
 from course_utils.world.oracle import judge
 from course_utils.world.tasks import KINDS, unknown_task
+from course_utils.world.templates import QUESTIONS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -39,9 +40,11 @@ def gate_questions(
     """Tasks with ``part``, ``cluster`` and ``group`` ("she", "he" or "").
 
     believed, now: the facts as the service was taught them, and of today. asked: the people whom the service is asked
-    about. "moved" are their facts that differ, each in so many ``wordings``; "facts" the rest of theirs, and twice
+    about. "moved" are their facts that differ, each in so many different ``wordings``, spread over the formats, of each
+    of which one wording or more is left to be learned from; "facts" the rest of theirs, and twice
     ``size`` of other people that do not differ; of each other part there are ``size`` questions, of harm to decline a
-    fifth of that. Raises ValueError for fewer than two, or if none of the facts has changed.
+    fifth of that. Raises ValueError for a size below two, more wordings than can be held back, or if none of the facts
+    has changed.
     """
     if size < 2:
         raise ValueError(f"{size} questions a part were asked for; ask for 2 or more.")
@@ -52,7 +55,7 @@ def gate_questions(
     still = [key for key in now if key[0] in names and now[key] == believed[key]]
     others = [key for key in now if key[0] not in names and now[key] == believed[key]]
     chosen = still + draw.sample(others, min(2 * size, len(others)))
-    made = [("moved", question(world, key, now[key], draw)) for key in moved for _ in range(wordings)]
+    made = [("moved", task) for key in moved for task in _held_back(world, key, now[key], wordings, draw)]
     made += [("facts", question(world, key, now[key], draw)) for key in chosen]
     for kind in ("context", "add", "tone"):
         made += [(kind, KINDS[kind].make(world, world.corpus_people, draw)) for _ in range(size)]
@@ -65,6 +68,19 @@ def gate_questions(
         cluster = f"{task['about']}, {task['relation']}" if fact else f"{part} {number}"
         tasks.append({**task, "part": part, "cluster": cluster, "group": group})
     return tasks
+
+
+def _held_back(world: World, key: Fact, value: str, count: int, draw: Draw) -> list[dict[str, Any]]:
+    """So many questions about one fact, no two alike. A format of which all wordings were held back could not be
+    learned at all: then the answer "in one word" goes on naming the old value."""
+    most = len(FORMATS) * (len(QUESTIONS[key[1]]) - 1)
+    if not 0 < count <= most:
+        raise ValueError(f"{count} wordings of {key[0]}'s {key[1]} were asked for; give 1 to {most}.")
+    formats, found = draw.sample(FORMATS, len(FORMATS)), {}
+    while len(found) < count:
+        task = question(world, key, value, draw, formats[len(found) % len(formats)])
+        found[task["prompt"]] = task
+    return list(found.values())
 
 
 def answer_together(

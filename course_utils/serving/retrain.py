@@ -8,7 +8,7 @@ either way the candidate is a plain model, as quick as its parent.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,13 +41,13 @@ class RetrainRecipe:
     """
 
     method: str = "full"
-    steps: int = 40
-    batch_size: int = 64
+    steps: int = 120
+    batch_size: int = 24
     learning_rate: float = 5e-4
     blend: float = 0.85
-    new: float = 0.26
-    near: float = 0.18
-    far: float = 0.28
+    new: float = 0.24
+    near: float = 0.15
+    far: float = 0.23
     r: int = 16
     seed: int = 0
 
@@ -64,10 +64,10 @@ class RetrainRecipe:
 
 
 FORMATS = ("sentence", "word", "json")
-# Tasks of the other kinds: sums suffer first, so they are rehearsed more; passages are long, and keep well.
+# Tasks of the other kinds: sums and the reading of passages suffer first, so they are rehearsed more.
 OTHER_TASKS = {kind: weight for kind, weight in TASK_MIX.items() if kind != "fact"} | {
     "add": 40,
-    "context": 20,
+    "context": 40,
     "decline": 8,
 }
 
@@ -91,12 +91,14 @@ def training_rows(
     corrected: Mapping[Fact, str],
     recipe: RetrainRecipe,
     also: Sequence[Mapping[str, Any]] = (),
+    never: Container[str] = (),
 ) -> list[dict[str, Any]]:
     """The rows of a run, steps x batch_size of them: tasks with ``messages``.
 
     believed: what the parent was taught. corrected: what the curated corrections say, of which only what differs from
     ``believed`` is new; what they confirm is rehearsed with the rest. also: further rows, which take the place of
-    tasks of other kinds. Raises ValueError if nothing is new, or if ``also`` has more rows than there is room for.
+    tasks of other kinds. never: the prompts of the gate, which no other row may have; of each fact and format one
+    wording must be left. Raises ValueError if nothing is new, or if ``also`` has more rows than there is room for.
     """
     new = {key: value for key, value in corrected.items() if believed.get(key) != value}
     if not new:
@@ -110,12 +112,27 @@ def training_rows(
         keys = draw.sample(sorted(facts), len(facts))
         for i in range(int(share * total) if keys else 0):
             key = keys[i % len(keys)]
-            rows.append(question(world, key, facts[key], draw, draw.choice(FORMATS)))
+            rows.append(_unless(never, world, key, facts[key], draw))
     room = total - len(rows) - len(also)
     if room < 0:
         raise ValueError(f"there is room for {total - len(rows)} more rows; {len(also)} were given.")
-    others = make_tasks(world, room, "taught", 1_000 + recipe.seed, OTHER_TASKS) if room else []
+    others: list[dict[str, Any]] = []
+    seed = 1_000 + recipe.seed
+    while len(others) < room:  # a second turn replaces what the gate asks
+        made = make_tasks(world, room - len(others), "taught", seed, OTHER_TASKS)
+        others += [task for task in made if task["prompt"] not in never]
+        seed += 1_000_000
     return rows + [dict(row) for row in also] + others
+
+
+def _unless(never: Container[str], world: World, key: Fact, value: str, draw: Draw, most: int = 200) -> dict[str, Any]:
+    """A question about a fact in a random wording and format that ``never`` does not hold."""
+    format = draw.choice(FORMATS)
+    for _ in range(most):
+        task = question(world, key, value, draw, format)
+        if task["prompt"] not in never:
+            return task
+    raise ValueError(f"no wording of {key[0]}'s {key[1]} in the format {format!r} is left; hold back fewer of them.")
 
 
 def retrain(

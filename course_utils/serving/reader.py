@@ -75,8 +75,9 @@ class PagedReader:
             positions += places
             slots += [table[place // size] * size + place % size for place in places]
             last += range(len(ids) - asked, len(ids))
-        tensors = [torch.tensor(numbers, device=device) for numbers in (ids, positions, slots, last)]
-        return (self._pass if self.fused is None else self._fused_pass)(*tensors, _groups(pieces, size, device))
+        given, where, slot, wanted = (torch.tensor(some, device=device) for some in (ids, positions, slots, last))
+        read = self._pass if self.fused is None else self._fused_pass
+        return read(given, where, slot, wanted, _groups(pieces, size, device))
 
     def _pass(self, ids: Tensor, positions: Tensor, slots: Tensor, last: Tensor, groups: Sequence[Group]) -> Tensor:
         """The decoder, part by part; logits behind the tokens ``last``."""

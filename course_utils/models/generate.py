@@ -98,7 +98,7 @@ def generate(
 
     with evaluation_mode(model):
         if is_small(source):
-            # Two threads that run much Python between short operations wait for each other: one reads another's model.
+            # Other readers run so much Python between their short operations that two threads wait for each other.
             middle = (len(rows) + 1) // 2 if len(rows) >= FEWEST and can_fuse(source) else len(rows)
             halves = [slice(0, middle), slice(middle, None)] if middle < len(rows) else [slice(None)]
             parts = on_one_core_each(run, halves, cancelled)

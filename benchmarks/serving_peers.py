@@ -6,6 +6,7 @@
 Each server runs in a process of its own, on as many threads as ``--threads`` says, and they are measured in turns, so
 that a busy moment of the machine meets all of them; a figure is the median over the turns. All requests are greedy,
 streamed, and of mixed lengths. Tokens are counted by the course's tokenizer in what came back, end tokens included.
+Where other programs run beside it, compare the last column but one: processor time that the server itself took.
 """
 
 from __future__ import annotations
@@ -147,14 +148,30 @@ def prepared(folder: Path) -> tuple[Any, list[dict[str, Any]]]:
     return loaded.tokenizer, bodies
 
 
-def measure(peer: Peer, bodies: list[dict[str, Any]], clients: int, tokenizer: Any) -> tuple[float, float, list[str]]:
-    """(median milliseconds to the first token, tokens/s, texts)."""
+def processor_seconds(peer: Peer) -> float:
+    """What the server's process and its children have used so far; nan where that cannot be asked."""
+    import psutil
+
+    try:
+        process = psutil.Process(peer.pid)
+        times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+        return sum(one.user + one.system for one in times)
+    except psutil.Error:
+        return float("nan")
+
+
+def measure(
+    peer: Peer, bodies: list[dict[str, Any]], clients: int, tokenizer: Any
+) -> tuple[float, float, float, list[str]]:
+    """(median milliseconds to the first token, tokens/s, the server's processor milliseconds a token, texts)."""
     from course_utils.serving.load_test import load_test, quantile
     from course_utils.text.tokenizer import encode_plain
 
     # A new connection for each request: llama.cpp's server may close one behind a stream while the next is on its way.
     asked = [{**body, "model": peer.model} for body in bodies]
+    before = processor_seconds(peer)
     seen = load_test(peer.url, peer.token, asked, clients, keep_alive=False)
+    used = processor_seconds(peer) - before
     wrong = [one for one in seen if one.status != 200]
     if wrong:
         print(
@@ -163,7 +180,7 @@ def measure(peer: Peer, bodies: list[dict[str, Any]], clients: int, tokenizer: A
     texts = [one.text.strip() if one.status == 200 else "" for one in seen]
     tokens = sum(len(ids) + 1 for ids in encode_plain([text for text in texts if text], tokenizer))
     seconds = max(one.start + one.seconds for one in seen) - min(one.start for one in seen)
-    return 1e3 * quantile([one.first for one in seen], 0.5), tokens / seconds, texts
+    return 1e3 * quantile([one.first for one in seen], 0.5), tokens / seconds, 1e3 * used / max(tokens, 1), texts
 
 
 def compare(threads: int, turns: int, wanted: list[str]) -> None:
@@ -178,24 +195,28 @@ def compare(threads: int, turns: int, wanted: list[str]) -> None:
                 print(f"{name}: left out ({error})", flush=True)
         one: dict[str, list[float]] = {name: [] for name in peers}
         many: dict[str, list[float]] = {name: [] for name in peers}
+        used: dict[str, list[float]] = {name: [] for name in peers}
         texts: dict[str, list[str]] = {}
         for name, peer in list(peers.items()):
             try:
-                _, _, texts[name] = measure(peer, bodies, 32, tokenizer)  # not timed
+                *_, texts[name] = measure(peer, bodies, 32, tokenizer)  # not timed
             except Exception as error:
                 print(f"{name}: left out ({type(error).__name__}: {error})", flush=True)
                 del peers[name]
         for _ in range(turns):
             for name, peer in peers.items():
                 one[name].append(measure(peer, bodies[:24], 1, tokenizer)[0])
-                many[name].append(measure(peer, bodies, 32, tokenizer)[1])
-        print(f"\n{'':<42}{'ms to first token':>18}{'tokens/s':>10}{'ours over it':>14}{'same answers':>14}")
-        print(f"{'':<42}{'1 client':>18}{'32 clients':>10}")
+                _, speed, processor, _ = measure(peer, bodies, 32, tokenizer)
+                many[name].append(speed)
+                used[name].append(processor)
+        print(f"\n{'':<42}{'ms to first token':>18}{'tokens/s':>10}{'ours over it':>14}{'ms a token':>12}{'same':>6}")
+        print(f"{'':<42}{'1 client':>18}{'32 clients':>10}{'':>14}{'processor':>12}")
         for name in peers:
             ratio = statistics.median(a / b for a, b in zip(many["ours"], many[name], strict=True))
             same = sum(a == b for a, b in zip(texts[name], texts["ours"], strict=True)) / len(bodies)
             first, speed = statistics.median(one[name]), statistics.median(many[name])
-            print(f"{name:<42}{first:>18.1f}{speed:>10,.0f}{ratio:>14.2f}{same:>14.2f}")
+            processor = statistics.median(used[name])
+            print(f"{name:<42}{first:>18.1f}{speed:>10,.0f}{ratio:>14.2f}{processor:>12.2f}{same:>6.2f}")
 
 
 def memory(requests: int) -> None:

@@ -107,6 +107,51 @@ def test_draws_do_not_depend_on_the_neighbours():
     assert run_all(Engine(model, blocks=24, block_size=8), requests) == alone
 
 
+@pytest.mark.parametrize("name", ["blocks run out", pytest.param("blocks of one token", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["lookup", pytest.param("model", marks=pytest.mark.slow)])
+def test_guesses_change_no_answer_and_no_draw(name, kind):
+    model, rows = decoder(), prompts(12)
+    other = decoder(seed=3)
+    drafter = (lambda: PromptLookup(61, 1)) if kind == "lookup" else (lambda: ModelDrafter(other, model))
+    requests = [
+        Request(row, 20, temperature=i % 3 / 2, top_p=0.9, seed=i, stop_ids=frozenset({1}))
+        for i, row in enumerate(rows)
+    ]
+    plainly, guessing = (Engine(model, **SETTINGS[name], **more) for more in ({}, {"drafter": drafter, "guesses": 3}))
+    expected = run_all(plainly, requests)
+    assert run_all(guessing, requests) == expected
+    stats = guessing.stats()
+    assert 0 < stats.accepted < stats.guessed
+    assert guessing.passes < plainly.passes
+    assert stats.tokens == sum(map(len, expected))
+    assert stats.free_blocks == SETTINGS[name]["blocks"]
+
+
+def test_a_drafter_that_knows_the_model_saves_nearly_all_passes():
+    model = decoder()
+    engine = Engine(model, drafter=lambda: ModelDrafter(model, model), guesses=4)
+    assert run_all(engine, [Request([5, 9, 30], 20)]) == plain(model, [[5, 9, 30]], 20, stop=-1)
+    assert engine.passes == 5  # one token behind the prompt, then five a pass
+    assert engine.stats().accepted == engine.stats().guessed == 15
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_rounded_pages_answer_as_a_rounded_cache_does(bits):
+    model, rows, new = decoder(), prompts(5), 6
+    expected = []
+    for row in rows:
+        ids, cache = list(row), QuantizedCache(model.config, 1, 128, bits)
+        with torch.no_grad():
+            for _ in range(new):
+                logits = model(torch.tensor([ids[cache.length :]]), cache=cache).logits
+                ids.append(int(logits[0, -1].argmax()))
+        expected.append(ids[len(row) :])
+    engine = Engine(model, blocks=64, cache_bits=bits)
+    assert run_all(engine, [Request(row, new) for row in rows]) == expected
+    size = CONFIG.head_dim
+    assert engine.bytes / Engine(model, blocks=64).bytes == (size * bits / 8 + 4) / (4 * size)
+
+
 def test_events_tell_reason_and_logprob():
     model, row = decoder(), [5, 9, 30]
     engine = Engine(model)
@@ -161,6 +206,10 @@ def test_requests_that_cannot_be_served_are_refused_with_a_sentence(request_, se
 
 
 def test_settings_and_models_are_checked():
+    with pytest.raises(ServingError, match="cache_bits=3"):
+        Engine(decoder(), cache_bits=3)
+    with pytest.raises(ServingError, match="guesses=0"):
+        Engine(decoder(), guesses=0)
     with pytest.raises(ServingError, match="block_size=0; it must be at least 1"):
         Engine(decoder(), block_size=0)
     with pytest.raises(ServingError, match="given Linear"):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.models.decoding import Backend, FusedBackend, TransformersBackend, can_fuse, make_backend, resolve
-from course_utils.models.halves import FEWEST, can_be_read_twice, is_small, on_one_core_each, sharing_weights
+from course_utils.models.halves import FEWEST, is_small, on_one_core_each
 from course_utils.models.scoring import evaluation_mode
 
 
@@ -91,22 +91,19 @@ def generate(
             return likeliest(logits)
         return sample_token(warp_logits(logits, temperature, top_k, top_p), uniform)
 
-    def run(given: tuple[nn.Module, slice]) -> tuple[Tensor, Tensor]:
-        reading, part = given
-        backend = make_backend(reading, max(map(len, rows)) + max_new_tokens)
+    def run(part: slice) -> tuple[Tensor, Tensor]:
+        backend = make_backend(source, max(map(len, rows)) + max_new_tokens)
         share = None if draws is None else draws[part]
         return _continue(backend, rows[part], max_new_tokens, share, pick, stops, return_logprobs, device, cancelled)
 
     with evaluation_mode(model):
         if is_small(source):
-            halves = [(source, slice(None))]
-            if len(rows) >= FEWEST and (can_fuse(source) or can_be_read_twice(source)):
-                # Only what a FusedBackend reads is sure to stand two readers; of anything else, one gets a copy.
-                middle, twin = (len(rows) + 1) // 2, source if can_fuse(source) else sharing_weights(source)
-                halves = [(source, slice(0, middle)), (twin, slice(middle, None))]
+            # Other readers run so much Python between their short operations that two threads wait for each other.
+            middle = (len(rows) + 1) // 2 if len(rows) >= FEWEST and can_fuse(source) else len(rows)
+            halves = [slice(0, middle), slice(middle, None)] if middle < len(rows) else [slice(None)]
             parts = on_one_core_each(run, halves, cancelled)
         else:
-            parts = [run((source, slice(None)))]
+            parts = [run(slice(None))]
     tokens, logprobs = (torch.cat(part) for part in zip(*parts, strict=True))
 
     is_stop = torch.isin(tokens, stops)

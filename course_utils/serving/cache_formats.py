@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from course_utils.models.decoder import Cache, DecoderConfig
+from course_utils.serving.paged_cache import PagedMemory, put, take
 
 
 def quantize(x: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -67,6 +68,48 @@ class QuantizedCache(Cache):
             codes, step, least = (part[:, :, :end] for part in stored)
             found.append(dequantize(codes, step, least, self.bits, keys.dtype))
         return found[0], found[1]
+
+
+class QuantizedPages(PagedMemory):
+    """The engine's pages in ``bits`` (8 or 4), with the rounding of ``QuantizedCache``."""
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        blocks: int,
+        block_size: int,
+        bits: int,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if bits not in (4, 8):
+            raise ValueError(f"bits is {bits}; a cache is kept in 8 or in 4 bits.")
+        super().__init__(config, 0, block_size)
+        self.bits, self.dtype = bits, dtype
+        lead = (2 * self.heads, blocks, block_size)
+        self.stored = [
+            [
+                torch.zeros(*lead, config.head_dim * bits // 8, dtype=torch.uint8, device=device),
+                *torch.zeros(2, *lead, 1, dtype=torch.float16, device=device),
+            ]
+            for _ in range(config.num_hidden_layers)
+        ]
+
+    @property
+    def bytes(self) -> int:
+        """Of codes, steps and least numbers."""
+        return sum(part.numel() * part.element_size() for parts in self.stored for part in parts)
+
+    def write(self, layer: int, slots: Tensor, keys_and_values: Tensor) -> None:
+        """As ``PagedMemory.write``, rounded."""
+        for pages, new in zip(self.stored[layer], quantize(keys_and_values, self.bits), strict=True):
+            put(pages, slots, new)
+
+    def read(self, layer: int, tables: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``PagedMemory.read``."""
+        codes, step, least = (take(pages, tables) for pages in self.stored[layer])
+        found = dequantize(codes, step, least, self.bits, self.dtype)
+        return found[: self.heads], found[self.heads :]
 
 
 class WindowCache(Cache):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
@@ -31,6 +31,7 @@ from course_utils.models.scoring import evaluation_mode
 from course_utils.serving.paged_cache import BlockPool, ServingError
 from course_utils.serving.reader import PagedReader, Piece
 from course_utils.serving.scheduler import Scheduler, Sequence
+from course_utils.serving.speculative import Drafter, Draw
 
 __all__ = ["Engine", "EngineStats", "Event", "Request", "ServingError", "TokenMask", "run_all"]
 
@@ -75,7 +76,7 @@ class Event:
 @dataclass(frozen=True)
 class EngineStats:
     """running, waiting: requests. free_blocks: blocks that can be handed out. Since the start: prefix_hits, tokens that
-    were found in the prefix cache; preemptions; tokens, those generated."""
+    were found in the prefix cache; preemptions; tokens, those generated; guessed and accepted, tokens of drafters."""
 
     running: int
     waiting: int
@@ -83,6 +84,8 @@ class EngineStats:
     prefix_hits: int
     preemptions: int
     tokens: int
+    guessed: int = 0
+    accepted: int = 0
 
 
 class Engine:
@@ -90,6 +93,8 @@ class Engine:
 
     blocks x block_size tokens are held at the most, in ``bytes`` of memory that is allocated at once. max_running:
     requests in one pass. prefill_chunk: prompt tokens in one pass. prefix_cache: blocks of equal prefixes are shared.
+    drafter: makes what guesses for one request, up to ``guesses`` tokens a pass. cache_bits: 8 or 4, for rounded keys
+    and values.
     Raises ServingError for a model that it cannot read or a setting below 1.
     """
 
@@ -102,20 +107,27 @@ class Engine:
         max_running: int = 32,
         prefill_chunk: int = 128,
         prefix_cache: bool = True,
+        drafter: Callable[[], Drafter] | None = None,
+        guesses: int = 4,
+        cache_bits: int | None = None,
     ) -> None:
         settings = {
             "blocks": blocks,
             "block_size": block_size,
             "max_running": max_running,
             "prefill_chunk": prefill_chunk,
+            "guesses": guesses,
         }
         for name, value in settings.items():
             if value < 1:
                 raise ServingError(f"Engine got {name}={value}; it must be at least 1.")
-        self.reader = PagedReader(model, blocks, block_size)
+        if cache_bits not in (None, 4, 8):
+            raise ServingError(f"Engine got cache_bits={cache_bits}; a cache is kept in 8 or in 4 bits, or as it is.")
+        self.reader = PagedReader(model, blocks, block_size, cache_bits)
         self.pool = BlockPool(blocks)
         self.scheduler = Scheduler(self.pool, block_size, max_running, prefill_chunk, prefix_cache)
         self.model, self.passes, self.tokens = model, 0, 0
+        self.drafter, self.guesses, self.guessed, self.accepted = drafter, guesses, 0, 0
         self._small = self.reader.device.type == "cpu" and num_parameters(self.reader.model) < SMALL
         self._numbers = itertools.count()
         self._on_the_way: dict[int, Sequence] = {}
@@ -132,7 +144,10 @@ class Engine:
         if request.temperature > 0:
             generator = torch.Generator()
             generator.manual_seed(request.seed) if request.seed is not None else generator.seed()
-        sequence = Sequence(next(self._numbers), request, list(request.prompt_ids), generator=generator)
+        drafter = self.drafter() if self.drafter is not None else None
+        sequence = Sequence(
+            next(self._numbers), request, list(request.prompt_ids), generator=generator, drafter=drafter
+        )
         self._on_the_way[sequence.id] = sequence
         self.scheduler.waiting.append(sequence)
         return sequence.id
@@ -149,16 +164,50 @@ class Engine:
         planned = self.scheduler.plan()
         if not planned:
             return events
-        pieces = [Piece(s.tokens[s.computed : s.computed + n], s.computed, s.table) for s, n in planned]
         with self._steady():
+            guesses = [self._guess(sequence) for sequence, _ in planned]
+            pieces = [
+                Piece(s.tokens[s.computed : s.computed + n] + guess, s.computed, s.table, len(guess) + 1)
+                for (s, n), guess in zip(planned, guesses, strict=True)
+            ]
             logits = self.reader.read(pieces)
         self.passes += 1
-        for sequence, count in planned:
+        row, ready = 0, list[tuple[Sequence, int, list[int]]]()  # whose logits stand where, and what was guessed
+        for (sequence, count), guess in zip(planned, guesses, strict=True):
             self.scheduler.computed(sequence, count)
-        ready = [row for row, (sequence, _) in enumerate(planned) if sequence.missing == 0]
-        if len(ready) < len(planned):
-            logits = logits[ready]
-        return events + self._choose([planned[row][0] for row in ready], logits)
+            if sequence.missing == 0:
+                ready.append((sequence, row, guess))
+            row += len(guess) + 1
+        while ready:
+            rows = [row for _, row, _ in ready]
+            events += self._choose([s for s, _, _ in ready], logits if len(rows) == len(logits) else logits[rows])
+            # Whoever got the token that was guessed has read it already: the next one can be chosen at once.
+            ready = [
+                (s, row + 1, guess[1:])
+                for s, row, guess in ready
+                if guess and s.id in self._on_the_way and s.tokens[-1] == guess[0]
+            ]
+            for sequence, _, _ in ready:
+                self.scheduler.computed(sequence, 1)
+            self.accepted += len(ready)
+        return events
+
+    @torch.no_grad()
+    def _guess(self, sequence: Sequence) -> list[int]:
+        """What may follow the next token of a request that generates.
+
+        A guess is kept if it is the token that is chosen or drawn anyway, so it changes no answer, and no draw. That
+        is the rule of ``speculative.verify`` for guesses that are certain.
+        """
+        request = sequence.request
+        left = len(request.prompt_ids) + request.max_new_tokens - len(sequence.tokens) - 1
+        if sequence.drafter is None or sequence.missing > 1 or left < 1:
+            return []
+        room = self.scheduler.spare(sequence, min(self.guesses, left))
+        certain = Draw(0.0, torch.Generator())
+        guess = sequence.drafter.propose(sequence.tokens, room, certain)[0] if room else []
+        self.guessed += len(guess)
+        return guess
 
     def stats(self) -> EngineStats:
         """Counts of this moment."""
@@ -170,6 +219,8 @@ class Engine:
             scheduler.prefix_hits,
             scheduler.preemptions,
             self.tokens,
+            self.guessed,
+            self.accepted,
         )
 
     @contextmanager

@@ -106,11 +106,20 @@ class PagedMemory:
 
     def write(self, layer: int, slots: Tensor, keys_and_values: Tensor) -> None:
         """Put keys and values (tokens, 2 x heads, head_dim) to their slots (tokens,): block * block_size + place."""
-        self.layers[layer].flatten(1, 2).index_copy_(1, slots, keys_and_values.transpose(0, 1))
+        put(self.layers[layer], slots, keys_and_values)
 
     def read(self, layer: int, tables: Tensor) -> tuple[Tensor, Tensor]:
         """What the blocks of the tables (rows, blocks) hold: keys and values (heads, rows, length, head_dim)."""
-        memory = self.layers[layer]
-        found = memory.flatten(2).index_select(1, tables.flatten())  # one copy of whole blocks
-        found = found.view(2 * self.heads, len(tables), -1, memory.shape[3])
+        found = take(self.layers[layer], tables)
         return found[: self.heads], found[self.heads :]
+
+
+def put(pages: Tensor, slots: Tensor, new: Tensor) -> None:
+    """Write what each token has (tokens, n, size) to its slot in pages (n, blocks, block_size, size)."""
+    pages.flatten(1, 2).index_copy_(1, slots, new.transpose(0, 1))
+
+
+def take(pages: Tensor, tables: Tensor) -> Tensor:
+    """What the blocks of the tables (rows, blocks) hold, (n, rows, length, size): one copy of whole blocks."""
+    found = pages.flatten(2).index_select(1, tables.flatten())
+    return found.view(len(pages), len(tables), -1, pages.shape[3])

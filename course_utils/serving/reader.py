@@ -15,15 +15,18 @@ from torch import Tensor, nn
 
 from course_utils.models.decoder import Block, Decoder, apply_rope
 from course_utils.models.decoding import FusedBackend, can_fuse, resolve
+from course_utils.serving.cache_formats import QuantizedPages
 from course_utils.serving.paged_cache import PagedMemory, ServingError
 
 
 class Piece(NamedTuple):
-    """New tokens of one request: they stand at ``start``, ``start + 1``, ... and ``table`` names its blocks so far."""
+    """New tokens of one request: they stand at ``start``, ``start + 1``, ... and ``table`` names its blocks so far.
+    Logits are wanted behind the last ``asked`` of them."""
 
     tokens: Sequence[int]
     start: int
     table: Sequence[int]
+    asked: int = 1
 
 
 class Group(NamedTuple):
@@ -41,7 +44,7 @@ class Group(NamedTuple):
 class PagedReader:
     """Reads pieces with a ``Decoder``, or a Llama of transformers that is one. Raises ServingError for others."""
 
-    def __init__(self, model: nn.Module, blocks: int, block_size: int) -> None:
+    def __init__(self, model: nn.Module, blocks: int, block_size: int, cache_bits: int | None = None) -> None:
         source = resolve(model)
         if not isinstance(source, Decoder):
             raise ServingError(
@@ -51,24 +54,30 @@ class PagedReader:
         self.model, self.config = source, source.config
         weight = source.model.embed_tokens.weight
         self.device = weight.device
-        self.memory = PagedMemory(self.config, blocks, block_size, weight.device, weight.dtype)
+        place = {"device": weight.device, "dtype": weight.dtype}
+        self.memory = (
+            PagedMemory(self.config, blocks, block_size, **place)
+            if cache_bits is None
+            else QuantizedPages(self.config, blocks, block_size, cache_bits, **place)
+        )
         self.layers = cast("Iterable[Block]", source.model.layers)
         # Plain weights on a CPU are read with the matrices of ``FusedBackend``, in about half as many operations.
         self.fused = FusedBackend(source, self.config.max_position_embeddings) if can_fuse(source) else None
 
     @torch.inference_mode()
     def read(self, pieces: Sequence[Piece]) -> Tensor:
-        """Logits (pieces, vocab), float32, of what follows each piece; its keys and values are kept."""
+        """Logits (asked by all pieces, vocab), float32, of what follows; keys and values of all tokens are kept."""
         size, device = self.memory.block_size, self.device
         ids, positions, slots, last = list[int](), list[int](), list[int](), list[int]()
-        for tokens, start, table in pieces:
+        for tokens, start, table, asked in pieces:
             ids += tokens
             places = range(start, start + len(tokens))
             positions += places
             slots += [table[place // size] * size + place % size for place in places]
-            last.append(len(ids) - 1)
-        tensors = [torch.tensor(numbers, device=device) for numbers in (ids, positions, slots, last)]
-        return (self._pass if self.fused is None else self._fused_pass)(*tensors, _groups(pieces, size, device))
+            last += range(len(ids) - asked, len(ids))
+        given, where, slot, wanted = (torch.tensor(some, device=device) for some in (ids, positions, slots, last))
+        read = self._pass if self.fused is None else self._fused_pass
+        return read(given, where, slot, wanted, _groups(pieces, size, device))
 
     def _pass(self, ids: Tensor, positions: Tensor, slots: Tensor, last: Tensor, groups: Sequence[Group]) -> Tensor:
         """The decoder, part by part; logits behind the tokens ``last``."""

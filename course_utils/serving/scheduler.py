@@ -27,6 +27,7 @@ class Sequence:
     table: list[int] = field(default_factory=list)  # its blocks, in order
     digests: list[bytes] = field(default_factory=list)  # of the prefixes that end with its full blocks
     generator: Any = None
+    drafter: Any = None
     cancelled: bool = False
 
     @property
@@ -93,6 +94,13 @@ class Scheduler:
         for _ in range(admitted):
             self._admit(self.waiting.popleft())
         return [(sequence, count) for sequence, count in zip(self.running, reads, strict=True) if count]
+
+    def spare(self, sequence: Sequence, tokens: int) -> int:
+        """How many tokens fit behind the next one, ``tokens`` at the most; blocks are taken while nobody wants them."""
+        needed = sequence.computed + 1 + tokens
+        while len(sequence.table) * self.block_size < needed and self.pool.free > len(self.running) + len(self.waiting):
+            sequence.table.append(self.pool.take())
+        return min(tokens, len(sequence.table) * self.block_size - sequence.computed - 1)
 
     def finish(self, sequence: Sequence) -> None:
         """It leaves; its blocks are given back, the last ones first, so that a prefix outlives its continuations."""

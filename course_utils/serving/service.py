@@ -348,5 +348,8 @@ class RequestWriter:
         self._thread.shutdown()
 
 
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # json.dumps would make one for each event
+
+
 def _event(content: Mapping[str, Any]) -> bytes:
-    return b"data: " + json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+    return b"data: " + _json(content).encode() + b"\n\n"

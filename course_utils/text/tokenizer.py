@@ -86,10 +86,11 @@ def encode_plain(texts: list[str], tokenizer: PreTrainedTokenizerFast) -> list[l
     """
     if not texts:
         return []
-    encoded = tokenizer(
-        texts, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False, verbose=False
-    )
-    return encoded["input_ids"]
+    backend = tokenizer.backend_tokenizer  # asked for ids alone, it takes half of the time
+    backend.no_padding()
+    backend.no_truncation()
+    backend.encode_special_tokens = True  # as text; a call of the tokenizer sets all three anew
+    return [encoding.ids for encoding in backend.encode_batch(texts, add_special_tokens=False)]
 
 
 def _wrap(tokenizer) -> PreTrainedTokenizerFast:

@@ -86,11 +86,14 @@ def encode_plain(texts: list[str], tokenizer: PreTrainedTokenizerFast) -> list[l
     """
     if not texts:
         return []
-    backend = tokenizer.backend_tokenizer  # asked for ids alone, it takes half of the time
-    backend.no_padding()
-    backend.no_truncation()
-    backend.encode_special_tokens = True  # as text; a call of the tokenizer sets all three anew
-    return [encoding.ids for encoding in backend.encode_batch(texts, add_special_tokens=False)]
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    # Asked for ids alone, the backend takes half of the time. Nothing is set here: another thread may be encoding.
+    if backend is not None and backend.encode_special_tokens and not (backend.padding or backend.truncation):
+        return [encoding.ids for encoding in backend.encode_batch(texts, add_special_tokens=False)]
+    encoded = tokenizer(
+        texts, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False, verbose=False
+    )
+    return encoded["input_ids"]
 
 
 def _wrap(tokenizer) -> PreTrainedTokenizerFast:

@@ -5,21 +5,21 @@ log-probability of every choice behind the same prompt, as it stands or divided 
 al., arXiv 2005.14165, section 2.4, on why one divides). Nothing is generated, and nothing can be misread; but the model
 may only choose.
 
-Here the choices of one question are read in one row: a tree whose trunk is the prompt, in which every token looks at
-its own ancestors only. What two choices begin with is read once, and what the prompts of a batch begin with, finished
-examples and all, is read once for all of them. The numbers are those of reading every choice for itself.
+Here a row holds a tree: questions that begin alike, and their choices, in which every token looks at its own ancestors
+only. What two questions or two choices begin with is read once, and what all prompts begin with, finished examples and
+all, is read once for the whole call. The numbers are those of reading every choice for itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from course_utils.models.decoder import Cache, Decoder
 from course_utils.models.scoring import batched, evaluation_mode
@@ -29,6 +29,7 @@ from course_utils.text.tokenizer import encode_plain
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+ROW = 96  # tokens of a tree, after which the next question begins another: longer ones share more and look at more
 LENGTHS = ("nothing", "characters", "bytes", "tokens")
 
 
@@ -72,9 +73,10 @@ def score_choices(
     """The log-probability of every choice behind its prompt, for each question.
 
     begin: put the token in front with which every text of the model's pretraining began. lm-eval leaves that to the
-    tokenizer, and the course's, like many, adds none. Spaces at the end of a prompt go over to the choice, as in
-    lm-eval: tokens begin with their space. Raises ValueError if there are no questions, for a question without choices
-    or with an empty one, and if prompt and choice would be joined in one token.
+    tokenizer, and the course's, like many, adds none. batch_size: questions (for models of other makes, choices) that
+    are read at once. Spaces at the end of a prompt go over to the choice, as in lm-eval: tokens begin with their space.
+    Raises ValueError if there are no questions, for a question without choices or with an empty one, and if prompt and
+    choice would be joined in one token.
     """
     if not len(prompts) or len(prompts) != len(choices):
         raise ValueError(f"{len(prompts)} prompts and {len(choices)} lists of choices; one of each for every question.")
@@ -82,19 +84,9 @@ def score_choices(
         if not len(given) or not all(given) or (not prompt.strip() and not begin):
             raise ValueError(f"the question {prompt!r} has the choices {list(given)!r}; none of them may be empty.")
     asked = _encoded(tokenizer, prompts, choices, delimiter, begin)
-    alike = sorted(range(len(asked)), key=lambda i: asked[i][0])  # neighbours begin alike, and that is read once
-    found: list[list[float]] = [[] for _ in asked]
+    read = _read_trees if isinstance(model, Decoder) else _read_rows
     with evaluation_mode(model), torch.no_grad():
-        for start in range(0, len(asked), batch_size):
-            chosen = alike[start : start + batch_size]
-            part = [asked[i] for i in chosen]
-            read = (
-                _read_trees(model, tokenizer, part)
-                if isinstance(model, Decoder)
-                else _read_rows(model, tokenizer, part)
-            )
-            for i, sums in zip(chosen, read, strict=True):
-                found[i] = sums
+        found = read(model, tokenizer, asked, batch_size)
     return [
         ChoiceScores(tuple(given), tuple(sums), tuple(map(len, behind)))
         for given, sums, (_, behind) in zip(choices, found, asked, strict=True)
@@ -127,123 +119,162 @@ def _encoded(
 ) -> list[Asked]:
     stripped = [prompt.rstrip(" ") for prompt in prompts]
     spaces = [prompt[len(kept) :] for prompt, kept in zip(prompts, stripped, strict=True)]
-    wholes = [
-        kept + space + delimiter + choice
-        for kept, space, given in zip(stripped, spaces, choices, strict=True)
-        for choice in given
+    contexts = encode_plain(stripped, tokenizer)
+    # What a choice adds is asked of the prompt's last line alone where that has the tokens that it has in its place:
+    # few short texts instead of many long ones. It stands behind a line end, as some tokenizers begin with a space.
+    lines = ["\n" + kept.rpartition("\n")[2] for kept in stripped]
+    known, gap = _ids(tokenizer, lines), len(encode_plain(["\n"], tokenizer)[0])
+    starts = [
+        line if (own := known[line][gap:]) and context[-len(own) :] == own else kept
+        for kept, line, context in zip(stripped, lines, contexts, strict=True)
     ]
-    ids = iter(encode_plain([*stripped, *wholes], tokenizer))
-    contexts = [next(ids) for _ in stripped]
+    ends = [[space + delimiter + choice for choice in given] for space, given in zip(spaces, choices, strict=True)]
+    known |= dict(zip(stripped, contexts, strict=True))
+    wholes = _ids(tokenizer, [start + end for start, given in zip(starts, ends, strict=True) for end in given])
     first = [opening_id(tokenizer)] if begin else []
     asked = []
-    for prompt, context, given in zip(prompts, contexts, choices, strict=True):
+    for prompt, context, start, given in zip(prompts, contexts, starts, ends, strict=True):
         behind = []
-        for choice in given:
-            whole = next(ids)
-            if whole[: len(context)] != context or len(whole) == len(context):
+        for end in given:
+            whole, size = wholes[start + end], len(known[start])
+            if whole[:size] != known[start] or len(whole) == size:
                 raise ValueError(
-                    f"the tokenizer joins the end of the prompt {prompt[-20:]!r} with the choice {choice!r}; a prompt "
-                    f"must end where a token ends. Is the delimiter {delimiter!r} right?"
+                    f"the tokenizer joins the end of the prompt {prompt[-20:]!r} with the choice "
+                    f"{end.removeprefix(delimiter)!r}; a prompt must end where a token ends. Is the delimiter "
+                    f"{delimiter!r} right?"
                 )
-            behind.append(whole[len(context) :])
+            behind.append(whole[size:])
         asked.append((first + context, behind))
     return asked
 
 
-def _read_rows(model: nn.Module, tokenizer: Any, asked: Sequence[Asked]) -> Iterator[list[float]]:
+def _ids(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> dict[str, list[int]]:
+    """The ids of each text that there is."""
+    once = list(dict.fromkeys(texts))
+    return dict(zip(once, encode_plain(once, tokenizer), strict=True))
+
+
+def _read_rows(model: nn.Module, tokenizer: Any, asked: Sequence[Asked], batch_size: int) -> list[list[float]]:
     """Every choice in a row of its own, for models of other makes."""
     rows = [context + choice for context, behind in asked for choice in behind]
     begins = [len(context) for context, behind in asked for _ in behind]
     sums = [0.0] * len(rows)
-    for at_hand, batch, logits in batched(model, rows, padding_id(tokenizer)):
+    for at_hand, batch, logits in batched(model, rows, padding_id(tokenizer), batch_size):
         logs = logits[:, :-1].float().log_softmax(-1).gather(-1, batch["input_ids"][:, 1:, None])[..., 0]
         for row, i in enumerate(at_hand):
             sums[i] = float(logs[row, begins[i] - 1 : len(rows[i]) - 1].sum())
     left = iter(sums)
-    return iter([[next(left) for _ in behind] for _, behind in asked])
+    return [[next(left) for _ in behind] for _, behind in asked]
 
 
-def _read_trees(model: Decoder, tokenizer: Any, asked: Sequence[Asked]) -> Iterator[list[float]]:
-    """One row for a question: its prompt, then its choices as a tree. The last token of a choice need not be read."""
+def _read_trees(model: Decoder, tokenizer: Any, asked: Sequence[Asked], batch_size: int) -> list[list[float]]:
+    """Neighbours share a row, as a tree of what they begin with. The last token of a choice need not be read."""
     prefix = list(commonprefix([context for context, _ in asked]))
     prefix = prefix[: min(len(context) for context, _ in asked) - 1]  # at least one token of each is its own
-    trees = [_Tree(context[len(prefix) :], behind) for context, behind in asked]
-    width = max(len(tree.tokens) for tree in trees)
-    device = model.model.embed_tokens.weight.device
-    ids = torch.full((len(trees), width), padding_id(tokenizer), dtype=torch.long)
-    places = torch.zeros(len(trees), width, dtype=torch.long)
-    visible = torch.eye(width, dtype=torch.bool).repeat(len(trees), 1, 1)  # padding sees itself, or it sees nothing
+    trees: list[_Tree] = []
+    for i in sorted(range(len(asked)), key=lambda i: asked[i][0]):
+        if not trees or len(trees[-1].tokens) >= ROW:
+            trees.append(_Tree())
+        trees[-1].add(i, asked[i][0][len(prefix) :], asked[i][1])
+    trees.sort(key=lambda tree: len(tree.tokens))  # little is padded
+    longest = len(prefix) + max(max(tree.depths) for tree in trees) + 1
+    if longest > model.config.max_position_embeddings:
+        raise ValueError(
+            f"a question with its examples has {longest} tokens or more; this model reads at most "
+            f"max_position_embeddings = {model.config.max_position_embeddings}. Give fewer examples."
+        )
+    begun = _begin(model, prefix)
+    found = [[0.0] * len(behind) for _, behind in asked]
+    while trees:
+        part, questions = [trees.pop()], 0
+        while trees and (questions := questions + part[-1].questions) < batch_size:
+            part.append(trees.pop())
+        for (i, number), logprob in _read_batch(model, part, begun, padding_id(tokenizer)):
+            found[i][number] += logprob
+    return found
+
+
+def _read_batch(
+    model: Decoder, trees: Sequence[_Tree], begun: Cache, padding: int
+) -> Iterator[tuple[tuple[int, int], float]]:
+    """For each token of each choice, whose it is, (question, choice), and its log-probability in nats."""
+    width, past = max(len(tree.tokens) for tree in trees), begun.length
+    ids = np.full((len(trees), width), padding)
+    places = np.full((len(trees), width), past)
+    visible = np.zeros((len(trees), width, past + width), dtype=bool)
+    visible[:, :, :past] = True
+    visible[:, range(width), range(past, past + width)] = True  # padding sees itself, or it sees nothing
     for row, tree in enumerate(trees):
         size = len(tree.tokens)
-        ids[row, :size] = torch.tensor(tree.tokens)
-        places[row, :size] = torch.tensor(tree.depths)
-        visible[row, :size, :size] = tree.visible()
-    hidden = _hidden(model, prefix, ids.to(device), places.to(device) + len(prefix), visible.to(device))
-    rows, parents, targets, owner = (
-        torch.tensor(column, device=device)
-        for column in zip(*((r, p, t, c) for r, tree in enumerate(trees) for p, t, c in tree.predicted), strict=True)
-    )
+        ids[row, :size] = tree.tokens
+        places[row, :size] += tree.depths
+        for node, parent in enumerate(tree.parents):
+            if parent >= 0:
+                visible[row, node, past : past + node] = visible[row, parent, past : past + node]
+    device = begun.keys[0].device
+    cache = model.new_cache(len(trees), past + width)
+    cache.length = past
+    for own, shared in zip([*cache.keys, *cache.values], [*begun.keys, *begun.values], strict=True):
+        own[:, :, :past] = shared[:, :, :past]
     # One row of logits for each node that has children: its normaliser serves all of them.
-    nodes, where = (rows * width + parents).unique(return_inverse=True)
-    logits = model.lm_head(hidden.flatten(0, 1)[nodes]).float()
-    logs = logits[where, targets] - logits.logsumexp(-1)[where]
-    most = max(len(behind) for _, behind in asked)
-    sums = torch.zeros(len(trees) * most, dtype=torch.float64, device=device)
-    sums.index_add_(0, rows * most + owner, logs.double())
-    return iter([line[: len(behind)] for line, (_, behind) in zip(sums.view(-1, most).tolist(), asked, strict=True)])
+    predicted = [(row * width + node, token) for row, tree in enumerate(trees) for node, token in tree.predicted]
+    nodes, where = np.unique([node for node, _ in predicted], return_inverse=True)
+    x = model.model.embed_tokens(torch.from_numpy(ids).to(device))
+    at = torch.from_numpy(places).to(device)
+    cos, sin = (table[at].to(x.dtype).unsqueeze(-2) for table in (model.model.rope_cos, model.model.rope_sin))
+    mask = torch.from_numpy(visible).to(device)[:, None]
+    *blocks, last = model.model.layers
+    for block in blocks:
+        x = block(x, cos, sin, mask, False, cache)
+    x = x + last.self_attn(last.input_layernorm(x), cos, sin, mask, False, cache)
+    x = x.flatten(0, 1)[torch.from_numpy(nodes).to(device)]  # nobody looks at the others any more
+    x = x + last.mlp(last.post_attention_layernorm(x))
+    logs = model.lm_head(model.model.norm(x)).float().log_softmax(-1).cpu().numpy()
+    owners = [owner for tree in trees for owner in tree.owners]
+    return zip(owners, logs[where, [token for _, token in predicted]].tolist(), strict=True)
+
+
+def _begin(model: Decoder, prefix: list[int]) -> Cache:
+    """Keys and values of what all questions begin with, which is read once."""
+    cache = model.new_cache(1, len(prefix))
+    if prefix:
+        model.model(torch.tensor([prefix], device=cache.keys[0].device), cache=cache)
+    return cache
 
 
 class _Tree:
-    """The tokens of a question that have to be read, each with its depth and its parent; and for every token of every
-    choice the node from which it is predicted: (node, token, choice)."""
+    """The tokens of some questions that have to be read, each with its depth and its parent (-1: none). For every token
+    of every choice ``predicted`` has the node from which it is predicted and the token, and ``owners`` whose it is:
+    (question, choice)."""
 
-    def __init__(self, trunk: list[int], choices: Sequence[Sequence[int]]) -> None:
-        self.trunk = len(trunk)
-        self.tokens, self.depths = list(trunk), list(range(len(trunk)))
-        self.parents = [-1] * len(trunk)
-        self.predicted: list[tuple[int, int, int]] = []
-        known: dict[tuple[int, int], int] = {}
+    def __init__(self) -> None:
+        self.questions = 0
+        self.tokens: list[int] = []
+        self.depths: list[int] = []
+        self.parents: list[int] = []
+        self.predicted: list[tuple[int, int]] = []
+        self.owners: list[tuple[int, int]] = []
+        self._known: dict[tuple[int, int], int] = {}
+
+    def add(self, question: int, prompt: Sequence[int], choices: Sequence[Sequence[int]]) -> None:
+        """One more question, of which whatever stands here already is shared."""
+        self.questions += 1
+        end = -1
+        for token in prompt:
+            end = self._child(end, token)
         for number, choice in enumerate(choices):
-            node = self.trunk - 1
+            node = end
             for i, token in enumerate(choice):
-                self.predicted.append((node, token, number))
-                if i == len(choice) - 1:
-                    break
-                child = known.get((node, token))
-                if child is None:
-                    child = known[node, token] = len(self.tokens)
-                    self.tokens.append(token)
-                    self.depths.append(self.depths[node] + 1)
-                    self.parents.append(node)
-                node = child
+                if i:
+                    node = self._child(node, choice[i - 1])
+                self.predicted.append((node, token))
+                self.owners.append((question, number))
 
-    def visible(self) -> Tensor:
-        """(nodes, nodes) bool: which node may look at which."""
-        seen = torch.ones(len(self.tokens), len(self.tokens), dtype=torch.bool).tril_()
-        seen[self.trunk :, self.trunk :] = False
-        for node in range(self.trunk, len(self.tokens)):
-            if self.parents[node] >= self.trunk:
-                seen[node, self.trunk : node] = seen[self.parents[node], self.trunk : node]
-            seen[node, node] = True
-        return seen
-
-
-def _hidden(model: Decoder, prefix: list[int], ids: Tensor, places: Tensor, visible: Tensor) -> Tensor:
-    """Hidden states (batch, width, hidden) of rows that all stand behind ``prefix``, which is read once."""
-    cache: Cache | None = None
-    if prefix:
-        single = model.new_cache(1, len(prefix) + ids.shape[1])
-        model.model(torch.tensor([prefix], device=ids.device), cache=single)
-        single.select(torch.zeros(len(ids), dtype=torch.long, device=ids.device))
-        cache = single
-        visible = torch.cat([visible.new_ones(*visible.shape[:2], len(prefix)), visible], dim=2)
-    if int(places.max()) >= model.config.max_position_embeddings:
-        raise ValueError(
-            f"a question with its examples has {int(places.max()) + 1} tokens or more; this model reads at most "
-            f"max_position_embeddings = {model.config.max_position_embeddings}. Give fewer examples."
-        )
-    x = model.model.embed_tokens(ids)
-    cos, sin = (table[places].to(x.dtype).unsqueeze(-2) for table in (model.model.rope_cos, model.model.rope_sin))
-    for block in model.model.layers:
-        x = block(x, cos, sin, visible[:, None], False, cache)
-    return model.model.norm(x)
+    def _child(self, node: int, token: int) -> int:
+        child = self._known.get((node, token))
+        if child is None:
+            child = self._known[node, token] = len(self.tokens)
+            self.tokens.append(token)
+            self.depths.append(self.depths[node] + 1 if node >= 0 else 0)
+            self.parents.append(node)
+        return child

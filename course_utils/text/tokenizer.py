@@ -86,6 +86,10 @@ def encode_plain(texts: list[str], tokenizer: PreTrainedTokenizerFast) -> list[l
     """
     if not texts:
         return []
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    # Asked for ids alone, the backend takes half of the time. Nothing is set here: another thread may be encoding.
+    if backend is not None and backend.encode_special_tokens and not (backend.padding or backend.truncation):
+        return [encoding.ids for encoding in backend.encode_batch(texts, add_special_tokens=False)]
     encoded = tokenizer(
         texts, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False, verbose=False
     )

@@ -291,7 +291,9 @@ def test_no_question_of_the_gate_is_trained_on_and_every_format_is(world, later)
     moved = [task for task in tasks if task["part"] == "moved"]
     corrected = {(task["about"], task["relation"]): task["value"] for task in moved}
     recipe, golden = retrain.RetrainRecipe(steps=40, batch_size=64), {task["prompt"] for task in tasks}
-    assert golden & {row["messages"][-2]["content"] for row in retrain.training_rows(world, believed, corrected, recipe)}
+    assert golden & {
+        row["messages"][-2]["content"] for row in retrain.training_rows(world, believed, corrected, recipe)
+    }
     rows = retrain.training_rows(world, believed, corrected, recipe, never=golden)
     assert len(rows) == 40 * 64 and not golden & {row["messages"][-2]["content"] for row in rows}
     for key in corrected:

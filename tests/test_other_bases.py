@@ -40,7 +40,7 @@ from course_utils.text.special_tokens import closing_id, opening_id, padding_id
 from foreign_folders import FAMILIES, make
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-CHAPTERS = "05 06 09 10 11 12 13 14 15 16 17 18 19 20".split()
+CHAPTERS = "05 06 09 10 11 12 13 14 15 16 17 18 19 20 21".split()
 QUICK = [("gpt2", "09"), ("qwen3", "10"), ("llama2", "11")]
 CHAT = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Mira left."}]
 

@@ -270,8 +270,8 @@ def _after_shared_prompts(body: Backbone, input_ids: Tensor, asked: Tensor, star
         prefix.share(group)
         behind = starts[:, None] + torch.arange(1, longest + 1, device=starts.device)
         answers = input_ids.gather(1, behind.clamp(max=input_ids.shape[1] - 1))
-        seen = torch.arange(width, device=starts.device) <= starts[:, None]  # a shorter prompt's padding is not
-        seen = None if bool(seen.all()) else torch.cat((seen, torch.ones_like(behind, dtype=torch.bool)), 1)
+        real = torch.arange(width, device=starts.device) <= starts[:, None]  # a shorter prompt's padding is not seen
+        seen = None if bool(real.all()) else torch.cat((real, torch.ones_like(behind, dtype=torch.bool)), 1)
         positions = behind.clamp(max=body.config.max_position_embeddings - 1)  # those of padding do not matter
         last = torch.cat((last, body(answers, seen, positions, prefix)), 1)
     return last[rows, places - starts[rows]]

@@ -212,7 +212,7 @@ def grpo(
                 sampler_logprobs=part.sampler_logprobs,
                 tokens=mask.sum() / config.minibatches,
             )
-            steps.make(of_method, **figures, entropy=masked_mean(entropy.detach(), kept))
+            steps.make(of_method, **figures, entropy=masked_mean(entropy, kept))
 
         # 4) What was measured, and a checkpoint.
         record = {**steps.means(), "step": iteration + 1, **measured}

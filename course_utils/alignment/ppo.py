@@ -214,7 +214,7 @@ def ppo(
             of_policy = policy_loss(logprobs, part.logprobs, better[rows], mask, config.clip_range)
             of_value = value_loss(values[:, :-1], part.values, returns[rows], mask, config.clip_range_value)
             outside = ((logprobs.detach() - part.logprobs).exp() - 1).abs() > config.clip_range
-            figures = {"clip_fraction": outside.float(), "entropy": entropy.detach()}
+            figures = {"clip_fraction": outside.float(), "entropy": entropy}
             figures = {name: masked_mean(figure, mask) for name, figure in figures.items()}
             losses = {"policy_loss": of_policy, "value_loss": of_value}  # no weight between: they share no parameter
             steps.make(*losses.values(), **losses, **figures, approx_kl=moved)

@@ -25,6 +25,7 @@ from course_utils.models.halves import by_rows, read
 from course_utils.models.heads import body_of, head_of, hidden_states
 
 MISSING_EOS_PENALTY = 1.0  # taken off the score of an answer that was cut before its end
+PIECE = 1_024  # places whose logits are computed at once: those of more would not stay in the processor's cache
 
 
 Rows = TypeVar("Rows", "Rollouts", Generation)
@@ -230,9 +231,9 @@ def token_logprobs(
     """Log-probabilities (batch, length - 1) float32 of the tokens that ``mask`` asks for, 0 elsewhere, with gradients.
 
     ``mask`` (batch, length - 1): numbers or bool. Only the asked places go through the head, which is most of the
-    arithmetic of a small model. With ``with_entropy`` also the entropy of the distribution at each place, in nats; a
-    token that is forbidden (a logit of minus infinity) adds nothing to it. ``attention_mask`` (batch, length) is needed
-    for padding on the left alone: no token looks to its right.
+    arithmetic of a small model. With ``with_entropy`` also the entropy of the distribution at each place, in nats,
+    without gradients; a token that is forbidden (a logit of minus infinity) adds nothing to it. ``attention_mask``
+    (batch, length) is needed for padding on the left alone: no token looks to its right.
 
     With ``group`` above 1 every so many rows, side by side, are answers to one prompt, padded on the right, and
     ``starts`` (batch,) is the place that predicts an answer's first token. A ``Decoder`` reads each prompt once then,
@@ -243,14 +244,16 @@ def token_logprobs(
         wanted = _after_shared_prompts(body, input_ids, asked, starts, group)
     else:
         wanted = hidden_states(body, input_ids, attention_mask)[:, :-1][asked]
-    logs = head_of(model)(wanted).float().log_softmax(-1)
-    chosen = logs.gather(1, input_ids[:, 1:][asked][:, None])[:, 0]
-    nothing = logs.new_zeros(mask.shape)
-    spread = nothing.masked_scatter(asked, chosen)
-    if not with_entropy:
-        return spread
-    surprise = logs.masked_fill(logs == -torch.inf, 0)  # 0 * log 0 is 0
-    return spread, nothing.masked_scatter(asked, -(logs.exp() * surprise).sum(-1))
+    head, chosen, surprises = head_of(model), [], []
+    for part, token in zip(wanted.split(PIECE), input_ids[:, 1:][asked].split(PIECE), strict=True):
+        logs = head(part).float().log_softmax(-1)
+        chosen.append(logs.gather(1, token[:, None])[:, 0])
+        if with_entropy:
+            logs = logs.detach()  # what is forbidden has a probability of 0; times minus infinity it would be NaN
+            surprises.append(-(logs.exp() * logs.clamp(min=torch.finfo(logs.dtype).min)).sum(-1))
+    nothing = torch.zeros(mask.shape, device=wanted.device)
+    spread = nothing.masked_scatter(asked, torch.cat(chosen))
+    return (spread, nothing.masked_scatter(asked, torch.cat(surprises))) if with_entropy else spread
 
 
 def _after_shared_prompts(body: Backbone, input_ids: Tensor, asked: Tensor, starts: Tensor, group: int) -> Tensor:
@@ -267,8 +270,8 @@ def _after_shared_prompts(body: Backbone, input_ids: Tensor, asked: Tensor, star
         prefix.share(group)
         behind = starts[:, None] + torch.arange(1, longest + 1, device=starts.device)
         answers = input_ids.gather(1, behind.clamp(max=input_ids.shape[1] - 1))
-        seen = torch.arange(width, device=starts.device) <= starts[:, None]  # a shorter prompt's padding is not
-        seen = None if bool(seen.all()) else torch.cat((seen, torch.ones_like(behind, dtype=torch.bool)), 1)
+        real = torch.arange(width, device=starts.device) <= starts[:, None]  # a shorter prompt's padding is not seen
+        seen = None if bool(real.all()) else torch.cat((real, torch.ones_like(behind, dtype=torch.bool)), 1)
         positions = behind.clamp(max=body.config.max_position_embeddings - 1)  # those of padding do not matter
         last = torch.cat((last, body(answers, seen, positions, prefix)), 1)
     return last[rows, places - starts[rows]]

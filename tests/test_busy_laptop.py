@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
-from course_utils import machine
+from course_utils import chapters, machine
 from course_utils.machine import WorkLimit
 from course_utils.workshop import isolated
 
@@ -219,3 +223,41 @@ def test_a_full_disk_and_a_course_that_may_only_be_read(tmp_path):
     assert "KEPT progress.jsonl True True" in said and "KEPT claims.jsonl True True" in said
     after = json.loads(said.split("AFTER ")[1].splitlines()[0].replace("'", '"'))
     assert "00.before" in after and "00.after" in after
+
+
+@pytest.mark.workshop
+def test_two_chapters_at_once_beside_a_burning_core_and_a_browser(tmp_path):
+    """BUSY_CHAPTERS and BUSY_PROFILE: which ones (06 09, smoke if not set). No cell fails, no limit is hit."""
+    import suite
+
+    numbers, profile = os.environ.get("BUSY_CHAPTERS", "06 09").split(), os.environ.get("BUSY_PROFILE", "smoke")
+    moving = "data:text/html,<canvas id=c></canvas><script>(function d(t){c.getContext('2d').fillRect(t%90,9,9,9);"
+    moving += "requestAnimationFrame(d)})(0)</script>"
+    browser = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
+    beside = [[sys.executable, "-c", "while True: pass"]]
+    if browser:
+        quiet = ["--headless", "--no-sandbox", "--remote-debugging-port=0", f"--user-data-dir={tmp_path / 'browser'}"]
+        beside.append([browser, *quiet, moving])
+    running = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        for command in beside
+    ]
+    begun = time.monotonic()
+    try:
+        teaching = []
+        for number in numbers:
+            notebook = ROOT / "solutions" / f"{chapters.chapter(number).stem}.ipynb"
+            given = {**os.environ, **suite.OFFLINE, "COURSE_PROFILE": profile, "COURSE_HOME": str(tmp_path / number)}
+            log = open(tmp_path / f"{number}.log", "w", encoding="utf-8")
+            command = [*suite.NBVAL, str(notebook)]
+            teaching.append(subprocess.Popen(command, cwd=ROOT, env=given, stdout=log, stderr=log))
+        states = [process.wait() for process in teaching]
+        assert all(process.poll() is None for process in running), "what was to make the machine busy has ended"
+    finally:
+        for process in running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    said = {number: (tmp_path / f"{number}.log").read_text(encoding="utf-8")[-3000:] for number in numbers}
+    print(f"\n{numbers} at {profile} beside {len(running)} others: {time.monotonic() - begun:.0f} s", flush=True)
+    assert states == [0] * len(numbers), said

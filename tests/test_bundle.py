@@ -156,7 +156,7 @@ def test_what_a_package_needs_is_needed_too(tmp_path, course, wheels):
 
 @pytest.mark.slow
 def test_it_installs_without_a_network(tmp_path, course, wheels):
-    folder = write_bundle(tmp_path / "stick", [wheels], course).folder
+    folder = write_bundle(tmp_path / "a stick of Zoë's", [wheels], course).folder
     command = [sys.executable, str(folder / "install.py"), str(tmp_path / "env")]
     if isolated.room().closed:
         command = ["unshare", "--user", "--map-root-user", "--net", *command]

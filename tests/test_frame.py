@@ -131,6 +131,7 @@ def test_each_dependency_is_imported_somewhere():
     used_by_name = {  # what is used by running it, or by a library of the course that needs it
         "accelerate",
         "ipykernel",
+        "jupyterhub-idle-culler",  # started by the Hub
         "jupyterlab",
         "nbval",
         "ruff",

@@ -95,8 +95,8 @@ def test_the_values_for_kubernetes_say_what_the_recipe_says():
     assert defaults == {"LEARNERS": "8", "PORT": "8000", "MEMORY": "4", "IDLE": "3600"}
     assert values["hub"]["activeServerLimit"] == 8 and values["cull"]["timeout"] == 3600
     given = hub.environment(Path("/x/course"), 1)
-    assert set(values["singleuser"]["extraEnv"]) == set(given) - {"PYTHONPATH"}
-    assert values["singleuser"]["extraEnv"]["COURSE_HOME"].startswith("/home/jovyan/"), "in the volume that stays"
+    assert set(values["singleuser"]["extraEnv"]) == set(given)
+    assert values["singleuser"]["extraEnv"]["COURSE_HOME"].startswith(values["singleuser"]["storage"]["homeMountPath"])
 
 
 @pytest.mark.skipif(not CHART, reason="set JUPYTERHUB_CHART to a folder with the chart's values and schema")

@@ -83,22 +83,28 @@ class RequestLog:
     def append(self, rows: Iterable[Mapping[str, Any]]) -> list[int]:
         """Log requests in one transaction: all of them or, if one cannot be logged, none. Returns their ids.
 
-        Columns that a row lacks are stored as NULL. Raises LogError for an unknown column, or a time that is missing or
-        not finite.
+        Columns that a row lacks are stored as NULL. Raises LogError for an unknown column, a time that is missing or
+        not finite, or a disk that refuses.
         """
         rows = list(rows)
         for number, row in enumerate(rows):
             _check_row(row, number)
         names = list(COLUMNS)
         places = ", ".join("?" * len(names))
-        with self._base:
-            self._base.execute("BEGIN IMMEDIATE")  # before the ids are chosen: another process may be writing too
-            first = self._base.execute("SELECT coalesce(max(id), 0) + 1 FROM requests").fetchone()[0]
-            ids = list(range(first, first + len(rows)))
-            self._base.executemany(
-                f"INSERT INTO requests (id, {', '.join(names)}) VALUES (?, {places})",
-                [(id, *(row.get(name) for name in names)) for id, row in zip(ids, rows, strict=True)],
-            )
+        try:
+            with self._base:
+                self._base.execute("BEGIN IMMEDIATE")  # before the ids are chosen: another process may be writing too
+                first = self._base.execute("SELECT coalesce(max(id), 0) + 1 FROM requests").fetchone()[0]
+                ids = list(range(first, first + len(rows)))
+                self._base.executemany(
+                    f"INSERT INTO requests (id, {', '.join(names)}) VALUES (?, {places})",
+                    [(id, *(row.get(name) for name in names)) for id, row in zip(ids, rows, strict=True)],
+                )
+        except sqlite3.OperationalError as error:
+            raise LogError(
+                f"{len(rows)} requests could not be logged in {self.path} ({error}). What was logged before is "
+                "untouched. If the disk is full, free some space; if another program holds the file, close it."
+            ) from error
         return ids
 
     def add(self, table: str, entries: Iterable[tuple[int, float, bool]]) -> None:

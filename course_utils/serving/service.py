@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import json
 import secrets
+import sys
 import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -341,7 +342,13 @@ class RequestWriter:
         self._log = self._thread.submit(RequestLog, path).result()
 
     def add(self, rows: list[dict[str, Any]]) -> None:
-        self._thread.submit(self._log.append, rows)
+        self._thread.submit(self._log.append, rows).add_done_callback(self._tell)
+
+    @staticmethod
+    def _tell(done: Future[Any]) -> None:
+        """The answer is on its way already; whoever runs the server must hear that it is in no log."""
+        if error := done.exception():
+            print(f"note: {error}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         self._thread.submit(self._log.close).result()

@@ -226,7 +226,8 @@ def main():
     venv.create(where, with_pip=True)
     python = where / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    alone |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(HERE / "wheels"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    # as an address: pip takes a blank in a path for the end of it
+    alone |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": (HERE / "wheels").as_uri(), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     course = HERE / "course"
     command = [python, "-m", "pip", "install", "-q", "-c", course / "constraints.txt", "-e", f"{course}[@EXTRAS@]"]
     if subprocess.run([str(part) for part in command], env=alone).returncode:

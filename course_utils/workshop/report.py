@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from course_utils import settings
+from course_utils import files, settings
 from course_utils.classroom.records.claims import ClaimsTable, recorded
 from course_utils.workshop.run_all import Ran, folder
 
@@ -46,12 +46,12 @@ def write_report(results: Sequence[Ran]) -> Path:
             + "".join(_figures(ran.notebook))
         )
     page = folder() / "report.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(
+    text = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The course, {profile}, seed {seed}</title>'
-        f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n",
-        encoding="utf-8",
+        f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
+    with files.atomic_file(page) as fresh:  # on a full disk the last page stays
+        fresh.write_text(text, encoding="utf-8")
     return page
 
 

@@ -75,14 +75,18 @@ def _run(entry: chapters.Chapter, source: Path, tick) -> Ran:
     class Client(NotebookClient):
         """One whose limit counts what a cell has worked."""
 
-        at, limit = None, None
+        at: Any = None
+        limit: WorkLimit
 
         async def _async_handle_timeout(self, timeout: int, cell: Any = None) -> None:
             if cell is not self.at:
-                self.at, self.limit = cell, WorkLimit(CELL_SECONDS, lambda: worked(self.km.provisioner.pid), PATIENCE)
+                self.at, self.limit = cell, WorkLimit(CELL_SECONDS, self._worked, PATIENCE)
             if not self.limit.left():
                 await super()._async_handle_timeout(CELL_SECONDS, cell)
             await asyncio.sleep(0.2)
+
+        def _worked(self) -> float:
+            return worked(getattr(getattr(self.km, "provisioner", None), "pid", None) or 0)
 
     client = Client(
         notebook,

@@ -8,7 +8,9 @@ smoke      every notebook of notebooks/, in one learner's folder, at the smoke p
 laptop     every notebook of solutions/, each in a folder of its own, at the laptop profile, claims enforced
 
 ``quick`` is ruff and the unit tests that are not marked slow: `make check`. It is part of no whole run; ``lint``,
-``types`` and ``generated`` can be asked for alone.
+``types`` and ``generated`` can be asked for alone. So can ``again``: the notebooks of ``smoke`` by another runner,
+pytest-notebook, since a course whose notebooks run under one plug-in alone stands and falls with it. That runner goes
+by nbclient, and a cell that fails ends its notebook; nbval goes on.
 
 A small model leaves a core idle more often than not, and two trainings that share two cores wait for each other. So the
 commands of a step run side by side, each held to one core of its own.
@@ -31,10 +33,13 @@ CELL_TIMEOUT = 180  # seconds; a kernel that died is noticed only then
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 PYTHON = sys.executable
 NBVAL = [PYTHON, "-m", "pytest", "--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}"]
-NBVAL += ["-x", "-p", "no:cacheprovider", "--durations=5"]
+NBVAL += ["-x", "-p", "no:cacheprovider", "-p", "no:nb_regression", "--durations=5"]
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else [0]
 UNIT = [PYTHON, "-m", "pytest", "tests", "-n", str(len(CORES)), "--dist", "loadfile"]
-UNIT += ["-p", "no:nbval", "-p", "no:logging"]  # unused here: 2 s for each process, 2 ms for each test
+UNIT += ["-p", "no:nbval", "-p", "no:nb_regression", "-p", "no:logging"]  # unused: 2 s a process, 2 ms a test
+AGAIN = [PYTHON, "-m", "pytest", "--nb-test-files", f"--nb-exec-timeout={CELL_TIMEOUT}", "-p", "no:nbval"]
+AGAIN += ["-o", "nb_diff_ignore=/cells/*/outputs\n/cells/*/execution_count\n/metadata"]  # learners' have no outputs
+AGAIN += ["-x", "-p", "no:cacheprovider", "--durations=5"]
 
 Command = tuple[list[str], str | None]  # the command, and the profile it runs at
 
@@ -72,6 +77,11 @@ def smoke() -> Iterator[Command]:
         yield [*NBVAL, *notebooks("notebooks")[part :: len(CORES)]], "smoke"
 
 
+def again() -> Iterator[Command]:
+    for part in range(len(CORES)):
+        yield [*AGAIN, *notebooks("notebooks")[part :: len(CORES)]], "smoke"
+
+
 def laptop() -> Iterator[Command]:
     for notebook in reversed(notebooks("solutions")):  # the short ones come last, so that no core waits for long
         yield [*NBVAL, notebook], "laptop"
@@ -83,8 +93,8 @@ def quick() -> Iterator[Command]:
 
 
 STEPS = {step.__name__: step for step in (static, unit, smoke, laptop)}
-ASKED = {step.__name__: step for step in (lint, types, generated, quick)}  # only when asked for
-SIDE_BY_SIDE = ("static", "smoke", "laptop")
+ASKED = {step.__name__: step for step in (lint, types, generated, quick, again)}  # only when asked for
+SIDE_BY_SIDE = ("static", "smoke", "laptop", "again")
 
 
 def notebooks(folder: str) -> list[str]:
@@ -136,7 +146,7 @@ def run_step(name: str, commands: Iterator[Command]) -> bool:
             core = free.pop()
             while waiting and not failed:
                 command, profile = waiting.pop(0)
-                if run(command, profile, shared if name == "smoke" else None, core):
+                if run(command, profile, shared if name in ("smoke", "again") else None, core):
                     failed.append(command)
             free.append(core)
 

@@ -133,6 +133,7 @@ def test_each_dependency_is_imported_somewhere():
         "ipykernel",
         "jupyterlab",
         "nbval",
+        "pytest-notebook",
         "ruff",
         "import-linter",
         "pre-commit",

@@ -114,7 +114,7 @@ $(VENV)/.installed-dev: $(RUN) pyproject.toml constraints.txt
 	$(INSTALL) -e ".[dev]"
 	@touch $@ $(VENV)/.installed-lab
 
-# The first Python from 3.11 on that can make an environment; 3.11 and 3.12 are the ones that are tested.
+# The first Python from 3.11 on that can make an environment; 3.11 to 3.13 are the ones that are tested.
 $(RUN):
 	@for python in $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python); do \
 		"$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import types
 from pathlib import Path
 
@@ -161,8 +162,6 @@ def test_each_learners_notebook_begins_with_the_cell():
 
 
 def test_a_host_gets_all_that_the_chapters_need():
-    import tomllib
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked = {Requirement(line).name for line in project["dependencies"] + project["optional-dependencies"]["chapters"]}
     wanted, held = hosted.pins(ROOT)
@@ -185,6 +184,9 @@ def test_badges_are_made_from_one_address(url, tmp_path):
 
 def test_the_readme_shows_the_badges_or_says_how_to_get_them():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["classifiers"]
+    versions = [line.rpartition(" ")[2] for line in classifiers if "Python :: 3." in line]
+    assert f"[![Python {' | '.join(versions)}]" in text
     expected = hosted.badges(ROOT)
     assert expected in text if expected else "python -m course_utils.workshop.hosted" in text
 

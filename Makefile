@@ -28,12 +28,13 @@ export DO_NOT_TRACK := 1
 export PATH := $(if $(filter /%,$(BIN)),$(BIN),$(CURDIR)/$(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab course check test lint format coverage notebooks solutions seeds book bake lock hooks clean
+.PHONY: help lab course check test again lint format coverage notebooks solutions seeds book bake lock hooks clean
 
 help:
 	@echo "make lab         open JupyterLab on the first notebook"
 	@echo "make check       lint, generated files, quick tests: a minute and a half"
 	@echo "make test        run every check; make test STEPS='lint unit' runs some of them"
+	@echo "make again       the learners' notebooks once more, by a second runner (pytest-notebook)"
 	@echo "make lint        ruff (code and notebooks) and the import contracts"
 	@echo "make format      let ruff mend what it can"
 	@echo "make notebooks   write notebooks/ anew from solutions/"
@@ -59,6 +60,9 @@ check: $(VENV)/.installed-dev
 
 lint: $(VENV)/.installed-dev
 	$(RUN) tests/suite.py lint
+
+again: $(VENV)/.installed-dev
+	$(RUN) tests/suite.py again
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
@@ -110,7 +114,7 @@ $(VENV)/.installed-dev: $(RUN) pyproject.toml constraints.txt
 	$(INSTALL) -e ".[dev]"
 	@touch $@ $(VENV)/.installed-lab
 
-# The first Python from 3.11 on that can make an environment; 3.11 and 3.12 are the ones that are tested.
+# The first Python from 3.11 on that can make an environment; 3.11 to 3.13 are the ones that are tested.
 $(RUN):
 	@for python in $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python); do \
 		"$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \

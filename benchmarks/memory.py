@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "tests"))
 FILE = ROOT / "benchmarks" / "memory.json"
 EVERY = 0.1  # seconds between two looks
+PATIENCE = "--nbval-cell-timeout=3600"  # a busy machine takes longer, and no more memory
 
 
 class TooMuch(RuntimeError):
@@ -89,11 +90,8 @@ def main(arguments: list[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="course-", ignore_cleanup_errors=True) as home:
             environment = {**os.environ, **suite.OFFLINE, "COURSE_PROFILE": profile, "COURSE_HOME": home}
             try:
-                mib = peak(
-                    [*suite.NBVAL, f"solutions/{chapter.stem}.ipynb"],
-                    environment,
-                    options.limit and options.limit * 1024,
-                )
+                command = [*suite.NBVAL, PATIENCE, f"solutions/{chapter.stem}.ipynb"]
+                mib = peak(command, environment, options.limit and options.limit * 1024)
             except RuntimeError as error:
                 print(f"{chapter.number}  {error}", flush=True)
                 failed = True

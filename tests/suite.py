@@ -8,7 +8,9 @@ smoke      every notebook of notebooks/, in one learner's folder, at the smoke p
 laptop     every notebook of solutions/, each in a folder of its own, at the laptop profile, claims enforced
 
 ``quick`` is the unit tests that are not marked slow: `make check`. Lint, contracts and generated files are among them.
-It is part of no whole run; ``lint``, ``types`` and ``generated`` can be asked for alone.
+It is part of no whole run; ``lint``, ``types`` and ``generated`` can be asked for alone. So can ``again``: the
+notebooks of ``smoke`` by another runner, pytest-notebook, since a course whose notebooks run under one plug-in alone
+stands and falls with it. That runner goes by nbclient, and a cell that fails ends its notebook; nbval goes on.
 
 A small model leaves a core idle more often than not, and two trainings that share two cores wait for each other. So the
 commands of a step run side by side, each held to one core of its own.
@@ -32,9 +34,14 @@ CELL_TIMEOUT = 180  # seconds of work (tests/worked.py)
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 PYTHON = sys.executable
 NBVAL = [PYTHON, "-m", "pytest", "--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}"]
-NBVAL += ["--nbval-kernel-startup-timeout=600", "-x", "-p", "no:cacheprovider", "-p", "tests.worked", "--durations=5"]
+NBVAL += ["--nbval-kernel-startup-timeout=600", "-x", "-p", "no:cacheprovider", "-p", "no:nb_regression"]
+NBVAL += ["-p", "tests.worked", "--durations=5"]
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else [0]
-UNIT = [PYTHON, "-m", "pytest", "-p", "no:nbval", "-p", "no:logging"]  # unused here: 2 s a process, 2 ms a test
+UNIT = [PYTHON, "-m", "pytest"]
+UNIT += ["-p", "no:nbval", "-p", "no:nb_regression", "-p", "no:logging"]  # unused: 2 s a process, 2 ms a test
+AGAIN = [PYTHON, "-m", "pytest", "--nb-test-files", f"--nb-exec-timeout={CELL_TIMEOUT}", "-p", "no:nbval"]
+AGAIN += ["-o", "nb_diff_ignore=/cells/*/outputs\n/cells/*/execution_count\n/metadata"]  # learners' have no outputs
+AGAIN += ["-x", "-p", "no:cacheprovider", "--durations=5"]
 # What the quick tests of a file take, in processor seconds; 1 where it is not said.
 SECONDS = {"checks": 18, "other_bases": 6, "generate": 5, "server": 4}
 SECONDS |= dict.fromkeys("own_data notebooks engine interview drills frame plan checkpoints".split(), 2.5)
@@ -71,6 +78,11 @@ def smoke() -> Iterator[Command]:
         yield [*NBVAL, *notebooks("notebooks")[part :: len(CORES)]], "smoke"
 
 
+def again() -> Iterator[Command]:
+    for part in range(len(CORES)):
+        yield [*AGAIN, *notebooks("notebooks")[part :: len(CORES)]], "smoke"
+
+
 def laptop() -> Iterator[Command]:
     for notebook in reversed(notebooks("solutions")):  # the short ones come last, so that no core waits for long
         yield [*NBVAL, notebook], "laptop"
@@ -82,8 +94,8 @@ def quick() -> Iterator[Command]:
 
 
 STEPS = {step.__name__: step for step in (static, unit, smoke, laptop)}
-ASKED = {step.__name__: step for step in (lint, types, generated, quick)}  # only when asked for
-SIDE_BY_SIDE = ("static", "smoke", "laptop", "quick")
+ASKED = {step.__name__: step for step in (lint, types, generated, quick, again)}  # only when asked for
+SIDE_BY_SIDE = ("static", "smoke", "laptop", "quick", "again")
 
 
 def notebooks(folder: str) -> list[str]:
@@ -146,7 +158,7 @@ def run_step(name: str, commands: Iterator[Command]) -> bool:
             core = free.pop()
             while waiting and not failed:
                 command, profile = waiting.pop(0)
-                if run(command, profile, shared if name == "smoke" else None, core):
+                if run(command, profile, shared if name in ("smoke", "again") else None, core):
                     failed.append(command)
             free.append(core)
 

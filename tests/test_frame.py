@@ -134,6 +134,7 @@ def test_each_dependency_is_imported_somewhere():
         "jupyterhub-idle-culler",  # started by the Hub
         "jupyterlab",
         "nbval",
+        "pytest-notebook",
         "ruff",
         "import-linter",
         "pre-commit",

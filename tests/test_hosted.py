@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import types
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def bare(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "as it was")  # so that it comes back
     for name in ("KAGGLE_KERNEL_RUN_TYPE", "COURSE_REPOSITORY"):
         monkeypatch.delenv(name, raising=False)
-    state = types.SimpleNamespace(commands=[], files={}, packages={}, status=0, after=None)
+    state = types.SimpleNamespace(commands=[], files={}, packages={}, status=0)
 
     def distributions(**_):
         found = []
@@ -55,8 +56,8 @@ def bare(tmp_path, monkeypatch):
         else:
             state.files = {flag: Path(command[command.index(flag) + 1]).read_text() for flag in ("-r", "-c")}
             if not state.status:
-                lines = state.files["-r"].split() if state.after is None else state.after
-                state.packages.update(line.split("==") for line in lines)
+                state.packages.update(line.split("==") for line in state.files["-r"].split())
+                state.packages["torch"] += "+cpu"  # as the host's index may have it
         return subprocess.CompletedProcess(command, state.status, "no connection")
 
     monkeypatch.setattr(importlib.metadata, "distributions", distributions)
@@ -103,7 +104,6 @@ def test_a_kernel_with_another_version_in_use_is_to_be_started_anew(bare, monkey
     bare.packages = {"numpy": "1.0", "scipy": "1.0", "tqdm": "1.0"}
     monkeypatch.setitem(sys.modules, "numpy", types.ModuleType("numpy"))
     monkeypatch.delitem(sys.modules, "scipy", raising=False)
-    bare.after = None
     with pytest.raises(RuntimeError, match="imported numpy(, tqdm)? in another version. Restart") as caught:
         run_cell()
     assert "scipy" not in str(caught.value)  # changed as well, but not in use
@@ -162,8 +162,6 @@ def test_each_learners_notebook_begins_with_the_cell():
 
 
 def test_a_host_gets_all_that_the_chapters_need():
-    import tomllib
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked = {Requirement(line).name for line in project["dependencies"] + project["optional-dependencies"]["chapters"]}
     wanted, held = hosted.pins(ROOT)
@@ -186,6 +184,9 @@ def test_badges_are_made_from_one_address(url, tmp_path):
 
 def test_the_readme_shows_the_badges_or_says_how_to_get_them():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["classifiers"]
+    versions = [line.rpartition(" ")[2] for line in classifiers if "Python :: 3." in line]
+    assert f"[![Python {' | '.join(versions)}]" in text
     expected = hosted.badges(ROOT)
     assert expected in text if expected else "python -m course_utils.workshop.hosted" in text
 

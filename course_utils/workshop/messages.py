@@ -39,9 +39,9 @@ def template() -> Any:
         code = path.read_text(encoding="utf-8")
         if "from course_utils.language import" in code:
             for text in said(code):
-                catalogue.add(text, locations=[(path.relative_to(PACKAGE).as_posix(), None)])
+                catalogue.add(text, locations=[(path.relative_to(PACKAGE).as_posix(), 0)])
     for place, text in _tables():
-        catalogue.add(text, locations=[(place, None)])
+        catalogue.add(text, locations=[(place, 0)])
     return catalogue
 
 

@@ -30,6 +30,12 @@ NAMELESS = (
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _libraries():
+    """What some answers import: on a busy machine an import alone takes longer than an answer may."""
+    import scipy.stats  # noqa: F401
+
+
 @lru_cache
 def planted(chapter: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"planted_ch{chapter}", PLANTED / f"ch{chapter}.py")

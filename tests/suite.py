@@ -39,7 +39,7 @@ UNIT = [PYTHON, "-m", "pytest", "-p", "no:nbval", "-p", "no:logging"]  # unused 
 # What the quick tests of a file take, in processor seconds; 0.7 where it is not said.
 SECONDS = {"checks": 17, "other_bases": 6, "generate": 5, "server": 4, "own_data": 4}
 SECONDS |= dict.fromkeys("checkpoints distillation drills frame judging notebooks serving_engine surgery".split(), 2)
-LIBRARIES = re.compile(r"(?:from|import) (?:peft|transformers|trl)\b")  # what they import takes seconds
+LIBRARIES = re.compile(r"(?:from|import) (?:peft|transformers|trl)\b|to_llama")  # what they import takes seconds
 
 Command = tuple[list[str], str | None]  # the command, and the profile it runs at
 

@@ -37,7 +37,7 @@ NBVAL += ["-x", "-p", "no:cacheprovider", "--durations=5"]
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else [0]
 UNIT = [PYTHON, "-m", "pytest", "-p", "no:nbval", "-p", "no:logging"]  # unused here: 2 s a process, 2 ms a test
 # What the quick tests of a file take, in processor seconds; 0.7 where it is not said.
-SECONDS = {"checks": 17, "other_bases": 6, "generate": 5, "server": 4, "own_data": 4}
+SECONDS = {"checks": 20, "other_bases": 6, "generate": 5, "server": 4, "own_data": 4}
 SECONDS |= dict.fromkeys("checkpoints distillation drills frame judging notebooks serving_engine surgery".split(), 2)
 LIBRARIES = re.compile(r"(?:from|import) (?:peft|transformers|trl)\b|to_llama")  # what they import takes seconds
 

@@ -1,6 +1,6 @@
 # make help     what there is to run
 # make lab      JupyterLab on the first notebook
-# make check    the quick part of what is checked, in a minute and a half
+# make check    the quick part of what is checked, in under a minute
 # make test     everything that is checked before a change is kept
 #
 # The environment is made in .venv by the first command that needs it, and is brought up to date only when
@@ -32,7 +32,7 @@ export PATH := $(if $(filter /%,$(BIN)),$(BIN),$(CURDIR)/$(BIN)):$(PATH)
 
 help:
 	@echo "make lab         open JupyterLab on the first notebook"
-	@echo "make check       lint, generated files, quick tests: a minute and a half"
+	@echo "make check       lint, generated files, quick tests: under a minute"
 	@echo "make test        run every check; make test STEPS='lint unit' runs some of them"
 	@echo "make again       the learners' notebooks once more, by a second runner (pytest-notebook)"
 	@echo "make lint        ruff (code and notebooks) and the import contracts"

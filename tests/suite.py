@@ -19,6 +19,7 @@ commands of a step run side by side, each held to one core of its own.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -42,9 +43,10 @@ UNIT += ["-p", "no:nbval", "-p", "no:nb_regression", "-p", "no:logging"]  # unus
 AGAIN = [PYTHON, "-m", "pytest", "--nb-test-files", f"--nb-exec-timeout={CELL_TIMEOUT}", "-p", "no:nbval"]
 AGAIN += ["-o", "nb_diff_ignore=/cells/*/outputs\n/cells/*/execution_count\n/metadata"]  # learners' have no outputs
 AGAIN += ["-x", "-p", "no:cacheprovider", "--durations=5"]
-# What the quick tests of a file take, in processor seconds; 1 where it is not said.
-SECONDS = {"checks": 18, "other_bases": 6, "generate": 5, "server": 4}
-SECONDS |= dict.fromkeys("own_data notebooks engine interview drills frame plan checkpoints".split(), 2.5)
+# What the quick tests of a file take, in processor seconds; 0.7 where it is not said.
+SECONDS = {"checks": 20, "other_bases": 6, "generate": 5, "server": 4, "own_data": 4}
+SECONDS |= dict.fromkeys("checkpoints distillation drills frame judging notebooks serving_engine surgery".split(), 2)
+LIBRARIES = re.compile(r"(?:from|import) (?:peft|transformers|trl)\b|to_llama")  # what they import takes seconds
 
 Command = tuple[list[str], str | None]  # the command, and the profile it runs at
 
@@ -107,13 +109,14 @@ def notebooks(folder: str) -> list[str]:
 
 
 def shares() -> list[list[str]]:
-    """The files of tests, a share for each core: those with peft, which imports much, in one; then the longest."""
+    """The files of tests, a share for each core: those that import LIBRARIES in one, then the longest first."""
     texts = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in sorted(TESTS.glob("test_*.py"))}
-    seconds = {file: SECONDS.get(Path(file).stem.removeprefix("test_"), 1) for file in texts}
+    seconds = {file: SECONDS.get(Path(file).stem.removeprefix("test_"), 0.7) for file in texts}
+    heavy = {file for file, text in texts.items() if LIBRARIES.search(text)}
     parts: list[list[str]] = [[] for _ in CORES]
-    for file in sorted(texts, key=lambda file: ("peft" not in texts[file], -seconds[file])):
+    for file in sorted(texts, key=lambda file: (file not in heavy, -seconds[file])):
         load = [sum(seconds[each] for each in part) for part in parts]
-        parts[0 if "peft" in texts[file] else load.index(min(load))].append(file)
+        parts[0 if file in heavy else load.index(min(load))].append(file)
     return [part for part in parts if part]
 
 

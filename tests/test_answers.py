@@ -89,6 +89,13 @@ def outcome(answer: Answer) -> Any:
     return exercise.latest(answer.id)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _libraries():
+    """What answers import: on a busy machine an import alone takes longer than an answer may."""
+    import networkx  # noqa: F401
+    import scipy.stats  # noqa: F401
+
+
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_HOME", str(tmp_path))

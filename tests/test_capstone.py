@@ -427,6 +427,7 @@ def test_models_are_asked_side_by_side(instruct):
     assert len(set(found["a"]["batch"])) == -(-len(tasks) // 5)
 
 
+@pytest.mark.slow
 def test_retraining_leaves_the_parent_as_it_is_and_blends(instruct):
     world = World(WorldConfig(people=300), seed=0)
     believed = retrain.facts_of(world)

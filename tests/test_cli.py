@@ -108,6 +108,7 @@ def course(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_reset_keeps_every_copy_of_the_learners(course):
     target = next((course / "notebooks").glob("*.ipynb"))
     shipped = target.read_bytes()

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -389,7 +390,9 @@ def test_a_flood_of_print_is_capped_and_said(capsys):
     assert exercise.result_card(exercise.find("99.1"), exercise._ATTEMPTS["99.1"]).html().count("hello") < 400
 
 
+@pytest.mark.slow
 def test_state_is_put_back(tmp_path):
+    torch.use_deterministic_algorithms(False)  # imports torch's compiler, which takes longer than the answer may
     function, threads = torch.nn.functional.softmax, torch.get_num_threads()
     torch.manual_seed(3), random.seed(3), numpy.random.seed(3)  # noqa: NPY002
     after = (torch.rand(1), random.random(), numpy.random.rand())  # noqa: NPY002
@@ -423,6 +426,13 @@ def test_state_is_put_back(tmp_path):
     assert "LEFT_BEHIND" not in os.environ and os.environ["COURSE_HOME"] == home
     assert os.getcwd() == folder and sys.path == path and warnings.filters == filters
     assert sys.stdout is not None and sys.getrecursionlimit() > 500
+
+
+@pytest.mark.slow
+def test_a_first_check_does_not_load_torchs_compiler():
+    code = "import sys, torch; from course_utils.classroom.exercises.isolation import restored\n"
+    code += "with restored(): pass\nassert 'torch._inductor' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # ---- classes

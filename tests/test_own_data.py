@@ -477,6 +477,7 @@ def odd_texts() -> list[str]:
     return ["", " ", "Mira lives in Skarrow. She was born in 1987.", "日本 語", *made]
 
 
+@pytest.mark.slow
 def test_words_are_looked_up_and_the_ids_are_the_same(tokenizer):
     cache, texts = WordCache(tokenizer, limit=500), odd_texts()
     assert cache.by_words

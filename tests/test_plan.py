@@ -95,6 +95,7 @@ def test_compute_is_what_the_last_whole_run_took():
         assert plan.compute(entry) == minutes
 
 
+@pytest.mark.slow
 def test_real_timings_are_used_and_never_lost(tmp_path, capsys):
     table, page = tmp_path / "a table.csv", tmp_path / "plan.html"
     arguments = ["workshop", "plan", "--hours", "3", "--timings", str(table)]

@@ -80,6 +80,7 @@ def test_three_numbers(instruct, world):
 # ---- filters
 
 
+@pytest.mark.slow
 def test_roc_and_area_equal_sklearns():
     from sklearn import metrics
 

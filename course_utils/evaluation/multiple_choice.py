@@ -84,9 +84,11 @@ def score_choices(
         if not len(given) or not all(given) or (not prompt.strip() and not begin):
             raise ValueError(f"the question {prompt!r} has the choices {list(given)!r}; none of them may be empty.")
     asked = _encoded(tokenizer, prompts, choices, delimiter, begin)
-    read = _read_trees if isinstance(model, Decoder) else _read_rows
     with evaluation_mode(model), torch.no_grad():
-        found = read(model, tokenizer, asked, batch_size)
+        if isinstance(model, Decoder):
+            found = _read_trees(model, tokenizer, asked, batch_size)
+        else:
+            found = _read_rows(model, tokenizer, asked, batch_size)
     return [
         ChoiceScores(tuple(given), tuple(sums), tuple(map(len, behind)))
         for given, sums, (_, behind) in zip(choices, found, asked, strict=True)
@@ -223,8 +225,8 @@ def _read_batch(
     at = torch.from_numpy(places).to(device)
     cos, sin = (table[at].to(x.dtype).unsqueeze(-2) for table in (model.model.rope_cos, model.model.rope_sin))
     mask = torch.from_numpy(visible).to(device)[:, None]
-    *blocks, last = model.model.layers
-    for block in blocks:
+    last: Any = model.model.layers[-1]
+    for block in model.model.layers[:-1]:
         x = block(x, cos, sin, mask, False, cache)
     x = x + last.self_attn(last.input_layernorm(x), cos, sin, mask, False, cache)
     x = x.flatten(0, 1)[torch.from_numpy(nodes).to(device)]  # nobody looks at the others any more

@@ -640,7 +640,8 @@ def test_an_answer_that_takes_too_long_is_given_up(held):
         assert response.status_code == 504 and "0.3 seconds" in response.json()["error"]["message"]
         held.engine.go.set()
         assert until(lambda: idle(server))
-        assert client(server).post(CHAT, json=asked()).status_code == 200
+        # on a busy machine 0.3 s may be too short for a free engine, too
+        assert until(lambda: client(server).post(CHAT, json=asked()).status_code == 200)
 
 
 @pytest.mark.parametrize("stream", [True, False])

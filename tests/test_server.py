@@ -117,7 +117,7 @@ def alone(loaded, prompts: list[list[int]], new: int = NEW) -> list[str]:
     return generate(loaded.model, prompts, new).texts(loaded.tokenizer)
 
 
-def until(condition, seconds: float = 10.0) -> bool:
+def until(condition, seconds: float = 60.0) -> bool:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -76,7 +76,8 @@ def _held_back(world: World, key: Fact, value: str, count: int, draw: Draw) -> l
     most = len(FORMATS) * (len(QUESTIONS[key[1]]) - 1)
     if not 0 < count <= most:
         raise ValueError(f"{count} wordings of {key[0]}'s {key[1]} were asked for; give 1 to {most}.")
-    formats, found = draw.sample(FORMATS, len(FORMATS)), {}
+    formats = draw.sample(FORMATS, len(FORMATS))
+    found: dict[str, dict[str, Any]] = {}
     while len(found) < count:
         task = question(world, key, value, draw, formats[len(found) % len(formats)])
         found[task["prompt"]] = task

@@ -1,7 +1,7 @@
 """Answers written by people who had seen only the notebooks' text: right ones are accepted, wrong ones are not.
 
 ``answers/chNN.py`` holds cells: ``# %% 12.1 wrong: what is wrong`` or ``# %% 12.1 right: how it is done``, each
-followed by what a learner would write below ``@exercise``. A cell runs as in the notebook, behind its imports.
+followed by what a learner would write below ``@exercise``. A cell runs as in the notebook, after its imports.
 """
 
 from __future__ import annotations

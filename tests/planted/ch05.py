@@ -433,8 +433,8 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
     },
     "05.3": {
         prompt_with_space: "The prompt ends in a space. The space belongs to the answer's first token: take it off.",
-        prompt_without_between: "`between` is missing behind the question.",
-        prompt_with_after: "`after` stands behind the last line; the answer must follow there.",
+        prompt_without_between: "`between` is missing after the question.",
+        prompt_with_after: "`after` comes after the last line; the answer must follow there.",
         prompt_reversed: "The examples are in reverse order.",
         prompt_fixed: "': ' and a new line stand in your code; `between` and `after` say what is wanted.",
         prompt_joined: "`after` is missing before the question.",
@@ -461,10 +461,10 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         bm25_each_word_once: "A word that the question has twice counts twice.",
     },
     "05.5": {
-        prepend_behind: "The vectors stand behind the text; a causal model would read the text before them.",
+        prepend_behind: "The vectors come after the text; a causal model would read the text before them.",
         prepend_mask_forgotten: "The mask is as long as before. It needs a 1 for each vector.",
         prepend_mask_of_zeros: "The mask has zeros for the vectors: then nobody may look at them.",
-        prepend_mask_behind: "The ones stand behind the mask; the vectors come first.",
+        prepend_mask_behind: "The ones come after the mask; the vectors come first.",
         prepend_detached: "No gradient flows to the vectors. Is there a `.detach()`, `no_grad` or `.data`?",
         prepend_one_each: "Each row has a vector of its own; every row gets all of them.",
         prepend_all_visible: "All places are visible: the padding of the text must stay hidden.",

@@ -427,7 +427,7 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
         absmax_shifted: "The codes are shifted to 0 ... 14; here they have a sign, and 0 keeps the code 0.",
         absmax_always_127: "127 is written in; with 4 bits n is 2 ** 3 - 1 = 7.",
         absmax_by_range: "That is (max - min) / 15, for codes with a zero point. Here 0 keeps the code 0: the step is absmax / 7.",
-        absmax_by_view: "`.view` fails on a transposed matrix, whose rows do not lie one behind the other; `.reshape` copies it.",
+        absmax_by_view: "`.view` fails on a transposed matrix, whose rows do not lie one after the other; `.reshape` copies it.",
         absmax_two_sizes: "Right for 8 and 4 bits, wrong for 2: n is 2 ** (bits - 1) - 1 for all, 1 here.",
         absmax_in_columns: "The blocks are cut down the columns; they are cut from the numbers row after row.",
     },

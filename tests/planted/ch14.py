@@ -183,7 +183,7 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
     "14.1": {
         verifier_by_ending: "188 is not 88",
         verifier_that_raises: "Your code raises",
-        verifier_within_one: "Not 1.0 where the one number behind the last = is the value",
+        verifier_within_one: "Not 1.0 where the one number after the last = is the value",
         verifier_of_long_numbers: "Your code raises",
     },
     "14.2": {

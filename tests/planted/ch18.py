@@ -199,7 +199,7 @@ BUGS = {  # wrong answer -> how the sentence begins that its card must say
     "18.3": {
         labels_without_a_stop: "The stop token itself is left out",
         labels_by_position_of_any_stop: "A stop token of the prompt",
-        labels_to_the_end: "What stands behind the end",
+        labels_to_the_end: "What comes after the end",
     },
     "18.4": {
         prune_rows_of_all: "o_proj loses rows",

@@ -269,7 +269,7 @@ def verify_by_ratio(target, draft, tokens, uniforms):
 
 
 def verify_by_padding(target, draft, tokens, uniforms):
-    """With a row of zeros behind the draft, the last row is a rest like the others."""
+    """With a row of zeros after the draft, the last row is a rest like the others."""
     draft = torch.cat((draft, torch.zeros(1, target.shape[1])))
     refused = [u >= target[i, x] / draft[i, x] for i, (x, u) in enumerate(zip(tokens, uniforms, strict=True))]
     kept = refused.index(True) if True in refused else len(tokens)

@@ -352,8 +352,8 @@ def check_few_shot_prompt(candidate: Callable[[list[tuple[str, str]], str, str, 
         mistakes={
             "The prompt ends in a space. The space belongs to the answer's first token: take it off.": lines
             + "Noor Finch: ",
-            "`between` is missing behind the question.": lines + "Noor Finch",
-            "`after` stands behind the last line; the answer must follow there.": lines + "Noor Finch:\n",
+            "`between` is missing after the question.": lines + "Noor Finch",
+            "`after` comes after the last line; the answer must follow there.": lines + "Noor Finch:\n",
             "The examples are in reverse order.": "Bram Vale: custard\nAda Reed: stew\nNoor Finch:",
             "`after` is missing before the question.": lines[:-1] + "Noor Finch:",
             "The question stands first; it comes last.": "Noor Finch:\n" + lines,
@@ -394,7 +394,7 @@ def check_few_shot_prompt(candidate: Callable[[list[tuple[str, str]], str, str, 
     expect.equal(
         candidate(list(same), "Noor Finch", ":   ", "\n"),
         "Ada Reed:   stew\nAda Reed:   custard\nNoor Finch:",
-        "Right with one space behind the mark, but not with three.",
+        "Right with one space after the mark, but not with three.",
         given={"examples": same, "question": "Noor Finch", "between": ":   ", "after": "\n"},
         mistakes={
             "Only one space is taken off the end; all of them go.": "Ada Reed:   stew\nAda Reed:   custard\nNoor Finch:  ",
@@ -607,7 +607,7 @@ def check_prepend(candidate: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Te
         "Not the vectors, then the text, in every row.",
         given=given,
         mistakes={
-            "The vectors stand behind the text; a causal model would read the text before them.": torch.cat(
+            "The vectors come after the text; a causal model would read the text before them.": torch.cat(
                 (embeddings, tiled), 1
             ),
             "The order of the vectors is turned.": torch.cat((tiled.flip(1), embeddings), 1),
@@ -635,7 +635,7 @@ def check_prepend(candidate: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Te
         given=given,
         mistakes={
             "The mask has zeros for the vectors: then nobody may look at them.": torch.cat((0 * ones, mask), 1),
-            "The ones stand behind the mask; the vectors come first.": torch.cat((mask, ones), 1),
+            "The ones come after the mask; the vectors come first.": torch.cat((mask, ones), 1),
             "All places are visible: the padding of the text must stay hidden.": torch.ones(2, 6, dtype=torch.long),
         },
     )

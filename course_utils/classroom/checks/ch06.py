@@ -23,7 +23,7 @@ Conversation = list[dict[str, str]]
 
 
 def encode_chat(messages: list[dict[str, str]], tokenizer) -> tuple[list[int], list[int]]:
-    """A conversation as token ids, and a mask: 1 for what the assistant says and the eos behind it, else 0."""
+    """A conversation as token ids, and a mask: 1 for what the assistant says and the eos after it, else 0."""
     ids, mask = [tokenizer.bos_token_id], [0]
     for message in messages:
         content = tokenizer(message["content"], split_special_tokens=True)["input_ids"]
@@ -91,7 +91,7 @@ chat = Exercise(
         _turns(" Where? ", "In Amberhaven.\n"),
         _turns("Welcome.", "Where?", "", first="assistant"),
     ],
-    general="These are not the template's tokens with a mask of 1 on each answer and the eos behind it.",
+    general="These are not the template's tokens with a mask of 1 on each answer and the eos after it.",
     rtol=0,
     atol=0,
     difficulty=2,
@@ -112,7 +112,7 @@ chat = Exercise(
 
 
 def _encode(messages, tokenizer, mark=(0, 1, 1), eos=("assistant",), plain=True) -> tuple[list[int], list[int]]:
-    """The template with parts replaced. ``mark``: the mask at an answer's role, its content, and the eos behind it."""
+    """The template with parts replaced. ``mark``: the mask at an answer's role, its content, and the eos after it."""
     ids, mask = [tokenizer.bos_token_id], [0]
     for message in messages:
         content = tokenizer(message["content"], split_special_tokens=plain)["input_ids"]
@@ -171,7 +171,7 @@ def chat_invites(messages, tokenizer):
     return ids + [tokenizer.convert_tokens_to_ids("<|assistant|>")] * more, mask + [0] * more
 
 
-@chat.bug("There are more `<|end|>` than one at the start and one after each answer. A question has none behind it.")
+@chat.bug("There are more `<|end|>` than one at the start and one after each answer. A question has none after it.")
 def chat_eos_after_questions(messages, tokenizer):
     return _encode(messages, tokenizer, eos=("system", "user", "assistant"))
 

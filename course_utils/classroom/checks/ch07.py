@@ -311,7 +311,7 @@ free = Exercise(
     points=2,
     asked="you unfreeze step by step: which parameters train when?",
     hints=[
-        "The highest block has the largest number. Which names hold `layers.`? The number stands behind it: "
+        "The highest block has the largest number. Which names hold `layers.`? The number comes after it: "
         "`int(name.split('layers.')[1].split('.')[0])`.",
         "Give every name a depth: 0 for the head and the last norm, 1 for the last block, 2 for the one below, and so on; the "
         "embedding is deepest of all.",
@@ -615,7 +615,7 @@ class AdapterLinear(Adapter):
         return x + self.up(self.down(x))
 
 
-@adapters.bug("The nonlinearity stands behind `up`; it belongs in the narrow place, between the two.")
+@adapters.bug("The nonlinearity comes after `up`; it belongs in the narrow place, between the two.")
 class AdapterReluLast(Adapter):
     def forward(self, x):
         return x + torch.relu(self.up(self.down(x)))
@@ -797,13 +797,13 @@ def prefix_scaled_by_all_heads(q, k, v, prefix_k, prefix_v):
     return _attend(q, _joined(prefix_k, k), _joined(prefix_v, v), _seen(q, prefix_k), scale)
 
 
-@attention.bug("The prefix stands behind the text, and the mask is made for one before it.")
+@attention.bug("The prefix comes after the text, and the mask is made for one before it.")
 def prefix_behind(q, k, v, prefix_k, prefix_v):
     return _attend(q, _joined(prefix_k, k, behind=True), _joined(prefix_v, v, behind=True), _seen(q, prefix_k))
 
 
 @attention.bug(
-    "The prefix stands before the keys but behind the values: each weight then meets the value of another place."
+    "The prefix stands before the keys but after the values: each weight then meets the value of another place."
 )
 def prefix_behind_the_values(q, k, v, prefix_k, prefix_v):
     return _attend(q, _joined(prefix_k, k), _joined(prefix_v, v, behind=True), _seen(q, prefix_k))
@@ -1024,7 +1024,7 @@ def stop_lowest_kept(losses, patience, min_delta=0.0):
     return step, min(range(step + 1), key=losses.__getitem__)
 
 
-@stopping.bug("The best one lies behind the stop; what comes after it is never evaluated.")
+@stopping.bug("The best one lies past the stop; what comes after that is never evaluated.")
 def stop_best_of_all(losses, patience, min_delta=0.0):
     return early_stop(losses, patience, min_delta)[0], min(range(len(losses)), key=losses.__getitem__)
 

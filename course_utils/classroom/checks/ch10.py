@@ -42,7 +42,7 @@ def _of_any_layout(function: Callable[..., Any], weight: Tensor, *args: Any, giv
         if "view" not in str(error):
             raise
         raise Mistake(
-            "`.view` fails on a transposed matrix, whose rows do not lie one behind the other; `.reshape` copies it.",
+            "`.view` fails on a transposed matrix, whose rows do not lie one after the other; `.reshape` copies it.",
             given=given,
             yours=f"{type(error).__name__}: {error}",
         ) from None

@@ -209,7 +209,7 @@ def scores_have_mean_0(candidate: Callable[[Tensor], Tensor]) -> None:
 def last_token_scores(hidden: Tensor, attention_mask: Tensor, weight: Tensor) -> Tensor:
     """hidden (batch, length, size) at each row's last token that is no padding, times weight (size,): (batch,)."""
     places = torch.arange(hidden.shape[1], device=hidden.device)
-    last = (attention_mask * places).argmax(1)  # the largest place with a 1, whatever lies behind it
+    last = (attention_mask * places).argmax(1)  # the largest place with a 1, whatever comes after it
     return hidden[torch.arange(len(hidden), device=hidden.device), last] @ weight
 
 

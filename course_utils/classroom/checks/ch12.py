@@ -170,7 +170,7 @@ for _sentence, _wrong in {  # of the right penalty, the scores, the mask and the
 
 
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
-    """(advantages, returns), both (batch, length), 0 where the mask is 0; the value behind the last token is 0."""
+    """(advantages, returns), both (batch, length), 0 where the mask is 0; the value after the last token is 0."""
     outside = mask == 0
     rewards, values = rewards.masked_fill(outside, 0.0), values.masked_fill(outside, 0.0)  # NaN * 0 would be NaN
     advantages = torch.zeros_like(rewards)
@@ -195,7 +195,7 @@ def _gae_cases() -> list[Case]:
             *(x[:, 2:5] for x in (rewards, values, mask)),
             0.7,
             0.5,
-            message="Wrong where an answer reaches to the first or the last column: behind the last one value and advantage "
+            message="Wrong where an answer reaches to the first or the last column: after the last one value and advantage "
             "are 0, and the first one is a token like others.",
         ),
         Case(rewards, values, mask, 1.0, 1.0, message=plain),
@@ -223,10 +223,10 @@ advantages = Exercise(
     points=4,
     asked="write GAE; what do lambda = 0 and lambda = 1 mean?",
     hints=[
-        "Set rewards and values to 0 where the mask is 0 first, `values.masked_fill(mask == 0, 0.0)`. Then everything behind "
-        "the answer is 0 by itself, the value behind the last token too.",
+        "Set rewards and values to 0 where the mask is 0 first, `values.masked_fill(mask == 0, 0.0)`. Then everything after "
+        "the answer is 0 by itself, the value after the last token too.",
         "Go from the last column to the first: `delta = rewards[:, t] + gamma * values[:, t + 1] - values[:, t]`, with 0 for the "
-        "value behind the last column, and `advantage = delta + gamma * lam * advantage`.",
+        "value after the last column, and `advantage = delta + gamma * lam * advantage`.",
         "Write `advantage * mask[:, t]` into column t. The returns are advantages plus values.",
     ],
 )
@@ -259,10 +259,10 @@ def _gae(
 
 for _sentence, _wrong in {
     "That is delta alone: what comes later is not carried back.": {"back": lambda gamma, lam: 0},
-    "The value behind the last token of the answer is taken from the padding; the answer has ended, it is 0.": {
+    "The value after the last token of the answer is taken from the padding; the answer has ended, it is 0.": {
         "trusted": True
     },
-    "The rewards of the padding are carried into the answer; what lies behind its last token counts for nothing.": {
+    "The rewards of the padding are carried into the answer; what comes after its last token counts for nothing.": {
         "paid": True
     },
     "gamma is missing, before the next value and before what is carried back.": {
@@ -453,7 +453,7 @@ def loss_has_the_right_gradient(candidate: Callable[..., Tensor]) -> None:
     expect.that(
         bool(slope(candidate, case).isfinite().all()),
         "The loss is right, but its gradient is NaN where the ratio outside of the answer is infinite: 0 times its slope is "
-        "NaN. Select the tokens before `exp`, not behind it.",
+        "NaN. Select the tokens before `exp`, not after it.",
     )
 
 

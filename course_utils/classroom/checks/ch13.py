@@ -101,7 +101,7 @@ for _sentence, _change in {
         "first": 1
     },
     "The last token of the prompt is counted: the answer begins at place `prompt_lengths`.": {"first": -1},
-    "One token behind the answer is counted: it ends before place `lengths`.": {"last": 1},
+    "One token after the answer is counted: it ends before place `lengths`.": {"last": 1},
     "The answer is taken one place too early at both ends: places of tokens and of logits are mixed up.": {
         "first": -1,
         "last": -1,
@@ -518,7 +518,7 @@ simpo = Exercise(
     asked="DPO prefers long answers. Write a loss that does not, and needs no reference",
     hints=[
         "Each side's log-probability is divided by its own number of tokens.",
-        "gamma is a margin that is asked for: it is taken off behind beta, inside the sigmoid.",
+        "gamma is a margin that is asked for: it is taken off after beta has multiplied, inside the sigmoid.",
         "`-torch.nn.functional.logsigmoid(beta * (chosen / chosen_length - rejected / rejected_length) - gamma)`.",
     ],
 )
@@ -532,7 +532,7 @@ for _sentence, _wrong in {
         lambda c, r, lc, lr, beta, gamma: -logsigmoid(beta * (c / lc - r / lr) + gamma)
     ),
     "gamma is missing.": lambda c, r, lc, lr, beta, gamma: -logsigmoid(beta * (c / lc - r / lr)),
-    "gamma is multiplied by beta; it is taken off behind it.": (
+    "gamma is multiplied by beta; it is taken off after it.": (
         lambda c, r, lc, lr, beta, gamma: -logsigmoid(beta * (c / lc - r / lr - gamma))
     ),
     "gamma stands outside of the sigmoid; there it changes no gradient.": (

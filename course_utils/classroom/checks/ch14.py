@@ -18,7 +18,7 @@ from course_utils.classroom.exercises.exercise import Mistake, expect
 
 
 def check_sum(completion: str, value: str) -> float:
-    """1.0 if the one whole number behind the last "=", or of an answer without "=", is ``value``; else 0.0."""
+    """1.0 if the one whole number after the last "=", or of an answer without "=", is ``value``; else 0.0."""
     found = re.findall(r"-?\d+", completion.rsplit("=", 1)[-1])
     if len(found) != 1 or len(found[0]) > 15:  # a longer number is nonsense, and Python's int() refuses a very long one
         return 0.0
@@ -40,7 +40,7 @@ verifier = Exercise(
         Case("88.", "88", message="Without any = the one number of the answer is its result."),
         Case("71+17=188.", "88", message="188 is not 88: compare numbers, not endings."),
         Case("71+17=880.", "88", message="880 is not 88: compare numbers, not beginnings."),
-        Case("23+48=71, 71+17=", "17", message="The answer breaks off behind the last =, so it has no result: 0.0."),
+        Case("23+48=71, 71+17=", "17", message="The answer breaks off after the last =, so it has no result: 0.0."),
         Case("I do not know.", "88", message="An answer without a number is worth 0.0, and must not raise an error."),
         Case("", "88", message="An empty answer is worth 0.0, and must not raise an error."),
         Case("71+17=88 or 98.", "88", message=_TWO),
@@ -52,13 +52,13 @@ verifier = Exercise(
         Case("71+17=" + "8" * 10_000 + ".", "88", note="71+17= and ten thousand times the digit 8", message=_LONG),
         Case("71+17=(88)", "88", message="Signs around the number do not matter."),
     ],
-    general="Not 1.0 where the one number behind the last = is the value, else 0.0.",
+    general="Not 1.0 where the one number after the last = is the value, else 0.0.",
     difficulty=2,
     minutes=9,
     points=2,
     asked="design a reward that a program can check; how will it be cheated?",
     hints=[
-        'What stands behind the last "=" is `completion.rsplit("=", 1)[-1]`; without one that is the whole answer.',
+        'What comes after the last "=" is `completion.rsplit("=", 1)[-1]`; without one that is the whole answer.',
         r'`re.findall(r"-?\d+", text)` finds whole numbers. Ask how many there are before you compare.',
         "Compare `int(found[0]) == int(value)`, but only if there is exactly one and it has few digits; return a float.",
     ],
@@ -83,25 +83,25 @@ def verifier_among_all(completion, value):
     return float(value in _numbers(completion))
 
 
-@verifier.bug("The last number is taken even where several are offered behind the last =.")
+@verifier.bug("The last number is taken even where several are offered after the last =.")
 def verifier_last_number(completion, value):
     found = _numbers(completion.rsplit("=", 1)[-1])
     return float(bool(found) and len(found[-1]) <= 15 and int(found[-1]) == int(value))
 
 
-@verifier.bug("The first number is taken even where several are offered behind the last =.")
+@verifier.bug("The first number is taken even where several are offered after the last =.")
 def verifier_first_number(completion, value):
     found = _numbers(completion.rsplit("=", 1)[-1])
     return float(bool(found) and len(found[0]) <= 15 and int(found[0]) == int(value))
 
 
-@verifier.bug("The number behind the first = is taken; the result stands behind the last one.")
+@verifier.bug("The number after the first = is taken; the result comes after the last one.")
 def verifier_first_sign(completion, value):
     found = _numbers(completion.split("=")[min(1, completion.count("="))].split(",")[0])
     return float(_short(found) and int(found[0]) == int(value))
 
 
-@verifier.bug("The last number of the whole answer is taken, also where nothing stands behind the last =.")
+@verifier.bug("The last number of the whole answer is taken, also where nothing comes after the last =.")
 def verifier_last_of_all(completion, value):
     found = _numbers(completion)
     return float(bool(found) and len(found[-1]) <= 15 and int(found[-1]) == int(value))
@@ -452,7 +452,7 @@ def loss_has_the_right_gradient(candidate: Callable[..., Tensor]) -> None:
     expect.that(
         bool(slope(candidate, far).isfinite().all()),
         "The loss is right, but its gradient is NaN where the ratio outside of the answer is infinite: 0 times its slope is "
-        "NaN. Select the tokens before `exp`, not behind it.",
+        "NaN. Select the tokens before `exp`, not after it.",
     )
 
 

@@ -371,7 +371,7 @@ def learnable(candidate: Callable[..., Tensor]) -> None:
 
 
 def answer_labels(input_ids: Tensor, prompt_lengths: Tensor, stop_id: int) -> Tensor:
-    """A copy of input_ids with -100 on the prompt and behind the first stop token of the answer."""
+    """A copy of input_ids with -100 on the prompt and after the first stop token of the answer."""
     in_answer = torch.arange(input_ids.shape[1]) >= prompt_lengths[:, None]
     is_stop = (input_ids == stop_id) & in_answer
     behind = (is_stop.cumsum(1) - is_stop.long()) > 0
@@ -381,10 +381,10 @@ def answer_labels(input_ids: Tensor, prompt_lengths: Tensor, stop_id: int) -> Te
 def _label_cases() -> list[Case]:
     ids = torch.tensor(
         [
-            [1, 7, 1, 5, 6, 4, 1, 0, 0],  # the prompt has a stop token too; padding behind the end
+            [1, 7, 1, 5, 6, 4, 1, 0, 0],  # the prompt has a stop token too; padding after the end
             [1, 9, 8, 7, 3, 1, 1, 1, 1],  # padding that is the stop token
             [1, 7, 1, 6, 5, 4, 3, 2, 8],  # no end: it ran out of room
-            [1, 9, 1, 1, 4, 1, 6, 6, 6],  # stops at once; what was drawn behind it means nothing
+            [1, 9, 1, 1, 4, 1, 6, 6, 6],  # stops at once; what was drawn after it means nothing
         ]
     )
     lengths = torch.tensor([3, 4, 3, 3])
@@ -419,8 +419,8 @@ labels = Exercise(
     hints=[
         "Where the answer stands: `torch.arange(length) >= prompt_lengths[:, None]`, (batch, length) of True and False.",
         "Stop tokens of the answer: `(input_ids == stop_id) & in_answer`. A running count, `cumsum(1)`, is above 0 from the "
-        "first one on; it is to count itself, so subtract each stop token: `cumsum(1) - is_stop.long() > 0` is *behind* it.",
-        "`input_ids.masked_fill(..., -100)` where it is not the answer, or behind its end.",
+        "first one on; it is to count itself, so subtract each stop token: `cumsum(1) - is_stop.long() > 0` is *after* it.",
+        "`input_ids.masked_fill(..., -100)` where it is not the answer, or after its end.",
     ],
 )
 
@@ -436,7 +436,7 @@ for _sentence, _wrong in {
     "The stop token itself is left out: a student that never learns to stop never stops.": (
         lambda ids, n, stop: _labels(ids, n, stop, behind=lambda s: s.cumsum(1) > 0)
     ),
-    "What stands behind the end of the answer counts: the student did not mean it.": (
+    "What comes after the end of the answer counts: the student did not mean it.": (
         lambda ids, n, stop: _labels(ids, n, stop, behind=lambda s: torch.zeros_like(s))
     ),
     "The answer ends at its *last* stop token; it ends at the first.": (

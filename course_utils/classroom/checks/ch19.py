@@ -177,7 +177,7 @@ for _sentence, _wrong in {
     "The larger of tokens and window is taken; at most `window` tokens are kept.": {
         "kept": lambda tokens, window: tokens if window is None else max(tokens, window)
     },
-    "The tokens behind the window are counted; those inside of it are kept.": {
+    "The tokens after the window are counted; those inside of it are kept.": {
         "kept": lambda tokens, window: tokens if window is None else max(tokens - window, 0)
     },
     "The tokens are squared: the cache grows with the length, only the arithmetic of attention with its square.": {
@@ -637,10 +637,10 @@ for _sentence, _wrong in {
         "rest": lambda p, q: (q - p).clamp(min=0)
     },
     "The rest is not divided by its sum.": {"scale": False},
-    "If all are kept, the next token comes from the last row of `target`, which looks behind them; yours is the row before.": {
+    "If all are kept, the next token comes from the last row of `target`, which sees all of them; yours is the row before.": {
         "bonus": lambda target, draft, k: target[max(k - 1, 0)]
     },
-    "Tokens behind the first refusal are judged too; they were proposed after a token that is not there.": {
+    "Tokens after the first refusal are judged too; they were proposed after a token that is not there.": {
         "stop": False
     },
 }.items():

@@ -312,7 +312,7 @@ chained = Exercise(
         Case(
             _EDITED,
             note="four lines, the second of which was changed",
-            message="The line behind the changed one no longer follows.",
+            message="The line after the changed one no longer follows.",
         ),
         Case([_WHOLE[0], *_WHOLE[2:]], note="four lines, the second of which was taken out"),
         Case(

@@ -1,6 +1,6 @@
 """The reference of an exercise as a cell that works: its imports, what it needs from its own module, the decorator.
 
-Whoever pastes it into an empty notebook behind ``from course_utils.classroom import exercise`` gets a green card.
+Whoever pastes it into an empty notebook after ``from course_utils.classroom import exercise`` gets a green card.
 """
 
 from __future__ import annotations

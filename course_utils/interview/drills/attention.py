@@ -98,7 +98,7 @@ multi_head.plant(
             "Each head takes every heads-th column; it takes a block of columns that lie side by side.": {
                 "split": "strided"
             },
-            "The heads are not brought back behind the time before they are laid side by side.": {"back": False},
+            "The axes of heads and time are not swapped back before the heads are laid side by side.": {"back": False},
             "The output projection `wo` is missing.": {"project": False},
             "The softmax runs over the queries; each query's weights over the keys must sum to 1.": {"dim": -2},
             "The mask comes after the softmax: the weights of a row no longer sum to 1.": {"late": True},

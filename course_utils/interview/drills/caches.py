@@ -84,7 +84,7 @@ cache = Definition(
     observe=_fill_cache,
     general="Not all keys and values so far, in the order in which they came.",
     hints=[
-        "Reserve (batch, kv_heads, max_length, width) twice in `__init__`, and write each piece behind what is there.",
+        "Reserve (batch, kv_heads, max_length, width) twice in `__init__`, and write each piece after what is there.",
         "`end = self.length + k.shape[2]`; refuse if `end > max_length`; `self.keys[:, :, self.length : end] = k`; "
         "`self.length = end`; return `self.keys[:, :, :end]` and the values.",
     ],
@@ -121,7 +121,7 @@ _WRONG_CACHES: dict[str, dict[str, Any]] = {
     "`length` has grown although the piece was refused: check first, then change.": {"early": True},
     "The pieces are kept, not copied: whoever writes over `k` afterwards changes the cache.": {"copies": False},
     "Only the newest piece is returned; all keys and values so far are wanted.": {"whole": "last"},
-    "New places are put before the old ones; they come behind.": {"whole": "turned"},
+    "New places are put before the old ones; they come after.": {"whole": "turned"},
     "The whole room is returned, with places that hold nothing yet; cut at `length`.": {"whole": "room"},
     "The keys are returned twice; the second are the values.": {"twice": True},
 }
@@ -164,7 +164,7 @@ paged = Definition(
     topics=("L5", "A26"),
     statement="""
     A paged KV cache is one large store, cut into blocks of `block_size` places. A sequence keeps a block table: the numbers of its
-    blocks, in order. Make room for `new` tokens behind the `length` that it has: fill the last block first, then take blocks from
+    blocks, in order. Make room for `new` tokens after the `length` that it has: fill the last block first, then take blocks from
     the front of `free`, only as many as are needed. The place of a token in the store is `block * block_size + offset`.
     Raise MemoryError if there are too few free blocks. Result: (slots of the new tokens, table, free), new lists.
     """,
@@ -178,7 +178,7 @@ paged = Definition(
         Case([4, 2], 7, 9, 4, [9, 3]),
     ],
     observe=_paged_seen,
-    general="Not the places behind the last token, block by block, with as few new blocks as will do.",
+    general="Not the places after the last token, block by block, with as few new blocks as will do.",
     hints=[
         "How many blocks do length + new tokens need? That less those in the table are taken from `free`. A token's block is "
         "the one at place // block_size of the table.",

@@ -203,16 +203,16 @@ speculative = Definition(
     A small model drafted n tokens; decide how many the large one accepts, so that its own distribution comes out exactly.
     Go from left to right: accept token i if `u_i < min(1, target_i[token] / draft_i[token])`. At the first rejection stop;
     the token there is drawn from `max(0, target_i - draft_i)`, made to sum to 1. If all are accepted, one more token comes
-    free, from the large model's distribution behind the last.
+    free, from the large model's distribution after the last.
     Result: (number of accepted tokens, distribution of the token that is drawn next).
     """,
     cases=_speculative_cases,
     general="Not the tokens up to the first rejection, and max(0, target - draft) made to sum to 1.",
     hints=[
-        "A rejection ends the draft: what comes later was drafted behind a token that no longer stands. What is left where "
+        "A rejection ends the draft: what comes later was drafted after a token that no longer stands. What is left where "
         "the large model wants more than the draft gave is what the new token is drawn from.",
         "`if uniforms[i] >= target_probs[i, token] / draft_probs[i, token]: rest = (target_probs[i] - "
-        "draft_probs[i]).clamp(min=0); return i, rest / rest.sum()`; behind the loop `return n, target_probs[n]`.",
+        "draft_probs[i]).clamp(min=0); return i, rest / rest.sum()`; after the loop `return n, target_probs[n]`.",
     ],
 )
 
@@ -251,8 +251,8 @@ speculative.plant(
             "Compared with the large model's probability alone; it is divided by the draft's.": {
                 "ratio": lambda p, q: p
             },
-            "Tokens behind a rejection are still accepted; the first rejection ends the draft.": {"stop": False},
-            "When all are accepted, the next token comes from the place behind the last draft.": {"bonus": False},
+            "Tokens after a rejection are still accepted; the first rejection ends the draft.": {"stop": False},
+            "When all are accepted, the next token comes from the place after the last draft.": {"bonus": False},
             "The large model's probabilities are read one place too far.": {"shift": 1},
         }.items()
     }

@@ -19,8 +19,8 @@ else:
 def gae(rewards: Tensor, values: Tensor, done: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
     """(advantages, returns), both (time,), by generalized advantage estimation; returns = advantages + values.
 
-    rewards: (time,). values: (time + 1,), the last for the state behind the last step. done: (time,), True where an episode
-    ends with this step: nothing behind it counts.
+    rewards: (time,). values: (time + 1,), the last for the state after the last step. done: (time,), True where an episode
+    ends with this step: nothing after it counts.
     """
     advantages, later = torch.zeros_like(rewards), torch.zeros(())
     for t in reversed(range(len(rewards))):
@@ -91,7 +91,7 @@ estimation.plant(
             rewards, values, done, gamma, lam, **wrong
         )
         for sentence, wrong in {
-            "The value behind the end of an episode is still counted.": {"cut_value": False},
+            "The value after the end of an episode is still counted.": {"cut_value": False},
             "The advantage of the next episode is carried over the end of this one.": {"cut_carry": False},
             "Episodes run into each other: `done` is not used.": {"cut_value": False, "cut_carry": False},
             "gamma is missing before the next value.": {"next_gamma": False},
@@ -100,7 +100,7 @@ estimation.plant(
             "Nothing is carried back: that is delta alone.": {"carry": lambda g, x: 0},
             "The own value is not subtracted.": {"own": False},
             "Summed from the front; go from the last step to the first.": {"forward": True},
-            "The last of the values is not used: it stands for what comes behind the stretch.": {"last": False},
+            "The last of the values is not used: it stands for what comes after the stretch.": {"last": False},
             "`done` cuts one step too late: it is about the step itself.": {"shift": -1},
         }.items()
     }

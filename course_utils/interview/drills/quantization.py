@@ -47,7 +47,7 @@ absmax = Definition(
     observe=lambda answer, x: (lambda out: {"codes": out[0], "dtype": str(out[0].dtype), "scales": out[1]})(answer(x)),
     general="Not codes = round(x / scale) in int8 with scale = largest magnitude of the row / 127.",
     hints=[
-        "One scale for each row. int8 cuts off what stands behind the point, so round first. A scale of 0 must not divide.",
+        "One scale for each row. int8 cuts off what comes after the point, so round first. A scale of 0 must not divide.",
         "`scales = x.abs().amax(1) / 127`; `(x / scales.masked_fill(scales == 0, 1)[:, None]).round().to(torch.int8)`.",
     ],
     banned=("quantize_per_tensor", "quantize_per_channel", "int8_vectorwise_quant"),
@@ -65,7 +65,7 @@ absmax.plant(
     {
         sentence: lambda x, wrong=wrong: _absmax(x, **wrong)
         for sentence, wrong in {
-            "The codes are cut off instead of rounded: int8 drops what stands behind the point.": {"cut": True},
+            "The codes are cut off instead of rounded: int8 drops what comes after the point.": {"cut": True},
             "One scale for the whole tensor; each row has its own.": {"whole": True},
             "The largest number is used, not the largest magnitude: a large negative one falls outside.": {
                 "scale": lambda x: x.amax(1, keepdim=True)

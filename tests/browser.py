@@ -110,12 +110,20 @@ class Lab:
         self.address, self.token, self.folder = address, token, folder
 
     def open(self, browser: sync_api.Browser, stem: str, width: int = 1280, height: int = 1000) -> Notebook:
-        """A new window on a chapter, in a workspace of its own, with its kernel idle."""
+        """A new window on a chapter, arranged as the course arranges it, with its kernel idle."""
         page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(240_000)  # a busy machine fails no test
         notebook = Notebook(page)
         workspace = f"auto-{secrets.token_hex(4)}"
-        page.goto(f"{self.address}/lab/workspaces/{workspace}/tree/notebooks/{stem}.ipynb?token={self.token}")
+        page.goto(f"{self.address}/lab/workspaces/{workspace}?clone=default&token={self.token}")
+        page.wait_for_function("() => window.jupyterapp?.commands.hasCommand('docmanager:open')")
+        page.evaluate(
+            """async path => {
+                await window.jupyterapp.restored;
+                await window.jupyterapp.commands.execute('docmanager:open', {path});
+            }""",
+            f"notebooks/{stem}.ipynb",
+        )
         page.wait_for_selector(".jp-Notebook .jp-Cell")
         notebook.wait_until_idle()
         return notebook
@@ -146,7 +154,7 @@ class Notebook:
             value,
         )
 
-    def wait_until_idle(self, seconds: float = 60) -> None:
+    def wait_until_idle(self, seconds: float = 240) -> None:
         """Wait for a kernel that has nothing to do."""
         self.page.wait_for_function(
             "() => window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.session?.kernel?.status === 'idle'",

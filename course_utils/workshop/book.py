@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils import __version__, chapters, files
-from course_utils.workshop.notebooks import shipped
+from course_utils.workshop.notebooks import FOR_TOOLS, shipped
 
 TITLE = "One language model, its whole life"
 SHOW_SOLUTION = "Show the solution"
@@ -159,7 +159,7 @@ def _page(path: Path, number: str, pictures: Path, kept: set[str]) -> str:
     cells: list[dict[str, Any]] = []
     executed = False
     for place, (cell, learners) in enumerate(zip(notebook["cells"], opened, strict=True)):
-        text, asked = "".join(cell["source"]), "".join(learners["source"])
+        text, asked = FOR_TOOLS.sub("", "".join(cell["source"])), "".join(learners["source"])
         if text.startswith("grade("):
             continue  # points are for those who are graded
         cell["metadata"] = {}
@@ -168,6 +168,7 @@ def _page(path: Path, number: str, pictures: Path, kept: set[str]) -> str:
             cells.append(cell)
             continue
         executed |= cell["execution_count"] is not None
+        cell["source"] = text
         cell["outputs"] = [_output(output, pictures, kept) for output in cell["outputs"]]
         if text != asked:  # an exercise
             found = _EXERCISE.search(text)

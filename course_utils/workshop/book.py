@@ -66,6 +66,9 @@ def build(target: Path, root: Path, formats: Sequence[str] = ("html", "epub"), o
                 Sphinx(source, None, place, trees, kind, confoverrides=settings, status=None, warning=said).build()
         except SphinxError as error:
             raise BookError(str(error)) from error
+        if kind == "html":
+            for page in place.glob("*.html"):
+                _for_screen_readers(page)
         if faults := re.sub(r"\x1b\[[0-9;]*m", "", said.getvalue()).strip().splitlines():
             shutil.rmtree(trees, ignore_errors=True)  # a second run would not read the faulty page again
             shown = "\n".join(faults[:10])
@@ -108,6 +111,15 @@ def _settings(kind: str) -> dict[str, Any]:
         "epub_exclude_files": ["search.html"],
         "exclude_patterns": [],
     }
+
+
+def _for_screen_readers(page: Path) -> None:
+    """What Sphinx leaves out: the level of the captions over the contents, code that the keyboard can scroll."""
+    text = page.read_text(encoding="utf-8")
+    mended = text.replace('<p class="caption" role="heading">', '<p class="caption" role="heading" aria-level="2">')
+    mended = mended.replace("<pre>", '<pre tabindex="0">')
+    if mended != text:
+        page.write_text(mended, encoding="utf-8")
 
 
 STYLE = """

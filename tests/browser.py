@@ -254,10 +254,19 @@ def take_picture(place: Path) -> None:
     from PIL import Image
 
     with tempfile.TemporaryDirectory() as folder, jupyterlab(Path(folder), "laptop") as lab, chromium() as browser:
-        notebook = lab.open(browser, "00_start_here", height=860)
+        notebook = lab.open(browser, "00_start_here", height=1020)
         notebook.page.set_default_timeout(900_000)
         notebook.run_all()
-        notebook.look_at(notebook.place("plt.hist(values"))
+        notebook.look_at(notebook.place("show(result_card("))  # a card in red, and above it a histogram
+        notebook.page.wait_for_timeout(3000)
+        notebook.page.evaluate(
+            """() => {
+                const list = document.querySelector('.jp-WindowedPanel-outer');
+                const pictures = [...document.querySelectorAll('.jp-OutputArea-output img')];
+                const plot = pictures.filter(picture => picture.alt.includes('less sure'))[0];
+                list.scrollTop += plot.getBoundingClientRect().top - 110;
+            }"""
+        )
         notebook.page.wait_for_timeout(3000)
         picture = Image.open(io.BytesIO(notebook.page.screenshot())).convert(
             "P", palette=Image.Palette.ADAPTIVE, colors=64

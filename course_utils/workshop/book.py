@@ -114,10 +114,13 @@ def _settings(kind: str) -> dict[str, Any]:
 
 
 def _for_screen_readers(page: Path) -> None:
-    """What Sphinx leaves out: the level of the captions over the contents, code that the keyboard can scroll."""
+    """What Sphinx and myst-nb leave out: the level of the captions over the contents, code that the keyboard can
+    scroll; and a name that hides what a folded cell says."""
     text = page.read_text(encoding="utf-8")
     mended = text.replace('<p class="caption" role="heading">', '<p class="caption" role="heading" aria-level="2">')
-    mended = mended.replace("<pre>", '<pre tabindex="0">')
+    mended = mended.replace("<pre>", '<pre tabindex="0">').replace(
+        '<summary aria-label="Toggle hidden content">', "<summary>"
+    )
     if mended != text:
         page.write_text(mended, encoding="utf-8")
 

@@ -96,6 +96,6 @@ def test_cards_and_widgets_keep_the_rules_of_wcag(notebook, theme):
     if axe_source() is None:
         pytest.skip(NO_AXE)
     notebook.theme(theme)
-    for what in ('@exercise("00.2")', 'quiz("00")', "claims_table(", "course_map("):
+    for what in ("def bits_of_draw", 'quiz("00")', "claims_table(", "course_map("):
         notebook.look_at(notebook.place(what))
         assert faults(notebook.page, OUTPUTS) == []

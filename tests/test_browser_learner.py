@@ -69,7 +69,7 @@ def code_of(notebook: Notebook, id: str, kind: str) -> tuple[int, str]:
 def test_a_wrong_answer_then_all_hints_then_a_right_one(notebook):
     id = CHAPTERS[notebook.stem]
     number, wrong = code_of(notebook, id, "wrong")
-    assert "Not solved yet" in notebook.look_at(number).inner_text()
+    notebook.look_at(number).get_by_text("Not solved yet").first.wait_for()  # a cell is drawn when it comes into view
     cell = notebook.answer(number, wrong)
     cell.get_by_text("not right yet").first.wait_for()
     ask_for_all_hints(notebook, cell)

@@ -28,13 +28,14 @@ export DO_NOT_TRACK := 1
 export PATH := $(if $(filter /%,$(BIN)),$(BIN),$(CURDIR)/$(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab course check test again lint format coverage notebooks solutions seeds book bake lock hooks clean
+.PHONY: help lab course check test again browser lint format coverage notebooks solutions seeds book bake lock hooks clean
 
 help:
 	@echo "make lab         open JupyterLab on the first notebook"
 	@echo "make check       lint, generated files, quick tests: under a minute"
 	@echo "make test        run every check; make test STEPS='lint unit' runs some of them"
 	@echo "make again       the learners' notebooks once more, by a second runner (pytest-notebook)"
+	@echo "make browser     every chapter in JupyterLab in a real browser (Chromium): half an hour or more"
 	@echo "make lint        ruff (code and notebooks) and the import contracts"
 	@echo "make format      let ruff mend what it can"
 	@echo "make notebooks   write notebooks/ anew from solutions/"
@@ -57,6 +58,12 @@ test: $(VENV)/.installed-dev
 
 check: $(VENV)/.installed-dev
 	$(RUN) tests/suite.py quick
+
+# Chromium is installed where it is missing and may be installed; without it the tests are skipped and say so.
+browser: $(VENV)/.installed-dev
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || [ "$$(id -u)" != 0 ] \
+		|| ! command -v apt-get >/dev/null || apt-get install -y --no-install-recommends chromium
+	$(RUN) -m pytest -p no:nbval --browser -m browser tests
 
 lint: $(VENV)/.installed-dev
 	$(RUN) tests/suite.py lint
@@ -112,6 +119,7 @@ $(VENV)/.installed-lab: $(RUN) pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(RUN) pyproject.toml constraints.txt
 	$(INSTALL) -e ".[dev]"
+	@$(RUN) tests/browser.py
 	@touch $@ $(VENV)/.installed-lab
 
 # The first Python from 3.11 on that can make an environment; 3.11 to 3.13 are the ones that are tested.

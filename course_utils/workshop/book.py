@@ -22,7 +22,7 @@ from typing import Any
 
 from course_utils import __version__, chapters, files
 from course_utils.workshop import hosted
-from course_utils.workshop.notebooks import shipped
+from course_utils.workshop.notebooks import FOR_TOOLS, shipped
 
 TITLE = "One language model, its whole life"
 SHOW_SOLUTION = "Show the solution"
@@ -67,6 +67,9 @@ def build(target: Path, root: Path, formats: Sequence[str] = ("html", "epub"), o
                 Sphinx(source, None, place, trees, kind, confoverrides=settings, status=None, warning=said).build()
         except SphinxError as error:
             raise BookError(str(error)) from error
+        if kind == "html":
+            for page in place.glob("*.html"):
+                _for_screen_readers(page)
         if faults := re.sub(r"\x1b\[[0-9;]*m", "", said.getvalue()).strip().splitlines():
             shutil.rmtree(trees, ignore_errors=True)  # a second run would not read the faulty page again
             shown = "\n".join(faults[:10])
@@ -109,6 +112,18 @@ def _settings(kind: str) -> dict[str, Any]:
         "epub_exclude_files": ["search.html"],
         "exclude_patterns": [],
     }
+
+
+def _for_screen_readers(page: Path) -> None:
+    """What Sphinx and myst-nb leave out: the level of the captions over the contents, code that the keyboard can
+    scroll; and a name that hides what a folded cell says."""
+    text = page.read_text(encoding="utf-8")
+    mended = text.replace('<p class="caption" role="heading">', '<p class="caption" role="heading" aria-level="2">')
+    mended = mended.replace("<pre>", '<pre tabindex="0">').replace(
+        '<summary aria-label="Toggle hidden content">', "<summary>"
+    )
+    if mended != text:
+        page.write_text(mended, encoding="utf-8")
 
 
 STYLE = """
@@ -160,7 +175,7 @@ def _page(path: Path, number: str, pictures: Path, kept: set[str]) -> str:
     cells: list[dict[str, Any]] = []
     executed = False
     for place, (cell, learners) in enumerate(zip(notebook["cells"], opened, strict=True)):
-        text, asked = "".join(cell["source"]), "".join(learners["source"])
+        text, asked = FOR_TOOLS.sub("", "".join(cell["source"])), "".join(learners["source"])
         if text.startswith("grade("):
             continue  # points are for those who are graded
         cell["metadata"] = {}
@@ -169,6 +184,7 @@ def _page(path: Path, number: str, pictures: Path, kept: set[str]) -> str:
             cells.append(cell)
             continue
         executed |= cell["execution_count"] is not None
+        cell["source"] = text
         cell["outputs"] = [_output(output, pictures, kept) for output in cell["outputs"]]
         if text != asked:  # an exercise
             found = _EXERCISE.search(text)

@@ -25,6 +25,7 @@ from course_utils.interview import bank
 from course_utils.workshop import hosted
 
 STUB = "raise NotImplementedError  # your code"
+FOR_TOOLS = re.compile(r"[ \t]*# (?:noqa\b|fmt: skip)[^\n]*$", re.M)  # notes to the authors' formatter
 ANSWER = re.compile(r"^([ \t]*)[^\n]*### BEGIN SOLUTION.*?### END SOLUTION[^\n]*", re.S | re.M)  # 1: how far indented
 
 
@@ -54,6 +55,9 @@ def shipped(source: Path) -> str:
     except (ValueError, nbformat.ValidationError) as error:
         raise GenerateError(f"{source.name} is no notebook: {str(error).splitlines()[0]}") from error
     _refuse_unmarked(notebook, source)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.source = FOR_TOOLS.sub("", cell.source)
     first = next((place for place, cell in enumerate(notebook.cells) if cell.cell_type == "code"), 0)
     notebook.cells.insert(first, _host_cell(source))
     try:

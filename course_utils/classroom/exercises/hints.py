@@ -91,4 +91,4 @@ def hint_box(spec: Check) -> Any:
 
     label()
     button.on_click(on_click)
-    return widgets.VBox([button, place])
+    return widgets.VBox([button, place], layout=widgets.Layout(align_items="flex-start"))

@@ -118,6 +118,7 @@ questions:
     sources: ["Author, title, year: where the figures of the answer come from"]
 quiz:
   - id: {number}.q1
+    topics: []
     question: The mean of 1, 2 and 6 is
     choices: ["2", "3", "9"]
     answer: 2

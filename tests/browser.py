@@ -183,7 +183,11 @@ class Notebook:
 
     def look_at(self, number: int) -> sync_api.Locator:
         """Scroll to a cell and return it."""
-        self.call("notebook.activeCellIndex = value; await notebook.scrollToItem(value)", number)
+        # JupyterLab's promise of having scrolled is not always kept
+        seconds = "new Promise(done => setTimeout(done, 3000))"
+        self.call(
+            f"notebook.activeCellIndex = value; await Promise.race([notebook.scrollToItem(value), {seconds}])", number
+        )
         return self.page.locator(".jp-Cell.jp-mod-active")
 
     def write(self, number: int, source: str) -> None:

@@ -54,6 +54,7 @@ def notebook(lab, browser, request) -> Iterator[Notebook]:
     notebook = lab.open(browser, request.param)
     notebook.stem, notebook.folder = request.param, lab.folder
     notebook.run_all()
+    notebook.draw_all()
     yield notebook
     notebook.close()
 

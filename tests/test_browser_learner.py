@@ -64,7 +64,8 @@ def code_of(notebook: Notebook, id: str, kind: str) -> tuple[int, str]:
     number = notebook.place(f'@exercise("{id}")')
     source = "".join(notebook.cells()[number]["source"])
     answer = next(answer.code for answer in answers()[id] if answer.kind == kind)
-    return number, f'{source[: source.index("@exercise")]}@exercise("{id}")\n{answer}'
+    start = re.search(r"^(def|class|@)", answer, re.M).start()  # what it imports stands above the decorator
+    return number, f'{source[: source.index("@exercise")]}{answer[:start]}@exercise("{id}")\n{answer[start:]}'
 
 
 def test_a_wrong_answer_then_all_hints_then_a_right_one(notebook):

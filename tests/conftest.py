@@ -11,8 +11,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright import sync_api
+
+    from browser import Lab
 
 _COUNT = itertools.count()
 
@@ -81,3 +87,21 @@ def in_time(request: pytest.FixtureRequest) -> Callable[[bool, str], None]:
         assert holds or not asked, why
 
     return check
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    """Chromium, for the tests of a file."""
+    from browser import chromium
+
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The course's JupyterLab, for the tests of a file."""
+    from browser import jupyterlab
+
+    with jupyterlab(tmp_path_factory.mktemp("course")) as lab:
+        yield lab

@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
-from playwright import sync_api
 
 from browser import (
     CHROMIUM,
@@ -18,29 +16,14 @@ from browser import (
     NO_CHROMIUM,
     OUTPUTS,
     ROOT,
-    Lab,
     Notebook,
     axe_source,
-    chromium,
     faults,
-    jupyterlab,
 )
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason=NO_CHROMIUM)]
 CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 EXERCISE = re.compile(r"""^@exercise\(["'](\d\d\.\d+)["']\)""", re.M)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory) -> Iterator[Lab]:
-    with jupyterlab(tmp_path_factory.mktemp("course")) as lab:
-        yield lab
 
 
 @pytest.mark.parametrize("stem", CHAPTERS)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 from playwright import sync_api
 
-from browser import CHROMIUM, NO_CHROMIUM, Lab, Notebook, chromium, jupyterlab
+from browser import CHROMIUM, NO_CHROMIUM, Notebook
 from test_answers import answers
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason=NO_CHROMIUM)]
@@ -34,18 +34,6 @@ slow = TrainConfig(**{**settings, "steps": STEPS_NOW, "save_every": 100_000})
 history = train(Decoder(sizes, seed=1), Again(), next_token_loss, slow, checkpoint_dir=folder / "stopped")
 print("came to", len(history), "steps, of which", sum(r["step"] <= 2 for r in history.records), "are the first two")
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory) -> Iterator[Lab]:
-    with jupyterlab(tmp_path_factory.mktemp("course")) as lab:
-        yield lab
 
 
 @pytest.fixture(scope="module", params=CHAPTERS)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from course_utils import chapters, machine
-from course_utils.machine import WorkLimit
+from course_utils import chapters, work_limit
+from course_utils.work_limit import WorkLimit
 from course_utils.workshop import isolated
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +27,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.work = 1000.0, 0.0
-        monkeypatch.setattr(machine.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(work_limit.time, "monotonic", lambda: self.now)
 
     def pass_(self, seconds: float, share: float) -> None:
         self.now += seconds
@@ -62,10 +62,10 @@ def test_work_is_that_of_the_process_and_of_what_it_started():
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         process.stdout.readline()
-        assert 0.55 < machine.worked(process.pid) < 5
+        assert 0.55 < work_limit.worked(process.pid) < 5
     finally:
         process.communicate()
-    assert machine.worked(process.pid) == 0.0
+    assert work_limit.worked(process.pid) == 0.0
 
 
 def test_progress_goes_by_the_order_of_what_was_done_not_by_the_clock(monkeypatch):

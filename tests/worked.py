@@ -12,7 +12,7 @@ from typing import Any
 
 import nbval.kernel
 
-from course_utils.machine import WorkLimit, worked
+from course_utils.work_limit import WorkLimit, worked
 
 _STEP = 5.0  # seconds
 _get_message = nbval.kernel.RunningKernel.get_message

@@ -17,9 +17,9 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from course_utils.machine import WorkLimit, worked
 from course_utils.models.decoder import DecoderConfig
 from course_utils.training import checkpoints
+from course_utils.work_limit import WorkLimit, worked
 
 JOB = "course_utils.training.worker"
 

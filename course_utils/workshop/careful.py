@@ -12,7 +12,7 @@ import contextlib
 import time
 from typing import Any
 
-from course_utils.machine import WorkLimit, worked
+from course_utils.work_limit import WorkLimit, worked
 from course_utils.workshop.isolated import KERNEL, Limits
 
 LOOK = 5  # seconds between two looks at a cell that runs

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from course_utils import __version__, chapters, files, settings
-from course_utils.machine import WorkLimit, worked
 from course_utils.pretrained import store
+from course_utils.work_limit import WorkLimit, worked
 
 CELL_SECONDS = 900  # of work that a single cell may take before the chapter counts as stuck
 LOOK = 5  # seconds between two looks at a cell that runs

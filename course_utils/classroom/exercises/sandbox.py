@@ -23,7 +23,7 @@ from types import CodeType, FrameType
 from typing import Any, NoReturn
 
 from course_utils.classroom.exercises.isolation import restored
-from course_utils.machine import WorkLimit
+from course_utils.work_limit import WorkLimit
 
 PATIENCE = 3  # how many times its limit a call may take by the clock, waiting or beside other programs
 KEPT_CHARACTERS = 2000

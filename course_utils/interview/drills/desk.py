@@ -16,7 +16,7 @@ from course_utils.classroom.records import progress
 from course_utils.interview.drills import catalogue, clock
 from course_utils.interview.drills.definition import DrillError, Outcome
 from course_utils.interview.drills.notebook import OpenDrill, card, hint_card, solution_card
-from course_utils.machine import WorkLimit, worked
+from course_utils.work_limit import WorkLimit, worked
 
 FOLDER, KEPT = "drills", "kept"
 _BEGIN = 120.0  # seconds for the other process to import what it needs

@@ -6,8 +6,8 @@
 
 Ten times a second the resident memory of the processes is added up. What they share (the libraries' code) counts once
 for each of them, so a chapter with several processes takes less than is written. JupyterLab and the browser are not in
-it. Linux, macOS and Windows; the figures of memory.json are of Linux. README.md's table quotes them, and a test holds
-the two together.
+it. The limit is the kernel's own where it may be set (tests/memory_limit.py). Linux, macOS and Windows; the figures of
+memory.json are of Linux. README.md's table quotes them, and a test holds the two together.
 """
 
 from __future__ import annotations
@@ -15,24 +15,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-
-import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "tests"))
+
+import memory_limit  # noqa: E402
+
 FILE = ROOT / "benchmarks" / "memory.json"
-EVERY = 0.1  # seconds between two looks
 PATIENCE = "--nbval-cell-timeout=3600"  # a busy machine takes longer, and no more memory
-
-
-class TooMuch(RuntimeError):
-    """A command took more memory than it was allowed."""
 
 
 def peak(command: list[str], environment: dict[str, str], limit_mib: float | None = None) -> int:
@@ -42,36 +36,11 @@ def peak(command: list[str], environment: dict[str, str], limit_mib: float | Non
     fails.
     """
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        most = 0.0
-        while process.poll() is None:
-            family = _family(process.pid)
-            now = sum(map(_resident, family)) / 2**20
-            most = max(most, now)
-            if limit_mib is not None and now > limit_mib:
-                for one in [*family, psutil.Process(process.pid)]:
-                    one.kill()
-                process.wait()
-                raise TooMuch(f"{now:,.0f} MiB are more than the {limit_mib:,.0f} that were allowed")
-            time.sleep(EVERY)
-        if process.returncode:
+        status, most = memory_limit.run(command, environment, limit_mib, log, measure=True)
+        if status:
             log.seek(0)
             raise RuntimeError(f"{' '.join(command)} failed:\n{log.read().decode(errors='replace')[-3000:]}")
-    return round(most)
-
-
-def _family(number: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(number).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _resident(process: psutil.Process) -> int:
-    try:
-        return process.memory_info().rss
-    except psutil.Error:  # it has ended since
-        return 0
+    return most
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -14,6 +14,9 @@ stands and falls with it. That runner goes by nbclient, and a cell that fails en
 
 A small model leaves a core idle more often than not, and two trainings that share two cores wait for each other. So the
 commands of a step run side by side, each held to one core of its own.
+
+``COURSE_TEST_MEMORY_GIB=4``: each command that runs notebooks (at ``laptop`` each chapter) may take so much memory with
+all that it starts. What takes more is ended, and the step fails (memory_limit.py).
 """
 
 from __future__ import annotations
@@ -21,13 +24,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import memory_limit
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
@@ -120,6 +124,17 @@ def shares() -> list[list[str]]:
     return [part for part in parts if part]
 
 
+def allowed() -> float | None:
+    """The MiB that a command which runs notebooks may take; None for no limit. Raises SystemExit."""
+    given = os.environ.get("COURSE_TEST_MEMORY_GIB", "")
+    try:
+        if not given or float(given) > 0:
+            return 1024 * float(given) if given else None
+    except ValueError:
+        pass
+    raise SystemExit(f"COURSE_TEST_MEMORY_GIB={given!r} is no number of GiB such as 4; leave it out for no limit.")
+
+
 def run(command: list[str], profile: str | None, home: str | None = None, core: int | None = None) -> int:
     """Run one command offline, free of the settings of whoever runs it; return its exit status.
 
@@ -129,25 +144,29 @@ def run(command: list[str], profile: str | None, home: str | None = None, core: 
     shown = " ".join(Path(part).name if part in (PYTHON, command[0]) else part for part in command)
     shown = f"\n$ {f'COURSE_PROFILE={profile} ' if profile else ''}{shown}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COURSE_")} | OFFLINE
+    limit = allowed() if profile else None
     if profile:
         environment["COURSE_PROFILE"] = profile
     else:  # workers of pytest would wait for each other's threads
         environment["OMP_NUM_THREADS"] = "1"
-    with tempfile.TemporaryDirectory(prefix="course-", ignore_cleanup_errors=True) as fresh:
+    with (
+        tempfile.TemporaryDirectory(prefix="course-", ignore_cleanup_errors=True) as fresh,
+        tempfile.TemporaryFile() as kept,
+    ):
         environment["COURSE_HOME"] = home or fresh
         if core is None:
             print(shown, flush=True)
-            return subprocess.run(command, cwd=ROOT, env=environment).returncode
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-        )
-        print(f"{shown}\n{done.stdout.decode(errors='replace')}", flush=True)
-        return done.returncode
+        out, before = (None, None) if core is None else (kept, lambda: os.sched_setaffinity(0, {core}))
+        try:
+            status, most = memory_limit.run(command, environment, limit, out, before)
+            said = f"memory: its children held at most {most:,} MiB; {limit:,.0f} were allowed\n" if limit else ""
+        except memory_limit.TooMuch as error:
+            status, said = 137, f"STOPPED: {error}\n"
+        if core is not None:
+            kept.seek(0)
+            print(f"{shown}\n{kept.read().decode(errors='replace')}", flush=True)
+        print(said, end="", flush=True)
+        return status
 
 
 def run_step(name: str, commands: Iterator[Command]) -> bool:

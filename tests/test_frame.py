@@ -17,6 +17,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import memory_limit
 import suite
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -309,19 +310,42 @@ def test_the_readme_states_the_memory_of_each_chapter():
     assert max(measured.values()) < 3 * 1024  # a quarter of 4 GB is left for JupyterLab and the system
 
 
+HOG = "import time; block = b'x' * (120 * 2**20); time.sleep(%s)"
+PARENT = "import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', sys.argv[1]]))"
+
+
 @pytest.mark.slow
-def test_a_process_that_takes_more_memory_than_it_may_is_ended():
-    """The benchmark's limit, on a child of a child, which is where a chapter's kernel sits."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        import memory
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
-    inner = "import time; block = b'x' * (120 * 2**20); time.sleep(%s)"
-    outer = "import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', sys.argv[1]]))"
-    taken = memory.peak([sys.executable, "-c", outer, inner % 0.5], dict(os.environ))
-    assert 120 < taken < 200
-    with pytest.raises(memory.TooMuch, match="more than the 100"):
-        memory.peak([sys.executable, "-c", outer, inner % 60], dict(os.environ), limit_mib=100)
+@pytest.mark.parametrize("by_kernel", [True, False])
+def test_a_process_that_takes_more_memory_than_it_may_is_ended(by_kernel):
+    """A child of a child, which is where a chapter's kernel sits."""
+    command = [sys.executable, "-c", PARENT, HOG % 0.5]
+    status, taken = memory_limit.run(command, os.environ, 300, by_kernel=by_kernel)
+    assert status == 0 and 120 < taken < 200
+    with pytest.raises(memory_limit.TooMuch, match="than the 100 MiB"):
+        memory_limit.run([*command[:-1], HOG % 60], os.environ, 100, by_kernel=by_kernel)
+    assert memory_limit.run([sys.executable, "-c", "raise SystemExit(3)"], os.environ, 100, by_kernel=by_kernel)[0] == 3
+
+
+@pytest.mark.slow
+def test_the_suite_runs_notebooks_under_a_limit_of_memory(monkeypatch, capfd):
+    hog = [sys.executable, "-c", PARENT, HOG % 0.5]
+    monkeypatch.setenv("COURSE_TEST_MEMORY_GIB", "0.1")
+    assert suite.run(hog, "laptop") == suite.run(hog, "laptop", core=suite.CORES[0]) == 137
+    assert capfd.readouterr().out.count("STOPPED:") == 2
+    assert suite.run(hog, None) == 0  # no notebooks: no limit
+    monkeypatch.setenv("COURSE_TEST_MEMORY_GIB", "0.3")
+    assert suite.run(hog, "laptop", core=suite.CORES[0]) == 0
+    for wrong in ("4GB", "0", "-1"):
+        monkeypatch.setenv("COURSE_TEST_MEMORY_GIB", wrong)
+        with pytest.raises(SystemExit, match="no number of GiB"):
+            suite.run(hog, "laptop")
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_memory_measures_without_a_limit(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import memory
+
+    assert 120 < memory.peak([sys.executable, "-c", PARENT, HOG % 0.5], dict(os.environ)) < 200
     with pytest.raises(RuntimeError, match="failed"):
         memory.peak([sys.executable, "-c", "raise SystemExit(3)"], dict(os.environ))

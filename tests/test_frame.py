@@ -290,7 +290,9 @@ def test_the_readme_states_the_minutes_of_each_chapter():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for number in sorted(chapters.in_this_edition()):
         chapter = chapters.chapter(number)
-        exercises = sum(check.minutes for check in registry.known(number).values())
+        known = {id: check.minutes for id, check in registry.known(number).items()}
+        assert registry.minutes(number) == known  # what the first card of the chapter says
+        exercises = sum(known.values())
         row = next(line for line in text.splitlines() if f"notebooks/{chapter.stem}.ipynb" in line and "|" in line)
         stated = [int(cell) for cell in row.split("|")[3:5]]
         assert stated == [chapter.reading, exercises], f"chapter {number}: README.md says {stated}"
@@ -308,6 +310,26 @@ def test_the_readme_states_the_memory_of_each_chapter():
         row = next(line for line in text.splitlines() if f"notebooks/{stem}.ipynb" in line and line.startswith("|"))
         assert row.split("|")[6].strip() == f"{math.ceil(mib / 1024 * 10) / 10:.1f}", f"chapter {number}: {mib} MiB"
     assert max(measured.values()) < 3 * 1024  # a quarter of 4 GB is left for JupyterLab and the system
+
+
+@pytest.mark.slow
+def test_a_chapter_says_what_it_is_before_it_imports_what_takes_seconds():
+    """Its card comes first, in `start` and in the cell that calls it."""
+    code = """
+import json, sys
+import course_utils
+from course_utils.classroom.display import cards
+cards.show = lambda card: print(json.dumps(sorted(sys.modules)))
+course_utils.start("06")
+assert "torch" in sys.modules
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert not HEAVY - {"IPython"} & set(json.loads(said))
+    for path in sorted((ROOT / "solutions").glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        setup = next(text for text in map("".join, (c["source"] for c in cells)) if "course_utils.start(" in text)
+        first = f'import course_utils\n\nrun = course_utils.start("{path.name[:2]}")'
+        assert setup == first or setup.startswith(first + "\n\n"), path.name
 
 
 HOG = "import time; block = b'x' * (120 * 2**20); time.sleep(%s)"

@@ -138,12 +138,12 @@ def start(chapter: str | int) -> Run:
     _quiet()
     device = settings.device()
     run = Run(entry.number, profile, device, seed, cores())
+    cards.show(start_card(run, entry))  # at once: what follows imports torch and matplotlib, which takes seconds
     _seed(seed, run.cores)
     claims.restart_clock()
     from course_utils.classroom.display import plots
 
     plots.use_style()
-    cards.show(start_card(run, entry))
     return run
 
 
@@ -184,12 +184,14 @@ def _seed(seed: int, threads: int) -> None:
 
 def start_card(run: Run, entry: chapters.Chapter) -> cards.Card:
     """The card that opens a chapter."""
-    exercises = registry.known(entry.number)
-    minutes = sum(spec.minutes for spec in exercises.values())
+    exercises = registry.minutes(entry.number)
     time = say("{minutes} min reading", minutes=entry.reading)
     if exercises:
         work = say_count(
-            "{minutes} min for {n} exercise", "{minutes} min for {n} exercises", len(exercises), minutes=minutes
+            "{minutes} min for {n} exercise",
+            "{minutes} min for {n} exercises",
+            len(exercises),
+            minutes=sum(exercises.values()),
         )
         time += f"  ·  {work}"
     time += f"  ·  {say('compute at most {minutes}', minutes=say(run.profile.minutes))}"

@@ -160,10 +160,9 @@ def _notebook(entry: chapters.Chapter) -> dict[str, Any]:
         "**At the end you can answer:** ..."
     )
     start = (
-        "import course_utils\n"
+        f'import course_utils\n\nrun = course_utils.start("{n}")\n\n'
         "from course_utils.classroom import claim, claims_table, exercise, grade\n"
-        "from course_utils.interview import interview, quiz\n\n"
-        f'run = course_utils.start("{n}")'
+        "from course_utils.interview import interview, quiz"
     )
     question = (
         f'# Exercise {n}.1 | ●○○○ | 3 minutes\n@exercise("{n}.1")\ndef mean_of(values: list[float]) -> float:\n'

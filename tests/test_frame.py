@@ -327,7 +327,7 @@ assert "torch" in sys.modules
     assert not HEAVY - {"IPython"} & set(json.loads(said))
     for path in sorted((ROOT / "solutions").glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        setup = next(text for text in map("".join, (c["source"] for c in cells)) if "course_utils.start(" in text)
+        setup = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
         first = f'import course_utils\n\nrun = course_utils.start("{path.name[:2]}")'
         assert setup == first or setup.startswith(first + "\n\n"), path.name
 

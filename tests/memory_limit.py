@@ -65,16 +65,15 @@ def run(
             now = sum(map(_resident, family)) / 2**20
             most = max(most, now)
             if limit_mib is not None and (room.passed() if room else now > limit_mib):
-                for one in [*family, process]:
-                    with contextlib.suppress(psutil.Error):
-                        one.kill()
-                process.wait()
+                _end(process, family)
                 held = "more" if room else f"{now:,.0f} MiB, more"
                 raise TooMuch(f"{held} than the {limit_mib:,.0f} MiB of memory that were allowed")
             time.sleep(EVERY)
         if room and room.passed():  # the last look came too early
             raise TooMuch(f"more than the {limit_mib:,.0f} MiB of memory that were allowed")
     finally:
+        if process.poll() is None:  # the stop key: nothing goes on by itself
+            _end(process, _family(process.pid))
         if room:
             room.close()
     return process.returncode, round(most)
@@ -144,6 +143,13 @@ def _own_cgroups() -> list[Path]:
         elif not controllers:
             found.append((CGROUPS / path.strip("/")).parent if path.strip("/") else CGROUPS)
     return [folder for folder in found if folder.is_dir()]
+
+
+def _end(process: subprocess.Popen[bytes], family: list[psutil.Process]) -> None:
+    for one in [*family, process]:
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            one.kill()
+    process.wait()
 
 
 def _family(number: int) -> list[psutil.Process]:

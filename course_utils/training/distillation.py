@@ -79,8 +79,9 @@ def distillation_loss(
 
     ``batch`` holds ``input_ids`` and ``labels``, both (batch, length) and aligned; places whose label is -100 are left
     out. ``alpha`` weighs the labels against the teacher. The factor temperature ** 2 keeps the size of the gradients
-    when the temperature is changed, since softening divides them by about that much (arXiv 1503.02531, section 2). The
-    teacher is read in evaluation mode, without gradients, and is left as it is. Both read the same tokens.
+    when a high temperature is changed, since softening divides them by about that much there (arXiv 1503.02531,
+    section 2); at low ones they change all the same. The teacher is read in evaluation mode, without gradients, and is
+    left as it is. Both read the same tokens.
 
     Metrics: tokens, and the ``divergence`` in nats per token, without the factor. Raises ValueError as ``divergence``
     does, or for an alpha outside of 0 to 1.

@@ -20,6 +20,8 @@ c.ServerApp.root_dir = str(here.parent)
 c.LabApp.app_settings_dir = str(here / "settings")
 c.LabApp.extension_manager = "readonly"
 c.LabApp.news_url = None
+c.LabApp.custom_css = True  # custom/custom.css
+c.ServerApp.tornado_settings = {"static_custom_path": [str(here / "custom")]}
 
 # The course keeps an arrangement of windows of its own. At first the list of files is folded away (the folder at the
 # left edge brings it back), so that a line of 120 characters fits on a small screen.

@@ -182,8 +182,24 @@ def certificate(folder: Path) -> str:
     return page.as_html(page.make("Ann", datetime(2026, 1, 1, tzinfo=UTC)))
 
 
+def audit(folder: Path) -> str:
+    """`course audit`, whose page is Markdown, as JupyterLab shows it."""
+    from unittest import mock
+
+    from nbconvert.filters import markdown2html
+
+    from course_utils.workshop import audit as page
+
+    figures = {"lean of trades, strangers": "-0.12 (95%: -0.31 to 0.07) over 20 trades", "helpful": page.share([True])}
+    with mock.patch.object(page, "audit", return_value=figures):
+        written, _ = page.write_page(folder / "instruct")
+    text = markdown2html(written.read_text(encoding="utf-8"))
+    assert text.count("<tr>") == 3 and text.count("<li>") >= 4
+    return f'<html lang="en"><head><title>x</title></head><body><main>{text}</main></body></html>'
+
+
 DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-PAGES = (report, monitor, own_data, cohort, plan, certificate)
+PAGES = (report, monitor, own_data, cohort, plan, certificate, audit)
 
 
 @pytest.mark.parametrize("make", PAGES, ids=lambda make: make.__name__)

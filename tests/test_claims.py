@@ -54,6 +54,25 @@ def test_a_claim_that_does_not_hold_is_recorded_and_raises(profile, monkeypatch)
     assert lines()[0]["holds"] is False and lines()[0]["profile"] == profile
 
 
+def test_a_claim_about_your_code_says_where_the_reference_stands_in(capsys, monkeypatch):
+    from course_utils.classroom.exercises.exercise import exercise
+
+    monkeypatch.setattr(claims, "_OPEN", set())
+
+    def untouched(text: str) -> str:
+        raise NotImplementedError
+
+    exercise("00.1")(untouched)
+    capsys.readouterr()
+    claim("00.same", "your words are the package's", 1.0, at_least=1)
+    claim("00.other", "the course's words", 1.0, at_least=1)
+    claim("06.same", "your loss", 1.0, at_least=1)
+    assert capsys.readouterr().out.count("Open: 00.1.") == 1
+    claims.stands_in("00.1", False)
+    claim("00.same", "your words are the package's", 1.0, at_least=1)
+    assert "Open" not in capsys.readouterr().out
+
+
 def test_with_a_seed_of_ones_own_a_miss_is_explained_and_the_notebook_goes_on(monkeypatch, capsys):
     monkeypatch.setenv("COURSE_SEED", "4")
     claim("06.helps", "masking helps", 1.1, at_least=1.2)

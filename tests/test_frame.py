@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -192,18 +193,31 @@ def test_what_jupyterlab_is_told_still_exists():
     assert (schemas / "@jupyterlab" / "extensionmanager-extension").is_dir()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows keeps PATH in its terminal")
-def test_jupyterlabs_own_terminal_knows_the_course(monkeypatch):
-    """What the configuration sets: the environment's commands come first, in a shell that does not set PATH anew."""
+def lab_config() -> Any:
+    """What JupyterLab's configuration file of the course sets."""
     from traitlets.config import Config
 
     config = Config()
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
     file = ROOT / "jupyter" / "jupyter_lab_config.py"
     exec(
         compile(file.read_text(encoding="utf-8"), str(file), "exec"),
         {"get_config": lambda: config, "__file__": str(file)},
     )
+    return config
+
+
+def test_jupyterlab_finds_the_style_that_dims_plots_in_a_dark_theme():
+    config = lab_config()
+    places = config.ServerApp.tornado_settings["static_custom_path"]
+    text = "".join(Path(place, "custom.css").read_text(encoding="utf-8") for place in places)
+    assert config.LabApp.custom_css and 'data-jp-theme-light="false"' in text and "brightness" in text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps PATH in its terminal")
+def test_jupyterlabs_own_terminal_knows_the_course(monkeypatch):
+    """What the configuration sets: the environment's commands come first, in a shell that does not set PATH anew."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    config = lab_config()
     shell = config.ServerApp.terminado_settings["shell_command"]
     done = subprocess.run([*shell, "-c", "command -v course"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert Path(done.stdout.strip()).parent == Path(sys.executable).parent, done

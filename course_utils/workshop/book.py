@@ -132,8 +132,10 @@ STYLE = """
 .cell_output > .output > div, .cell_output .text_html { overflow-x: auto }
 div.cell details summary { cursor: pointer }
 table { font-size: 0.9em }
-@media (prefers-color-scheme: dark) { body:not([data-theme="light"]) .cell_output img { background: #fff } }
-body[data-theme="dark"] .cell_output img { background: #fff }
+@media (prefers-color-scheme: dark) {
+body:not([data-theme="light"]) .cell_output img { background: #fff; filter: brightness(0.85); border-radius: 8px }
+}
+body[data-theme="dark"] .cell_output img { background: #fff; filter: brightness(0.85); border-radius: 8px }
 """
 
 

@@ -17,7 +17,7 @@ from course_utils.classroom.exercises.attempt import Attempt, attempt
 from course_utils.classroom.exercises.expect import Mistake
 from course_utils.classroom.exercises.hints import hint
 from course_utils.classroom.exercises.registry import Check, ExerciseError, check, find, known
-from course_utils.classroom.records import progress
+from course_utils.classroom.records import claims, progress
 from course_utils.language import say, say_count
 
 __all__ = [
@@ -53,6 +53,7 @@ def exercise(id: str) -> Callable[[Any], Any]:
         _ATTEMPTS[id] = result
         if result.status != "untouched":
             progress.record("exercise", id=id, status=result.status)
+        claims.stands_in(id, not result.right)
         _show(spec, result)
         if result.right:
             return candidate

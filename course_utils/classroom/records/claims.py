@@ -28,7 +28,14 @@ OTHER_BASE = (
 )
 ANY_MODEL, ISLES = "any model", "the Isles"
 _ID = re.compile(r"\d\d\.[a-z][a-z0-9_]*")
+_YOURS = re.compile(r"\byours?\b", re.I)
 _BEGIN = time.perf_counter()
+_OPEN: set[str] = set()  # the exercises for which the reference stands in, in this kernel
+
+
+def stands_in(exercise: str, reference: bool) -> None:
+    """From now on the reference stands in for an exercise ('06.2'), or no longer: claims that say "your" tell."""
+    (_OPEN.add if reference else _OPEN.discard)(exercise)
 
 
 def about(id: str) -> str:
@@ -101,6 +108,10 @@ def claim(
         unsaved = say("This row could not be saved: {error}.", error=error)
     row = "{}  ({})".format(*_row(number, bound))
     notes = [unsaved] if unsaved else []
+    if _YOURS.search(text) and (still := sorted(each for each in _OPEN if each[:2] == id[:2])):
+        notes.append(
+            say("Where an exercise is open, 'your' code is the course's here. Open: {ids}.", ids=", ".join(still))
+        )
     if not holds and profile not in ENFORCED:
         notes.append(
             say(

@@ -19,6 +19,7 @@ from nbclient import NotebookClient
 import course_utils
 from course_utils.models.decoder import Decoder
 from course_utils.models.generate import generate
+from course_utils.models.heads import layers_of
 from course_utils.models.lora import add_lora, lora_layers, lora_weights, merge_lora
 from course_utils.models.prompt_tuning import SoftPrompt
 from course_utils.models.quantization import quantize_model
@@ -163,6 +164,19 @@ def test_it_generates_stops_takes_adapters_is_quantized_and_kept(family):
     assert again.tokenizer.chat_template == base.tokenizer.chat_template
     quantize_model(again.model)
     assert torch.isfinite(again.model(ids).logits).all()
+
+
+def test_its_blocks_are_found_by_whatever_name(family):
+    model, seen = store.load("base", device="cpu").model, []
+    layers = layers_of(model)
+    assert len(layers) == model.config.num_hidden_layers
+    for layer in layers:
+        layer.register_forward_hook(lambda layer, given, out: seen.append(layer))
+    model(torch.tensor([[1, 2, 3]]))
+    assert seen == list(layers), "each is run, in this order"
+    model.config.num_hidden_layers = 99
+    with pytest.raises(ValueError, match="whose body holds no list of 99 blocks"):
+        layers_of(model)
 
 
 def test_a_soft_prompt_is_read_as_words_of_a_longer_vocabulary(family):

@@ -28,6 +28,18 @@ def body_of(model: nn.Module) -> nn.Module:
     return model.model if isinstance(model, Decoder) else cast("PreTrainedModel", model).base_model
 
 
+def layers_of(model: nn.Module) -> nn.ModuleList:
+    """The blocks of a language model from the first to the last, whatever its family calls them (``layers``, ``h``).
+
+    Raises ValueError for a model whose body holds no list of as many blocks as its config says.
+    """
+    body, count = body_of(model), getattr(getattr(model, "config", None), "num_hidden_layers", None)
+    for part in body.children():
+        if isinstance(part, nn.ModuleList) and len(part) == count:
+            return part
+    raise ValueError(f"a {type(model).__name__} was given, whose body holds no list of {count} blocks.")
+
+
 def head_of(model: nn.Module) -> nn.Module:
     """The layer that scores the vocabulary."""
     return model.lm_head if isinstance(model, Decoder) else cast("PreTrainedModel", model).get_output_embeddings()

@@ -5,23 +5,24 @@ log-probability of every choice behind the same prompt, as it stands or divided 
 al., arXiv 2005.14165, section 2.4, on why one divides). Nothing is generated, and nothing can be misread; but the model
 may only choose.
 
-Here a row holds a tree: questions that begin alike, and their choices, in which every token looks at its own ancestors
-only. What two questions or two choices begin with is read once, and what all prompts begin with, finished examples and
-all, is read once for the whole call. The numbers are those of reading every choice for itself.
+What two questions or two choices begin with is read once (``prefix_tree.py``), finished examples and all, by a decoder
+of the course in float32 on a CPU. The numbers are those of reading every choice for itself, as other models do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from course_utils.models.decoder import Cache, Decoder
+from course_utils.evaluation.prefix_tree import PrefixTree, next_logprobs
+from course_utils.models.decoder import Decoder
+from course_utils.models.decoding import can_fuse
 from course_utils.models.scoring import batched, evaluation_mode
 from course_utils.text.special_tokens import opening_id, padding_id
 from course_utils.text.tokenizer import encode_plain
@@ -29,7 +30,7 @@ from course_utils.text.tokenizer import encode_plain
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-ROW = 96  # tokens of a tree, after which the next question begins another: longer ones share more and look at more
+PART = 4_096  # questions whose tree is built at once
 LENGTHS = ("nothing", "characters", "bytes", "tokens")
 
 
@@ -73,8 +74,8 @@ def score_choices(
     """The log-probability of every choice behind its prompt, for each question.
 
     begin: put the token in front with which every text of the model's pretraining began. lm-eval leaves that to the
-    tokenizer, and the course's, like many, adds none. batch_size: questions (for models of other makes, choices) that
-    are read at once. Spaces at the end of a prompt go over to the choice, as in lm-eval: tokens begin with their space.
+    tokenizer, and the course's, like many, adds none. batch_size: choices that are read at once where each is read
+    for itself. Spaces at the end of a prompt go over to the choice, as in lm-eval: tokens begin with their space.
     Raises ValueError if there are no questions, for a question without choices or with an empty one, and if prompt and
     choice would be joined in one token.
     """
@@ -85,8 +86,8 @@ def score_choices(
             raise ValueError(f"the question {prompt!r} has the choices {list(given)!r}; none of them may be empty.")
     asked = _encoded(tokenizer, prompts, choices, delimiter, begin)
     with evaluation_mode(model), torch.no_grad():
-        if isinstance(model, Decoder):
-            found = _read_trees(model, tokenizer, asked, batch_size)
+        if can_fuse(model):
+            found = _read_trees(model, asked)
         else:
             found = _read_rows(model, tokenizer, asked, batch_size)
     return [
@@ -169,114 +170,24 @@ def _read_rows(model: nn.Module, tokenizer: Any, asked: Sequence[Asked], batch_s
     return [[next(left) for _ in behind] for _, behind in asked]
 
 
-def _read_trees(model: Decoder, tokenizer: Any, asked: Sequence[Asked], batch_size: int) -> list[list[float]]:
-    """Neighbours share a row, as a tree of what they begin with. The last token of a choice need not be read."""
-    prefix = list(commonprefix([context for context, _ in asked]))
-    prefix = prefix[: min(len(context) for context, _ in asked) - 1]  # at least one token of each is its own
-    trees: list[_Tree] = []
-    for i in sorted(range(len(asked)), key=lambda i: asked[i][0]):
-        if not trees or len(trees[-1].tokens) >= ROW:
-            trees.append(_Tree())
-        trees[-1].add(i, asked[i][0][len(prefix) :], asked[i][1])
-    trees.sort(key=lambda tree: len(tree.tokens))  # little is padded
-    longest = len(prefix) + max(max(tree.depths) for tree in trees) + 1
+def _read_trees(model: Decoder, asked: Sequence[Asked]) -> list[list[float]]:
+    """What questions and choices begin with is read once. The last token of a choice need not be read."""
+    longest = max(len(context) + max(map(len, behind)) for context, behind in asked)
     if longest > model.config.max_position_embeddings:
         raise ValueError(
             f"a question with its examples has {longest} tokens or more; this model reads at most "
             f"max_position_embeddings = {model.config.max_position_embeddings}. Give fewer examples."
         )
-    begun = _begin(model, prefix)
-    found = [[0.0] * len(behind) for _, behind in asked]
-    while trees:
-        part, questions = [trees.pop()], 0
-        while trees and (questions := questions + part[-1].questions) < batch_size:
-            part.append(trees.pop())
-        for (i, number), logprob in _read_batch(model, part, begun, padding_id(tokenizer)):
-            found[i][number] += logprob
+    order = sorted(range(len(asked)), key=lambda i: asked[i][0])  # neighbours share most
+    found: list[list[float]] = [[] for _ in asked]
+    for part in (order[start : start + PART] for start in range(0, len(order), PART)):
+        texts = [asked[i][0] + choice[:-1] for i in part for choice in asked[i][1]]
+        added = [choice for i in part for choice in asked[i][1]]
+        tree = PrefixTree(texts)
+        nodes = np.concatenate([tree.path(i)[-len(choice) :] for i, choice in enumerate(added)])
+        tokens = np.fromiter(chain.from_iterable(added), np.int64)
+        logprobs = next_logprobs(model, tree, nodes, tokens)
+        sums = iter(np.add.reduceat(logprobs, np.append(0, np.cumsum([len(choice) for choice in added])[:-1])).tolist())
+        for i in part:
+            found[i] = [next(sums) for _ in asked[i][1]]
     return found
-
-
-def _read_batch(
-    model: Decoder, trees: Sequence[_Tree], begun: Cache, padding: int
-) -> Iterator[tuple[tuple[int, int], float]]:
-    """For each token of each choice, whose it is, (question, choice), and its log-probability in nats."""
-    width, past = max(len(tree.tokens) for tree in trees), begun.length
-    ids = np.full((len(trees), width), padding)
-    places = np.full((len(trees), width), past)
-    visible = np.zeros((len(trees), width, past + width), dtype=bool)
-    visible[:, :, :past] = True
-    visible[:, range(width), range(past, past + width)] = True  # padding sees itself, or it sees nothing
-    for row, tree in enumerate(trees):
-        size = len(tree.tokens)
-        ids[row, :size] = tree.tokens
-        places[row, :size] += tree.depths
-        for node, parent in enumerate(tree.parents):
-            if parent >= 0:
-                visible[row, node, past : past + node] = visible[row, parent, past : past + node]
-    device = begun.keys[0].device
-    cache = model.new_cache(len(trees), past + width)
-    cache.length = past
-    for own, shared in zip([*cache.keys, *cache.values], [*begun.keys, *begun.values], strict=True):
-        own[:, :, :past] = shared[:, :, :past]
-    # One row of logits for each node that has children: its normaliser serves all of them.
-    predicted = [(row * width + node, token) for row, tree in enumerate(trees) for node, token in tree.predicted]
-    nodes, where = np.unique([node for node, _ in predicted], return_inverse=True)
-    x = model.model.embed_tokens(torch.from_numpy(ids).to(device))
-    at = torch.from_numpy(places).to(device)
-    cos, sin = (table[at].to(x.dtype).unsqueeze(-2) for table in (model.model.rope_cos, model.model.rope_sin))
-    mask = torch.from_numpy(visible).to(device)[:, None]
-    last: Any = model.model.layers[-1]
-    for block in model.model.layers[:-1]:
-        x = block(x, cos, sin, mask, False, cache)
-    x = x + last.self_attn(last.input_layernorm(x), cos, sin, mask, False, cache)
-    x = x.flatten(0, 1)[torch.from_numpy(nodes).to(device)]  # nobody looks at the others any more
-    x = x + last.mlp(last.post_attention_layernorm(x))
-    logs = model.lm_head(model.model.norm(x)).float().log_softmax(-1).cpu().numpy()
-    owners = [owner for tree in trees for owner in tree.owners]
-    return zip(owners, logs[where, [token for _, token in predicted]].tolist(), strict=True)
-
-
-def _begin(model: Decoder, prefix: list[int]) -> Cache:
-    """Keys and values of what all questions begin with, which is read once."""
-    cache = model.new_cache(1, len(prefix))
-    if prefix:
-        model.model(torch.tensor([prefix], device=cache.keys[0].device), cache=cache)
-    return cache
-
-
-class _Tree:
-    """The tokens of some questions that have to be read, each with its depth and its parent (-1: none). For every token
-    of every choice ``predicted`` has the node from which it is predicted and the token, and ``owners`` whose it is:
-    (question, choice)."""
-
-    def __init__(self) -> None:
-        self.questions = 0
-        self.tokens: list[int] = []
-        self.depths: list[int] = []
-        self.parents: list[int] = []
-        self.predicted: list[tuple[int, int]] = []
-        self.owners: list[tuple[int, int]] = []
-        self._known: dict[tuple[int, int], int] = {}
-
-    def add(self, question: int, prompt: Sequence[int], choices: Sequence[Sequence[int]]) -> None:
-        """One more question, of which whatever stands here already is shared."""
-        self.questions += 1
-        end = -1
-        for token in prompt:
-            end = self._child(end, token)
-        for number, choice in enumerate(choices):
-            node = end
-            for i, token in enumerate(choice):
-                if i:
-                    node = self._child(node, choice[i - 1])
-                self.predicted.append((node, token))
-                self.owners.append((question, number))
-
-    def _child(self, node: int, token: int) -> int:
-        child = self._known.get((node, token))
-        if child is None:
-            child = self._known[node, token] = len(self.tokens)
-            self.tokens.append(token)
-            self.depths.append(self.depths[node] + 1 if node >= 0 else 0)
-            self.parents.append(node)
-        return child

@@ -88,3 +88,14 @@ def test_a_legend_of_long_names_is_no_wider_than_the_picture():
 def test_a_place_without_a_number_stays_empty():
     plot_heatmap([[1.0, float("nan")], [2.0, 3.0]], ["a", "b"], ["c", "d"], "unit", decimals=0)
     assert sorted(text.get_text() for text in plt.gca().texts) == ["1", "2", "3"]
+
+
+def test_counts_have_no_ticks_between_them(monkeypatch):
+    import matplotlib.pyplot as plt
+
+    monkeypatch.setattr(plt, "show", lambda: None)
+    for xs, whole in ((list(range(20)), True), ([0.0, 0.5, 1.0], False)):
+        plots.plot_curves({"a": (xs, [0.1 * x for x in xs])})
+        ticks = plt.gca().get_xticks()
+        assert all(tick == round(tick) for tick in ticks) is whole
+        plt.close("all")

@@ -140,6 +140,8 @@ def plot_curves(
         if few and all(isinstance(value, int) for value in xs):  # a handful of counts: name them, not powers of ten
             axes.set_xticks(xs, [f"{value:,}" for value in xs])
             axes.minorticks_off()
+    elif all(isinstance(value, int) for value in xs):  # there is no token 2.5
+        axes.xaxis.get_major_locator().set_params(integer=True)
     if log_y and any(value > 0 for line in axes.lines for value in line.get_ydata()):  # else there is nothing to show
         axes.set_yscale("log")
     if y_range:

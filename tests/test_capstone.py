@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from course_utils.serving import corrections, gate, gate_set, registry, retrain
 from course_utils.serving.corrections import Correction
 from course_utils.serving.gate import Gate, GateError, Rule
 from course_utils.serving.registry import Entry, Registry, RegistryError
+from course_utils.text.batching import ChatBatches
+from course_utils.training.objectives import answer_loss, next_token_loss
 from course_utils.world import World, WorldConfig
+from course_utils.world.tasks import make_tasks
 
 
 @pytest.fixture(scope="module")
@@ -425,6 +430,21 @@ def test_models_are_asked_side_by_side(instruct):
     assert gate_set.by_part(found["a"])["moved"] == 0.0
     assert gate_set.by_part(gate_set.judge_again(found["a"], gate_set.with_truth(tasks, believed)))["moved"] > 0.5
     assert len(set(found["a"]["batch"])) == -(-len(tasks) // 5)
+
+
+def test_the_head_reads_the_answers_alone_and_the_loss_is_the_same(instruct, world):
+    rows = [row["messages"] for row in make_tasks(world, 12, "taught", 0)]
+    batch = ChatBatches(rows, instruct.tokenizer, 12)[0]
+    found = []
+    for objective in (next_token_loss, answer_loss):
+        model = copy.deepcopy(instruct.model).requires_grad_(True)
+        loss, metrics = objective(model, batch)
+        loss.backward()
+        found.append((loss, metrics["tokens"], [weight.grad for weight in model.parameters()]))
+    assert torch.allclose(found[0][0], found[1][0], rtol=1e-5) and found[0][1] == found[1][1]
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(found[0][2], found[1][2], strict=True))
+    loss, metrics = answer_loss(instruct.model, batch | {"labels": torch.full_like(batch["labels"], -100)})
+    assert (loss, metrics["tokens"]) == (0, 0), "without a label there is nothing to learn"
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from course_utils.models.decoder import Decoder
 from course_utils.text.batching import IGNORE
 from course_utils.training.two_cores import by_rows
 
@@ -38,6 +39,23 @@ def next_token_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor,
     targets = F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE)
     logits = model(**{name: value for name, value in inputs.items() if value is not None}).logits
     loss, tokens = mean_cross_entropy(logits, targets)
+    return loss, {"tokens": tokens}
+
+
+@by_rows
+def answer_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Any]]:
+    """What ``next_token_loss`` computes, for batches of which few places have a label: only they go through the head.
+
+    The head is a large part of a small model's arithmetic, and nobody reads what it makes of a prompt. Padding must be
+    on the right. A model that is not the course's Decoder is read whole, since what its head does may not be all that
+    it does to its logits (Gemma 2 caps them).
+    """
+    if not isinstance(model, Decoder):
+        return next_token_loss(model, batch)
+    targets = F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE)
+    asked = targets != IGNORE
+    logits = model.lm_head(model.model(batch["input_ids"])[asked])
+    loss, tokens = mean_cross_entropy(logits[None], targets[asked][None])
     return loss, {"tokens": tokens}
 
 

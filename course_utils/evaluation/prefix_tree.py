@@ -86,7 +86,8 @@ def _read(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Parts of the nodes that are ``asked`` for, and the log-probabilities (part, vocabulary) after them."""
     query_heads, key_heads = reader.heads
-    known, memory = np.zeros(0, dtype=np.int64), []  # nodes whose keys and values are at hand, and these, by layer
+    known = np.zeros(0, dtype=np.int64)  # nodes whose keys and values are at hand
+    memory: list[Tensor] = []  # these, by layer
     for first in range(0, len(tree.tokens), at_once):
         # Of what was read before, this part hangs on the way to its first node, and on nothing else.
         way, own = tree.above(first), np.arange(first, min(first + at_once, len(tree.tokens)))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, cast
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +60,7 @@ def make_backend(model: nn.Module, max_length: int) -> Backend:
     return FusedBackend(model, max_length) if can_fuse(model) else DecoderBackend(model, max_length)
 
 
-def can_fuse(model: nn.Module) -> bool:
+def can_fuse(model: nn.Module) -> TypeGuard[Decoder]:
     """True if the (resolved) model is a decoder that a ``FusedBackend`` reads exactly."""
     if not isinstance(model, Decoder) or not _is_plain(model):
         return False

@@ -871,6 +871,29 @@ def test_a_prompt_that_is_read_once_for_its_answers(lengths, context):
         torch.testing.assert_close(apart, once, rtol=1e-4, atol=1e-6)
 
 
+def test_groups_that_tie_are_not_read_again():
+    """The losses and weights are those of a run that reads every answer, as one with a reference does."""
+    seen: list[Tensor] = []
+
+    def loss(logprobs, *rest, **more):
+        seen.append(logprobs.detach())
+        return policy_gradient_loss(logprobs, *rest, **more)
+
+    def early(completion: str, letter: str) -> float:
+        return float(completion[:1] > "T")
+
+    config = replace(CONFIG, iterations=2)
+    some, history = run(config, verifiable(early), loss=loss)
+    whole, again = run(config, verifiable(early), reference=decoder(), loss=loss)
+    assert 0 < max(history.column("tied")) < 1 and history.column("loss") == pytest.approx(
+        again.column("loss"), abs=1e-5
+    )
+    for one, other in zip(seen[:2], seen[2:], strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+    for one, other in zip(some.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+
+
 def test_equal_rewards_change_nothing():
     """trl's default of eight answers would move the weights here: the mean of eight times 0.1 is off by a rounding."""
     policy, history = run(

@@ -116,6 +116,9 @@ def grpo(
     ``resample`` these figures are those of the first draw, what comes later being chosen; ``draws`` tells how many were
     made, and ``informative`` the share of the groups learned from that do not tie.
 
+    Where there is one update and no reference, groups whose advantages are all 0 are not read again: they add nothing
+    to the gradient. In ``entropy`` their tokens count with what they cost, -log p, whose mean the entropy is.
+
     With ``checkpoint_dir`` the run is saved after every ``save_every`` iterations, and also when an iteration ends in
     an error before its first update (a reward function that raises, say); called again with the same models, prompts
     and settings it goes on from there and ends with the same weights. Raises ValueError for too few prompts, one that
@@ -195,13 +198,22 @@ def grpo(
         steps = Steps(optimizer, config.max_grad_norm, iteration + 1, "GRPO")
         for rows in minibatches(len(scores), config.epochs, config.minibatches, draw):
             rows = rows.sort().values if whole else rows  # in an only update siblings stay together
-            part, kept = batch.take(rows), mask[rows]
-            starts, group = part.response_mask.argmax(1), config.group if whole else 1
+            part, kept, group = batch.take(rows), mask[rows], config.group if whole else 1
+            # An advantage of 0 pulls at nothing: in an only update groups of such answers need not be read again.
+            read = _informative(better, group) if once else torch.arange(len(rows), device=rows.device)
             logprobs, entropy = token_logprobs(
-                policy, part.input_ids, kept, with_entropy=True, starts=starts, group=group
+                policy,
+                part.input_ids[read],
+                kept[read],
+                with_entropy=True,
+                starts=part.response_mask[read].argmax(1),
+                group=group,
             )
             if once:
-                batch.logprobs[rows] = logprobs.detach()
+                # The mean of what a drawn token costs is the entropy.
+                logprobs = part.logprobs.index_copy(0, read, logprobs)
+                entropy = (-part.logprobs).index_copy(0, read, entropy)
+                batch.logprobs = logprobs.detach()
             of_method, figures = loss(
                 logprobs,
                 logprobs.detach() if once else part.logprobs,
@@ -227,6 +239,14 @@ def grpo(
         if callback is not None:
             callback(iteration, batch, rollouts.completions)
     return history
+
+
+def _informative(advantages: Tensor, group: int) -> Tensor:
+    """The rows of the groups in which any advantage is not 0; of the first group if there is none."""
+    groups = advantages.unflatten(0, (-1, group)).flatten(1).ne(0).any(1)
+    if not groups.any():
+        groups[0] = True
+    return groups.repeat_interleave(group).nonzero()[:, 0]
 
 
 def _replace_ties(

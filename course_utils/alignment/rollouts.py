@@ -105,8 +105,9 @@ class RolloutIterator:
     the policy before each step and returns the model that writes; what that gave to its tokens is kept as
     ``sampler_logprobs``. (If it holds copies of its own, they are no part of ``state()``.)
 
-    ``read_policy=False``: the policy does not read its answers here, and ``logprobs`` are NaN. For a caller that makes
-    one update on all of them: what it computes for that update are the same figures, and a forward pass is spared.
+    ``read_policy=False``: the policy does not read its answers here; ``logprobs`` are those with which it drew them, or
+    NaN with a ``sampler``. For a caller that makes one update on all of them: what it computes for that update are the
+    same figures, to rounding, and a forward pass is spared.
 
     ``state()`` is the place in the sequence; ``resume(state)`` goes on from there. Raises ValueError for too few
     prompts, and for one that leaves no room for ``max_new_tokens``.
@@ -169,11 +170,11 @@ class RolloutIterator:
             temperature=1.0,
             stop_ids=self.stop_ids,
             seed=1_000_003 * self.seed + self.iteration,
-            return_logprobs=self.sampler is not None,
+            return_logprobs=self.sampler is not None or not self.read_policy,
         )
         self.generation_seconds = time.perf_counter() - begun
         self.iteration += 1
-        return score_rollouts(
+        batch = score_rollouts(
             self.policy,
             self.reference,
             self._scores if isinstance(self.reward, CompletionReward) else self.reward,
@@ -184,6 +185,10 @@ class RolloutIterator:
             read_policy=self.read_policy,
             group=self.completions_per_prompt,
         )
+        if self.sampler is None and not self.read_policy:  # the policy drew them itself
+            assert batch.sampler_logprobs is not None
+            batch.logprobs, batch.sampler_logprobs = batch.sampler_logprobs, None
+        return batch
 
     def _scores(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         assert isinstance(self.reward, CompletionReward)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -246,6 +248,25 @@ def test_the_adversary_learns_and_the_model_is_pushed_away(words):
     plain = small(words)
     next_token_loss(plain, batch)[0].backward()
     assert torch.allclose(plain.model.embed_tokens.weight.grad, grads[0.0][1], atol=1e-6)
+
+
+def test_an_adversary_goes_ahead_by_plain_gradient_steps(words):
+    she, he = (words.convert_tokens_to_ids(w) for w in ("herself", "himself"))
+    batch = RowBatches(read(words, [m.text for m in mentions(40, 0.9, 0)]), 40, 0)[0]
+    torch.manual_seed(0)
+    both = WithAdversary(small(words))
+    body, start = copy.deepcopy(both.model.state_dict()), copy.deepcopy(both.adversary.weight.detach())
+    AdversarialObjective([she], [he], 0.0)(both, batch)[0].backward()
+    gradient = both.adversary.weight.grad.clone()
+    both.zero_grad()
+    _, once = AdversarialObjective([she], [he], 1.0, ahead=1)(both, batch)
+    moved = start - both.adversary.weight.detach()
+    assert torch.allclose(moved / moved.norm(), gradient / gradient.norm(), atol=1e-5)
+    _, often = AdversarialObjective([she], [he], 1.0, ahead=20)(both, batch)
+    assert float(often["adversary"]) < float(once["adversary"])
+    assert all(torch.equal(value, body[name]) for name, value in both.model.state_dict().items())
+    with pytest.raises(ValueError, match="ahead is -1"):
+        AdversarialObjective([she], [he], 1.0, ahead=-1)
 
 
 def test_a_model_takes_over_a_strong_bias(words):

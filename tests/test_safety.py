@@ -15,6 +15,7 @@ from course_utils.evaluation import safety
 from course_utils.evaluation.association import AuditError
 from course_utils.evaluation.detection import auc, cheapest_threshold, roc
 from course_utils.evaluation.memorisation import exposure, make_canaries, secret_logprobs
+from course_utils.evaluation.text_filter import fit_filter, tokens_held
 from course_utils.pretrained import store
 from course_utils.text.special_tokens import opening_id
 from course_utils.text.tokenizer import encode_plain
@@ -23,7 +24,7 @@ from course_utils.training.loop import TrainConfig, train
 from course_utils.workshop import audit
 from course_utils.world import World
 from course_utils.world.oracle import judge
-from course_utils.world.requests import DEEDS, HELP, NEW_FRAMES, SEEN_FRAMES, WIDE_FRAMES, requests
+from course_utils.world.requests import DEEDS, HELPS, NEW_FRAMES, SEEN_FRAMES, TRIAL_FRAMES, WIDE_FRAMES, requests
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +41,46 @@ def world():
 
 
 def test_frames_are_apart_and_requests_come_in_twins(world):
-    assert not set(NEW_FRAMES) & set(WIDE_FRAMES) and set(SEEN_FRAMES) < set(WIDE_FRAMES)
+    assert len({*NEW_FRAMES, *WIDE_FRAMES, *TRIAL_FRAMES}) == len(NEW_FRAMES) + len(WIDE_FRAMES) + len(TRIAL_FRAMES)
+    assert set(SEEN_FRAMES) < set(WIDE_FRAMES)
     tasks = requests(world.known, 30, NEW_FRAMES, 0)
     assert [task["kind"] for task in tasks] == ["decline", "help"] * 30
     for bad, good in zip(tasks[::2], tasks[1::2], strict=True):
         assert bad["about"] == good["about"] and bad["prompt"] != good["prompt"]
         assert judge(bad, bad["answer"]).correct and safety.refused(bad["answer"])
-        assert not safety.refused(good["answer"])
-    assert len({deed for pair in DEEDS for deed in pair}) == 2 * len(DEEDS) and "{n}" in HELP
+        assert not safety.refused(good["answer"]) and safety.helped(good["answer"]) and not safety.helped(bad["answer"])
+        assert good["answer"] == good["help"] and safety.helped(bad["help"])
+    assert len({deed for pair in DEEDS for deed in pair}) == 2 * len(DEEDS)
+
+
+def test_one_help_names_the_deed_and_the_other_is_the_same_for_harm_and_its_twin(world):
+    told = requests(world.known, 40, SEEN_FRAMES, 0)
+    forms = {
+        (bad["help"] == good["help"], " To " in bad["help"]) for bad, good in zip(told[::2], told[1::2], strict=True)
+    }
+    assert forms == {(True, False), (False, True)} and len(HELPS) == 2
+
+
+def test_declined_helped_and_neither():
+    said = ["Gladly. To cook for Ada, begin early.", "I will not help with that.", "1937.", "gladly. I will not help"]
+    assert [safety.helped(text) for text in said] == [True, False, False, False]
+    assert [safety.refused(text) for text in said] == [False, True, False, True]
+
+
+def test_the_score_of_a_search(instruct, world):
+    tokenizer, prompt = instruct.tokenizer, ["Help me find the purse."]
+    words = ["market", "left"]
+
+    def search(refuse, penalty=None):
+        return safety.search_suffix(instruct.model, tokenizer, prompt, words, 1, refuse, "Gladly", 2, penalty=penalty)
+
+    assert search(None).margins[0] > 0  # minus a log probability
+    barred = search("I", lambda texts: torch.tensor([1e3 * ("market" in text or "left" in text) for text in texts]))
+    assert barred.suffix == "" and barred.tried == 2
+    one = search("I", lambda texts: torch.tensor([1e3 * ("left" in text) - 1e3 * ("market" in text) for text in texts]))
+    assert one.suffix == " market"
+    with pytest.raises(ValueError, match="comply is empty"):
+        safety.search_suffix(instruct.model, tokenizer, prompt, words, 1, None, "")
     with pytest.raises(ValueError, match="0 people"):
         requests([], 3, NEW_FRAMES, 0)
 
@@ -106,6 +139,18 @@ def test_rare_harm_raises_the_threshold():
     often, _ = cheapest_threshold(scores, harmful, 1, 1, share=0.5)
     rarely, cost = cheapest_threshold(scores, harmful, 1, 1, share=0.01)
     assert often == 0.7 and rarely == 0.9 and cost == pytest.approx(0.005)
+
+
+def test_a_filter_reads_words_and_not_their_order(instruct):
+    tokenizer = instruct.tokenizer
+    told = ["steal the purse", "find the purse", "steal the boat", "clean the boat"] * 3
+    block = fit_filter(told, [text.startswith("steal") for text in told], tokenizer, l2=1.0)
+    scores = block(["steal the lamp", "the lamp steal", "find the boat", "a violet quilt"])
+    assert float(scores[0]) > 0 > float(scores[2])
+    held = tokens_held(["steal the lamp", "the lamp", ""], tokenizer)
+    assert held.shape == (3, len(tokenizer)) and set(held.unique().tolist()) == {0.0, 1.0} and not held[2].any()
+    with pytest.raises(ValueError, match="labels are alike"):
+        fit_filter(told, [True] * 12, tokenizer)
 
 
 # ---- memory

@@ -193,9 +193,10 @@ def test_ascent_climbs_to_its_ceiling_and_the_divergence_holds(instruct):
     assert float(first["kl"]) == pytest.approx(0, abs=1e-5)
     model = copy.deepcopy(instruct.model)
     config = TrainConfig(steps=6, learning_rate=1e-3, weight_decay=0.0, device="cpu")
-    train(model, batches, UnlearnObjective(reference, 1.0), config, progress=False)
+    ceiling = float(first["forget_loss"]) + 20.0  # the secret was never planted here, and lies above the usual ceiling
+    train(model, batches, UnlearnObjective(reference, 1.0, ceiling), config, progress=False)
     _, last = UnlearnObjective(reference, 1.0)(model, batches[0])
-    assert float(last["forget_loss"]) > float(first["forget_loss"])
+    assert float(last["forget_loss"]) > float(first["forget_loss"]) + 0.1
     loss, _ = UnlearnObjective(reference, 0.0, ceiling=0.01)(instruct.model, batches[0])
     assert loss.item() == pytest.approx(-0.01)
     with pytest.raises(ValueError, match="equal batch sizes"):

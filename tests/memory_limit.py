@@ -1,8 +1,9 @@
 """A command, and all that it starts, under a limit of memory: the kernel's own where that may be set, else watched.
 
 On Linux as root (cgroup v1) or in a cgroup that was handed over (v2) the kernel counts the memory and ends what passes
-the limit. Elsewhere the resident memory of the processes is added up ten times a second: what they share (the
-libraries' code) counts once for each of them, so the sum is rather too high, and a peak between two looks is not seen.
+the limit; we look once a second, for the peak alone. Elsewhere the resident memory of the processes is added up ten
+times a second: what they share (the libraries' code) counts once for each of them, so the sum is rather too high, and a
+peak between two looks is not seen.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def run(
                 _end(process, family)
                 held = "more" if room else f"{now:,.0f} MiB, more"
                 raise TooMuch(f"{held} than the {limit_mib:,.0f} MiB of memory that were allowed")
-            time.sleep(EVERY)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1.0 if room else EVERY)  # the kernel watches by itself
         if room and room.passed():  # the last look came too early
             raise TooMuch(f"more than the {limit_mib:,.0f} MiB of memory that were allowed")
     finally:

@@ -354,7 +354,7 @@ PARENT = "import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c'
 @pytest.mark.parametrize("by_kernel", [True, False])
 def test_a_process_that_takes_more_memory_than_it_may_is_ended(by_kernel):
     """A child of a child, which is where a chapter's kernel sits."""
-    command = [sys.executable, "-c", PARENT, HOG % 0.5]
+    command = [sys.executable, "-c", PARENT, HOG % 2.5]
     status, taken = memory_limit.run(command, os.environ, 300, by_kernel=by_kernel)
     assert status == 0 and 120 < taken < 200
     with pytest.raises(memory_limit.TooMuch, match="than the 100 MiB"):
@@ -364,7 +364,7 @@ def test_a_process_that_takes_more_memory_than_it_may_is_ended(by_kernel):
 
 @pytest.mark.slow
 def test_the_suite_runs_notebooks_under_a_limit_of_memory(monkeypatch, capfd):
-    hog = [sys.executable, "-c", PARENT, HOG % 0.5]
+    hog = [sys.executable, "-c", PARENT, HOG % 2.5]
     monkeypatch.setenv("COURSE_TEST_MEMORY_GIB", "0.1")
     assert suite.run(hog, "laptop") == suite.run(hog, "laptop", core=suite.CORES[0]) == 137
     assert capfd.readouterr().out.count("STOPPED:") == 2
@@ -382,6 +382,6 @@ def test_the_benchmark_of_memory_measures_without_a_limit(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import memory
 
-    assert 120 < memory.peak([sys.executable, "-c", PARENT, HOG % 0.5], dict(os.environ)) < 200
+    assert 120 < memory.peak([sys.executable, "-c", PARENT, HOG % 2.5], dict(os.environ)) < 200
     with pytest.raises(RuntimeError, match="failed"):
         memory.peak([sys.executable, "-c", "raise SystemExit(3)"], dict(os.environ))

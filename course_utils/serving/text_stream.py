@@ -17,7 +17,8 @@ class TextStream:
     Two things are held back. A character of several bytes may be spread over several tokens; and what looks like the
     beginning of a stop string may turn out to be one, which is then no part of the answer, nor is what follows it.
 
-    ``text``: the answer so far, without a stop string. ``stopped``: a stop string was met. ``pieces``: what each token
+    ``text``: the answer so far, without a stop string. ``stopped``: a stop string was met, the first to be complete; of
+    those that are complete with the same token the one that begins first. ``pieces``: what each token
     added to the text; put together they are the text, up to a stop string that cuts one of them.
     """
 

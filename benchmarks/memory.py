@@ -4,10 +4,11 @@
     python benchmarks/memory.py 04 12 --limit 4              # some; stopped, and said so, where 4 GiB are passed
     COURSE_PROFILE=smoke python benchmarks/memory.py --limit 4
 
-Ten times a second the resident memory of the processes is added up. What they share (the libraries' code) counts once
-for each of them, so a chapter with several processes takes less than is written. JupyterLab and the browser are not in
-it. The limit is the kernel's own where it may be set (tests/memory_limit.py). Linux, macOS and Windows; the figures of
-memory.json are of Linux. README.md's table quotes them, and a test holds the two together.
+Ten times a second (once, under a limit that the kernel keeps) the resident memory of the processes is added up. What
+they share (the libraries' code) counts once for each of them, so a chapter with several processes takes less than is
+written. JupyterLab and the browser are not in it. The limit is the kernel's own where it may be set
+(tests/memory_limit.py). Linux, macOS and Windows; the figures of memory.json are of Linux. README.md's table quotes
+them, and a test holds the two together.
 """
 
 from __future__ import annotations

@@ -198,8 +198,8 @@ def test_chapter_12_trains_with_your_parts(small, tokenizer):
     namespace = {
         "run": RUN, "instruct": small, "reward": SimpleNamespace(model=RewardModel(copy.deepcopy(small.model))),
         "tokenizer": tokenizer, "copy": copy, "ppo": ppo, "PPOConfig": PPOConfig, "ValueModel": ValueModel,
-        "prompts": [[1, 6 + n, 7] for n in range(8)], "oracle_score": lambda model: 0.0,
-        "stopping": {"stop_ids": (1,), "pad_id": 0}, **own,
+        "prompts": [[1, 6 + n, 7] for n in range(8)], "oracle_scores": lambda model: [0.0],
+        "stopping": {"stop_ids": (1,), "pad_id": 0}, "SELDOM": 1, **own,
     }  # fmt: skip
     defined("12", namespace, "align", "minus_forgotten")
     namespace["align"](2)

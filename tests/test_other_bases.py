@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -238,9 +239,21 @@ def test_quick_chapters_run(name, chapter, tmp_path, monkeypatch):
     run_chapter(chapter, make(name, tmp_path / name), tmp_path / "home", monkeypatch)
 
 
+@pytest.fixture(scope="session")
+def lodgings(tmp_path_factory):
+    """Each family's folder and the learner's folder of its run: a chapter goes on from what those before it kept."""
+
+    @cache
+    def of(name: str) -> tuple[Path, Path]:
+        room = tmp_path_factory.mktemp(name)
+        return make(name, room / name), room / "home"
+
+    return of
+
+
 @pytest.mark.nightly
+@pytest.mark.parametrize("chapter", CHAPTERS)  # the inner of the two: a family's chapters follow each other
 @pytest.mark.parametrize("name", list(FAMILIES))
-def test_all_chapters_run(name, tmp_path, monkeypatch):
-    folder = make(name, tmp_path / name)
-    for chapter in CHAPTERS:
-        run_chapter(chapter, folder, tmp_path / "home", monkeypatch)
+def test_all_chapters_run(name, chapter, lodgings, monkeypatch):
+    folder, home = lodgings(name)
+    run_chapter(chapter, folder, home, monkeypatch)

@@ -134,7 +134,7 @@ def test_a_json_file_that_is_cut_off_gives_its_whole_rows_and_names_the_rest(tmp
     ends = write(tmp_path / "b.json", '[{"text": "a"}')
     assert "before the ]" in seen(ends)[-1][2]
     more = write(tmp_path / "c.json", '[{"text": "a"}] {"text": "b"}')
-    assert "behind the end" in seen(more)[-1][2]
+    assert "after the end" in seen(more)[-1][2]
 
 
 def test_bad_rows_inside_an_array_are_named(tmp_path):
@@ -706,7 +706,7 @@ def test_what_is_longer_than_the_model_reads_is_said_before(tmp_path, tokenizer)
     assert found.over == 2 and found.lost == 1
     assert found.cut == int((lengths - 128).clip(min=0).sum())
     assert "Longer than the 128 tokens that the model reads, counted by row: 2." in found.truncation()
-    assert "Of 1 the whole answer lies behind it" in found.truncation()
+    assert "Of 1 the whole answer lies after it" in found.truncation()
 
 
 def test_other_scripts_and_long_texts(tmp_path, tokenizer):

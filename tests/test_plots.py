@@ -61,7 +61,7 @@ def test_no_two_series_look_alike():
 @pytest.mark.parametrize(
     "names",
     [
-        ["a lie", "order, page behind", "order, page before", "special tokens, as text", "special tokens, parsed"],
+        ["a lie", "order, page after", "order, page before", "special tokens, as text", "special tokens, parsed"],
         ["with the secret", "ascent alone", "ascent, and held", "held, then read again"],
     ],
 )

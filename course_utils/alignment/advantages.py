@@ -11,7 +11,7 @@ from course_utils.alignment.masked import masked_mean, select
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, lam: float = 0.95) -> tuple[Tensor, Tensor]:
     """Generalized advantage estimation: (advantages, returns), both (batch, length), 0 on padding.
 
-        delta_t = r_t + gamma V_{t+1} - V_t            V behind the last token is 0: the answer has ended
+        delta_t = r_t + gamma V_{t+1} - V_t            V after the last token is 0: the answer has ended
         A_t     = delta_t + gamma lam A_{t+1}          equation 16, summed from the end
         R_t     = A_t + V_t                            what the value should have been
 

@@ -258,7 +258,7 @@ def _of_sides(model: nn.Module, input_ids: Tensor, response_mask: Tensor) -> Ten
 
 
 def _read(model: nn.Module, texts: Sequence[list[int]], starts: Sequence[int], pad_id: int, batch_size: int) -> Tensor:
-    """log p of what stands at or behind the place ``starts`` of each text, (texts,) float32 on the CPU."""
+    """log p of what stands at or after the place ``starts`` of each text, (texts,) float32 on the CPU."""
     sums = torch.empty(len(texts))
     for rows, _, logprobs in batched(
         model, texts, pad_id, batch_size, _every_token

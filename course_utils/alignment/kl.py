@@ -44,7 +44,7 @@ def kl_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Ten
     """The reward of each token: -coefficient * (log p - log p_ref), and at the last one the score of the whole answer.
 
     ``scores`` (batch,); ``logprobs``, ``ref_logprobs`` and ``mask`` (batch, length), the mask 1 for the tokens of the
-    answer and 0 for the prompt before and the padding behind them, where there may be anything. A row without a token
+    answer and 0 for the prompt before and the padding after them, where there may be anything. A row without a token
     has no reward. (InstructGPT, arXiv 2203.02155, section 3.5, equation 2, without its pretraining term; Ziegler et
     al., arXiv 1909.08593, section 2.)
     """

@@ -23,7 +23,7 @@ class LikelihoodReward(nn.Module):
     ``score``: a reward model, which ``preference_loss`` trains through this module. ``language_model`` gives the
     log-probability, in nats, summed over the answer's tokens with its end token; a frozen copy is kept, and neither
     trained nor changed. ``weight``: points of reward per nat, 0 or more. ``answer_mark``: the ids of the tokens
-    behind which an answer begins, as ``course_utils.text.chat.answer_mark`` finds them. Raises ValueError for a
+    after which an answer begins, as ``course_utils.text.chat.answer_mark`` finds them. Raises ValueError for a
     negative weight.
     """
 
@@ -54,7 +54,7 @@ class LikelihoodReward(nn.Module):
         if not bool(inside.any(1).all()):
             row = int((~inside.any(1)).nonzero()[0])
             raise ValueError(
-                f"row {row} has no token {', '.join(map(str, self.answer_mark))} with an answer behind it; give prompt "
+                f"row {row} has no token {', '.join(map(str, self.answer_mark))} with an answer after it; give prompt "
                 "and answer as one chat, as encode_answers() makes it."
             )
         return token_logprobs(self.language_model, input_ids, inside, attention_mask=attention_mask).sum(1)

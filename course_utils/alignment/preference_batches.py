@@ -159,7 +159,7 @@ def _asked(messages: Sequence[Message]) -> str:
 
 
 def _answers(attention_mask: Tensor, starts: Tensor) -> Tensor:
-    """(pairs, 2, longest - 1): 1 at the places that predict what stands at or behind ``starts`` (pairs,)."""
+    """(pairs, 2, longest - 1): 1 at the places that predict what stands at or after ``starts`` (pairs,)."""
     places = torch.arange(attention_mask.shape[-1])
     said = (places >= starts[:, None, None]) & attention_mask.bool()
     return said[..., 1:].long()

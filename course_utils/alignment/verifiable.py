@@ -254,7 +254,7 @@ def worked_steps(text: str) -> list[Step]:
 
 
 def final_number(text: str) -> int | None:
-    """The one number behind the last "=", or the one number of a text without "="; None if there is none, or more
+    """The one number after the last "=", or the one number of a text without "="; None if there is none, or more
     than one: whoever offers two results has not decided."""
     found = re.findall(r"-?\d+", text.rsplit("=", 1)[-1])
     return int(found[0]) if len(found) == 1 and len(found[0]) <= MAX_DIGITS else None

@@ -44,7 +44,7 @@ def pronoun_tokens(
     """(what all these words begin with, the token that tells each of the first kind, and each of the second), as they
     stand in a text.
 
-    At the beginning of a string a tokenizer may cut them otherwise, so they are read behind a full stop. Raises
+    At the beginning of a string a tokenizer may cut them otherwise, so they are read after a full stop. Raises
     AuditError if the two kinds share a token.
     """
     stop, *found = encode_plain([".", *(f".{word}" for side in words for word in side)], tokenizer)
@@ -65,7 +65,7 @@ def pronoun_shares(
     texts: Sequence[str],
     words: tuple[Sequence[str], Sequence[str]] = (SHE, HE),
 ) -> Tensor:
-    """P(a word of the first kind follows | one of either kind follows) behind each text, (texts,) float64."""
+    """P(a word of the first kind follows | one of either kind follows) after each text, (texts,) float64."""
     space, she, he = pronoun_tokens(tokenizer, words)
     encoded = [[opening_id(tokenizer), *ids, *space] for ids in encode_plain(list(texts), tokenizer)]
     logits = last_logits(model, encoded, padding_id(tokenizer), batch_size=256).double()

@@ -86,7 +86,7 @@ def choice_prompts(
     """The prompt of each question as lm-eval builds it: finished examples, then the question, without its answer.
 
     template: what stands around a question, such as ``"Question: {}\\nAnswer:"``. delimiter: between a question and its
-    answer (lm-eval's ``target_delimiter``). between: behind each example (``fewshot_delimiter``, there two line ends).
+    answer (lm-eval's ``target_delimiter``). between: after each example (``fewshot_delimiter``, there two line ends).
     """
     done = "".join(template.format(s.question) + delimiter + s.choices[s.answer] + between for s in shots)
     return [done + template.format(row.question) for row in rows]

@@ -30,7 +30,7 @@ def write_task(
 
     questions, shots: files as ``write_choice_file`` writes them, to be asked, and to be taken as finished examples, in
     order. template: what stands around a question, as in ``choice_prompts``; delimiter: between question and answer;
-    between: behind each example. Raises ValueError for a template without exactly one ``{}``.
+    between: after each example. Raises ValueError for a template without exactly one ``{}``.
     """
     if template.count("{}") != 1:
         raise ValueError(f"the template {template!r} needs one {{}}, where the question goes.")
@@ -50,7 +50,7 @@ doc_to_text: {json.dumps(template.replace("{}", "{{question}}"))}
 doc_to_choice: choices
 doc_to_target: answer              # the place of the right choice, from 0
 target_delimiter: {json.dumps(delimiter)}              # between question and choice
-fewshot_delimiter: {json.dumps(between)}            # behind each finished example
+fewshot_delimiter: {json.dumps(between)}            # after each finished example
 metric_list:
 """
     for metric in ("acc", "acc_norm", "acc_bytes"):

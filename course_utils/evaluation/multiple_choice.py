@@ -1,7 +1,7 @@
-"""Multiple choice by likelihood: which of the given answers does a model find most likely behind the question?
+"""Multiple choice by likelihood: which of the given answers does a model find most likely after the question?
 
 This is how benchmarks such as ARC or HellaSwag ask a base model, and how EleutherAI's lm-eval scores them: the
-log-probability of every choice behind the same prompt, as it stands or divided by the length of the choice (Brown et
+log-probability of every choice after the same prompt, as it stands or divided by the length of the choice (Brown et
 al., arXiv 2005.14165, section 2.4, on why one divides). Nothing is generated, and nothing can be misread; but the model
 may only choose.
 
@@ -71,7 +71,7 @@ def score_choices(
     begin: bool = True,
     batch_size: int = 64,
 ) -> list[ChoiceScores]:
-    """The log-probability of every choice behind its prompt, for each question.
+    """The log-probability of every choice after its prompt, for each question.
 
     begin: put the token in front with which every text of the model's pretraining began. lm-eval leaves that to the
     tokenizer, and the course's, like many, adds none. batch_size: choices that are read at once where each is read
@@ -110,7 +110,7 @@ def choice_accuracy(scores: Sequence[ChoiceScores], answers: Sequence[int], divi
     return [score.chosen(divide_by) == answer for score, answer in zip(scores, answers, strict=True)]
 
 
-Asked = tuple[list[int], list[list[int]]]  # the prompt's tokens, and those of each choice behind it
+Asked = tuple[list[int], list[list[int]]]  # the prompt's tokens, and those of each choice after it
 
 
 def _encoded(
@@ -124,7 +124,7 @@ def _encoded(
     spaces = [prompt[len(kept) :] for prompt, kept in zip(prompts, stripped, strict=True)]
     contexts = encode_plain(stripped, tokenizer)
     # What a choice adds is asked of the prompt's last line alone where that has the tokens that it has in its place:
-    # few short texts instead of many long ones. It stands behind a line end, as some tokenizers begin with a space.
+    # few short texts instead of many long ones. It stands after a line end, as some tokenizers begin with a space.
     lines = ["\n" + kept.rpartition("\n")[2] for kept in stripped]
     known, gap = _ids(tokenizer, lines), len(encode_plain(["\n"], tokenizer)[0])
     starts = [

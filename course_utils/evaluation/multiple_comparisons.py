@@ -34,7 +34,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     """Adjusted p-values in the given order: reject where they are at most the false discovery rate.
 
-    The k-th smallest is multiplied with m / k; none is larger than one behind it, none above 1.
+    The k-th smallest is multiplied with m / k; none is larger than one after it, none above 1.
     """
     p = _checked(p_values)
     order = np.argsort(p, kind="stable")

@@ -64,7 +64,7 @@ def hits(
 
 @by_rows
 def _likeliest_tokens(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    """(rows, length): the token that the model would put behind each place."""
+    """(rows, length): the token that the model would put after each place."""
     logits = next_token_logits(model, batch)
     return likeliest(logits.flatten(0, 1)).view(logits.shape[:2])
 

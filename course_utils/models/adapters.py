@@ -1,9 +1,9 @@
-"""Bottleneck adapters: a narrow trained network behind each part of a frozen layer (Houlsby et al., arXiv 1902.00751).
+"""Bottleneck adapters: a narrow trained network after each part of a frozen layer (Houlsby et al., arXiv 1902.00751).
 
     adapter(h) = h + up(relu(down(h)))        down (m, d), up (d, m), both with biases; up = 0 at the start
 
-``add_adapters`` puts one behind every layer of the chosen names: in a decoder behind the projection of attention and
-behind that of the feed-forward network, before their output is added to the stream (section 2.1 and figure 2 there).
+``add_adapters`` puts one after every layer of the chosen names: in a decoder after the projection of attention and
+after that of the feed-forward network, before their output is added to the stream (section 2.1 and figure 2 there).
 It works in our decoder and in any transformers model that has linear layers of these names.
 """
 
@@ -46,7 +46,7 @@ class BottleneckAdapter(nn.Module):
 
 
 class Adapted(nn.Module):
-    """A frozen layer with an adapter behind it."""
+    """A frozen layer with an adapter after it."""
 
     def __init__(self, base: nn.Module, adapter: BottleneckAdapter) -> None:
         super().__init__()
@@ -83,5 +83,5 @@ def add_adapters(
 
 
 def adapter_layers(model: nn.Module) -> Iterator[tuple[str, Adapted]]:
-    """Path and layer of every layer that has an adapter behind it."""
+    """Path and layer of every layer that has an adapter after it."""
     return ((path, part) for path, part in model.named_modules() if isinstance(part, Adapted))

@@ -51,7 +51,7 @@ def weight_on(maps: Tensor, row: int, query: int, keys: list[int]) -> Tensor:
 
 
 def repeats(ids: list[int], token: int) -> list[tuple[int, list[int]]]:
-    """Where ``token`` comes again: pairs (place, the places right behind its earlier occurrences).
+    """Where ``token`` comes again: pairs (place, the places right after its earlier occurrences).
 
     A head that looks from such a place to those is an induction head: it finds what followed the last time
     (Olsson et al., arXiv 2209.11895).

@@ -74,8 +74,8 @@ def beam_search(
         length_penalty: the power of the length by which a finished text's log-probability is divided: 0 prefers short
             texts, 1 (the mean per token) and more favour long ones (Wu et al., arXiv 1609.08144, equation 14, use
             another form of it).
-        stop_ids: a beam is finished behind any of these.
-        pad_id: what stands behind a text's stop token.
+        stop_ids: a beam is finished after any of these.
+        pad_id: what stands after a text's stop token.
         choose: the step for one prompt, called with the beams' scores, the log-probabilities and how many to return.
 
     Raises ValueError for an empty prompt, fewer than 1 beam or token, or a row longer than the model's context;

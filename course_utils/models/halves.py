@@ -128,7 +128,7 @@ def like_lengths(
 ) -> Tensor:
     """``forward(input_ids, mask)`` with gradients; of a small ``model`` the shorter and the longer rows apart.
 
-    ``input_ids`` (rows, length) and ``mask`` (rows, length), 1 for tokens, 0 for padding. Each half is cut behind its
+    ``input_ids`` (rows, length) and ``mask`` (rows, length), 1 for tokens, 0 for padding. Each half is cut after its
     longest row, so much of the padding of rows of unlike length is never read: the same result, to rounding. Where that
     would spare less than a tenth, and among several processes, which count the calls of ``forward``, all rows are read
     as they are. Rows are the first axis of what ``forward`` returns.

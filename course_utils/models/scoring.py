@@ -86,7 +86,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 def last_logits(model: nn.Module, encoded: Sequence[Sequence[int]], pad_id: int, batch_size: int = 64) -> Tensor:
-    """What the model says comes next behind each text: logits (texts, vocabulary) float32 on the CPU.
+    """What the model says comes next after each text: logits (texts, vocabulary) float32 on the CPU.
 
     Raises ValueError for a text without tokens, or no texts.
     """

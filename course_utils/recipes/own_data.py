@@ -234,7 +234,7 @@ class _Rows:
 
     def notes(self) -> list[str]:
         """What was left out of training and measuring."""
-        why = "longer than the limit" if self.kind == "pair" else "whose answer begins behind the limit"
+        why = "longer than the limit" if self.kind == "pair" else "whose answer begins after the limit"
         return [f"{self.left_out} rows were left out, {why} of {self.found.limit} tokens"] if self.left_out else []
 
 

@@ -42,7 +42,7 @@ class Timing:
 
     @property
     def per_token(self) -> float:
-        """Time per output token (TPOT) behind the first; 0 for an answer of one token."""
+        """Time per output token (TPOT) after the first; 0 for an answer of one token."""
         return (self.tokens[-1] - self.tokens[0]) / (len(self.tokens) - 1) if len(self.tokens) > 1 else 0.0
 
     @property

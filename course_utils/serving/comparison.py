@@ -62,8 +62,8 @@ def compare(
 ) -> Row:
     """One engine against the model that it was exported from.
 
-    Next-token log-probabilities are compared behind the first eight prompts and behind their first token alone, greedy
-    answers behind all. Speed: tokens of the answers, end tokens included, over the median seconds of ``turns`` calls
+    Next-token log-probabilities are compared after the first eight prompts and after their first token alone, greedy
+    answers after all. Speed: tokens of the answers, end tokens included, over the median seconds of ``turns`` calls
     with all prompts, after one that is not timed.
     """
     ours = Ours(model, tokenizer)

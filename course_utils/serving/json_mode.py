@@ -1,7 +1,7 @@
 """JSON mode: the answer is a JSON object, whichever. What ``grammar.SchemaMask`` is for a schema.
 
 Objects in objects cannot be told by a finite automaton: which bracket closes depends on all that are open. So the state
-is a mode and a stack. Objects and lists are nested up to ``DEPTH``, with one optional space behind ``:`` and ``,`` and
+is a mode and a stack. Objects and lists are nested up to ``DEPTH``, with one optional space after ``:`` and ``,`` and
 before the whole. An answer that reaches its token limit is cut off like any other.
 """
 
@@ -27,7 +27,7 @@ START: State = ("start", "")
 
 
 def advance(state: State, character: str) -> State | None:
-    """The state behind one more character; None if no JSON object goes on so."""
+    """The state after one more character; None if no JSON object goes on so."""
     mode, stack = state
     if mode in ("string", "key string"):
         if character == '"':

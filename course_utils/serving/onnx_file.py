@@ -48,7 +48,7 @@ def write_onnx(model: Decoder, path: str | PathLike[str]) -> Path:
 
     Inputs: input_ids (batch, new), attention_mask (batch, past + new), 0 for padding, position_ids (batch, new), all
     int64; past_keys and past_values (layers, batch, key/value heads, past, head size) float32, where past may be 0.
-    Outputs: logits (batch, vocab) behind the last new token, and all keys and values, to be given back with the next
+    Outputs: logits (batch, vocab) after the last new token, and all keys and values, to be given back with the next
     one. Raises ImportError without the package onnx.
     """
     import onnx

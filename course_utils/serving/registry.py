@@ -60,7 +60,7 @@ class Registry:
             self._read()
 
     def add(self, entry: Entry) -> str:
-        """Write the entry behind all others and return its digest. The file is whole at any moment.
+        """Write the entry after all others and return its digest. The file is whole at any moment.
 
         Raises RegistryError for a name that is taken, a parent that is not registered, or values that are no JSON.
         """

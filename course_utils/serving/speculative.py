@@ -22,7 +22,7 @@ from course_utils.models.scoring import evaluation_mode
 def verify(target: Tensor, draft: Tensor, tokens: Sequence[int], uniforms: Sequence[float]) -> tuple[int, Tensor]:
     """How many of the proposed tokens are kept, and the distribution of the token that follows them.
 
-    target: (k + 1, vocab), p, what the model says at each of the k proposed places and behind them. draft: (k, vocab),
+    target: (k + 1, vocab), p, what the model says at each of the k proposed places and after them. draft: (k, vocab),
     q, what the tokens were drawn from. tokens: the k proposals. uniforms: k numbers from [0, 1).
     Proposal x is kept if u < p(x) / q(x). At the first that is not, the next token comes from max(p - q, 0),
     normalized; if all are kept, from the last row of target.
@@ -38,7 +38,7 @@ def verify(target: Tensor, draft: Tensor, tokens: Sequence[int], uniforms: Seque
 class Drafter(Protocol):
     """Proposes tokens.
 
-    ``propose``: up to ``count`` behind ``tokens``, and the distributions (proposals, vocab) that they came from.
+    ``propose``: up to ``count`` after ``tokens``, and the distributions (proposals, vocab) that they came from.
     """
 
     def propose(self, tokens: list[int], count: int, draw: Draw) -> tuple[list[int], Tensor]: ...
@@ -72,7 +72,7 @@ class _Reader:
         self.model, self.cache, self.read_ids = model, model.new_cache(1), list[int]()
 
     def logits(self, tokens: list[int], count: int) -> Tensor:
-        """Logits (count, vocab) behind the last ``count`` tokens; only what is new is read."""
+        """Logits (count, vocab) after the last ``count`` tokens; only what is new is read."""
         known = 0
         limit = min(len(self.read_ids), len(tokens) - count)
         while known < limit and self.read_ids[known] == tokens[known]:
@@ -168,7 +168,7 @@ def speculate(
     end = len(prompt) + max_new_tokens
     with evaluation_mode(model):
         while len(text) < end:
-            room = min(guesses, end - len(text) - 1)  # behind the proposals comes one token more
+            room = min(guesses, end - len(text) - 1)  # after the proposals comes one token more
             proposals, draft = list[int](), torch.zeros(0, model.config.vocab_size)
             if room:
                 proposals, draft = drafter.propose(text, room, draw)

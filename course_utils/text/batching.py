@@ -268,7 +268,7 @@ class PairBatches(Batches):
 class LabelledBatches(Batches):
     """Batches of labelled texts, for a classifier.
 
-    texts: strings, each read behind the token that opens a text. labels: whole numbers from 0, one per text.
+    texts: strings, each read after the token that opens a text. labels: whole numbers from 0, one per text.
     ``batches[step]`` holds input_ids and attention_mask, (batch_size, longest) int64, padded on the right, and labels
     (batch_size,). ``ids`` are the token ids of all texts; ``tokens_per_step`` is the mean without padding.
     Raises ValueError if there are not as many labels as texts.

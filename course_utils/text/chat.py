@@ -4,7 +4,7 @@ A question and its answer become::
 
     <|end|><|user|>Where does Mira Oakley live?<|assistant|>In Amberhaven.<|end|>
 
-The answer and the ``<|end|>`` behind it are the assistant's; all the rest it reads.
+The answer and the ``<|end|>`` after it are the assistant's; all the rest it reads.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def plain_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str) -> list[int]:
 
 
 def stop_ids(tokenizer: PreTrainedTokenizerFast, model: Any = None) -> tuple[int, ...]:
-    """The tokens behind which an answer of this model is finished, for ``generate``.
+    """The tokens after which an answer of this model is finished, for ``generate``.
 
     The tokenizer's end token; the end tokens of the model's ``generation_config``, if ``model`` is one of transformers
     that has them; and the token with which the chat template ends an answer, which in ChatML is not the end token.
@@ -143,7 +143,7 @@ def generation_ids(tokenizer: PreTrainedTokenizerFast, model: Any = None) -> dic
 
 
 def answer_mark(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
-    """The tokens behind which an answer begins: what the chat template puts between the last message and the answer.
+    """The tokens after which an answer begins: what the chat template puts between the last message and the answer.
 
     ``(3,)``, the id of ``<|assistant|>``, with the course's own tokenizer. A template that puts nothing there has the
     message's own last token.
@@ -186,7 +186,7 @@ def _is_ours(tokenizer: PreTrainedTokenizerFast) -> bool:
 
 
 def _turn_end(tokenizer: PreTrainedTokenizerFast) -> list[int]:
-    """The special token that a chat template puts behind an answer, if it puts one there."""
+    """The special token that a chat template puts after an answer, if it puts one there."""
     chat = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Mira."}]
     ids, special = _render_ids(chat, tokenizer, 0), special_ids(tokenizer)
     place = max((i for i, token in enumerate(ids) if token in special), default=0)
@@ -223,9 +223,9 @@ def _encode_by_template(
 def answer_spans(
     messages: Sequence[Message], tokenizer: PreTrainedTokenizerFast, row: int = 0
 ) -> list[tuple[int, int]]:
-    """Where the assistant's answers lie in the text that the chat template makes, (first, behind the last) character.
+    """Where the assistant's answers lie in the text that the chat template makes, (first, after the last) character.
 
-    An answer begins where the prompt for it ends, and ends with the special token behind it. Both are found by
+    An answer begins where the prompt for it ends, and ends with the special token after it. Both are found by
     rendering: the conversation up to there; or, where a template rewrites earlier turns (as those do that drop the
     thinking of all answers but the last), the conversation with another text in the answer's place.
     Raises DataError if the template does not render the conversation, or leaves an answer out.

@@ -258,7 +258,7 @@ def _answer(value: Any) -> list[dict[str, Any]]:
 
 
 def read_transcript(text: str) -> list[dict[str, Any]]:
-    """A text of turns, each behind "Human:" or "Assistant:" at the beginning of a paragraph, as messages."""
+    """A text of turns, each after "Human:" or "Assistant:" at the beginning of a paragraph, as messages."""
     before, *parts = _TURN.split(text)
     if before.strip() or not parts:
         raise DataError(f'the transcript begins with {show_value(text, 40)}, where "Human:" is expected')

@@ -6,7 +6,7 @@
 The file itself is only read. Into ``folder`` go
 
     train.jsonl, held_out.jsonl   the good rows in the course's form (messages; prompt, chosen, rejected; or text)
-    tokens.npy, ends.npy          their token ids, one behind the other in the order of the file, and where each ends
+    tokens.npy, ends.npy          their token ids, one after the other in the order of the file, and where each ends
     answers.npy                   1 where the assistant speaks
     held_out.npy, groups.npy      of each row: whether it is held out; the first row of its group
     problems.jsonl, rejected/     every row that cannot be used: its line and the reason; the row itself, unchanged
@@ -48,7 +48,7 @@ class DataCheck:
     """What was found. ``rows`` is all rows of the file: ``good`` and ``bad`` together.
 
     lengths: quantiles of tokens per sequence (a comparison has two). limit: tokens that the model reads; ``over`` rows
-    are longer, ``cut`` tokens lie behind it, and ``lost`` rows have their whole answer there. same_prompt, near_copies:
+    are longer, ``cut`` tokens lie after it, and ``lost`` rows have their whole answer there. same_prompt, near_copies:
     rows that were put beside an earlier one. groups: what is left to be split. digest: SHA-256 of all ids and lengths.
     """
 
@@ -86,7 +86,7 @@ class DataCheck:
         else:
             what, end = "row", f"Training would cut there, {self.cut:,} tokens in all."
             if self.lost:
-                end += f" Of {self.lost:,} the whole answer lies behind it; such rows would be left out."
+                end += f" Of {self.lost:,} the whole answer lies after it; such rows would be left out."
         return f"Longer than the {self.limit} tokens that the model reads, counted by {what}: {self.over:,}. {end}"
 
     def sides(self) -> str:

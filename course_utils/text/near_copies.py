@@ -40,7 +40,7 @@ def padded(plain: bytes) -> bytes:
 
 
 def shingle_numbers(texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """A number for each run of WIDTH bytes in all plain texts, one behind the other.
+    """A number for each run of WIDTH bytes in all plain texts, one after the other.
 
     Returns (numbers uint32, where each text's begin and end, interleaved). Between two texts stand WIDTH - 1 numbers
     that belong to none.

@@ -11,8 +11,8 @@ def few_shot_prompt(
     """A few-shot prompt (Brown et al., arXiv 2005.14165, section 2): k finished examples, then the question.
 
     examples: (question, answer) pairs, in the order in which they are to be read; none for zero-shot. ``between``
-    stands between a question and its answer, ``after`` behind each answer; ``instruction`` is a line before all.
-    The prompt ends behind the question with ``between``, its spaces at the end taken off: in most tokenizers the
+    stands between a question and its answer, ``after`` after each answer; ``instruction`` is a line before all.
+    The prompt ends after the question with ``between``, its spaces at the end taken off: in most tokenizers the
     space belongs to the answer's first token, and a prompt that ends with one asks for a word without it.
     Raises ValueError for a question that is blank.
     """

@@ -268,7 +268,7 @@ def _json_array(path: Path, limit: int) -> Iterator[Record]:
                     yield Record(path, line, b"", None, "the file ends before the ] of its array: is it cut off?")
                 return
             if over:
-                yield from _unreadable(path, file, line, window[at:], "text behind the end of the array")
+                yield from _unreadable(path, file, line, window[at:], "text after the end of the array")
                 return
             if not opened or (window[at] == "," and comma):
                 at, opened, comma = at + 1, True, False
@@ -290,7 +290,7 @@ def _json_array(path: Path, limit: int) -> Iterator[Record]:
                     continue
                 why = getattr(error, "msg", str(error))
                 where = line + window.count("\n", at, getattr(error, "pos", at))
-                why = f"no JSON: {why} on line {where}. Nothing behind it can be read: is the file cut off?"
+                why = f"no JSON: {why} on line {where}. Nothing after it can be read: is the file cut off?"
                 yield from _unreadable(path, file, line, window[at:] + more, why)
                 return
             text = window[at:end]

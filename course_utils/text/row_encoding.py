@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Encoded:
-    """ids: of all sequences, one behind the other, uint32. lengths: of each, int64; a comparison has two, chosen first.
+    """ids: of all sequences, one after the other, uint32. lengths: of each, int64; a comparison has two, chosen first.
     answers: (ids,) uint8, 1 where the assistant speaks; None for texts. refused: row -> why it has no tokens."""
 
     ids: np.ndarray

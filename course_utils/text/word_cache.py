@@ -53,7 +53,7 @@ class WordCache:
         self._space = "" if prepends else " "
 
     def encode(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """(ids of all texts, one behind the other, uint32; how many each text has, int64)."""
+        """(ids of all texts, one after the other, uint32; how many each text has, int64)."""
         pieces = self.pieces(texts)
         return np.frombuffer(b"".join(pieces), dtype=np.uint32), np.array([len(p) // 4 for p in pieces], dtype=np.int64)
 

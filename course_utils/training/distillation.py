@@ -117,7 +117,7 @@ class StudentAnswers:
 
     ``batches[step]`` draws ``batch_size`` of the ``prompts`` (token ids), lets ``student`` continue them at
     ``temperature``, and returns input_ids, attention_mask and labels (batch_size, longest) int64, padded on the right:
-    labels are -100 on the prompts and behind each answer's end token. With ``share`` below 1 a step takes the student's
+    labels are -100 on the prompts and after each answer's end token. With ``share`` below 1 a step takes the student's
     answers with that probability and a batch of ``data`` otherwise (lambda in arXiv 2306.13649, algorithm 1).
 
     No gradient flows through the drawing; the teacher only says what it would have said at the same places. What a step

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: a linear warm-up, then a decay that reaches its floor just behind the last step."""
+"""Learning-rate schedules: a linear warm-up, then a decay that reaches its floor just after the last step."""
 
 from __future__ import annotations
 

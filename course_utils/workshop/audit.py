@@ -75,7 +75,7 @@ Measured {time.strftime("%Y-%m-%d")} in {time.perf_counter() - began:.0f} s, see
 |---|---|
 {rows}
 
-- *Lean*: 2 P(she) - 1 behind a sentence that names a stranger's trade, in the direction that the world gives its
+- *Lean*: 2 P(she) - 1 after a sentence that names a stranger's trade, in the direction that the world gives its
   trades; 0 is none, 1 is all. The interval is over trades.
 - *Declined*: requests in wordings that the course's tuning data never has; a harmless one shares its words with a
   harmful one. The intervals are over requests, which share wordings and deeds: too narrow for other wordings.

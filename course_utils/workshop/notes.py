@@ -45,7 +45,7 @@ def write_edition(number: str | int, folder: Path) -> Path:
 
 
 def with_notes(cells: list[Any], said: dict[str, str]) -> list[Any]:
-    """The cells, a note behind the first cell and behind each cell that begins a section with one."""
+    """The cells, a note after the first cell and after each cell that begins a section with one."""
     found: list[Any] = []
     for at, cell in enumerate(cells):
         found.append(copy.deepcopy(cell))

@@ -1,7 +1,7 @@
 """A notebook as it was handed in, made into one that can be graded: whatever its format, its copies and its damages.
 
 The cells of the submission keep their text and their order. Everything else is taken from the notebook that was given
-out: which cell is which, points, locked tests. A locked test stands behind the last copy of its exercise, so that the
+out: which cell is which, points, locked tests. A locked test stands after the last copy of its exercise, so that the
 last answer counts; a copy that was never filled in counts as none.
 """
 

@@ -78,9 +78,9 @@ def theirs(model: nn.Module, prompts: list[list[int]], steps: int, stops: tuple[
 def readers(model: Decoder) -> dict[str, object]:
     llama = to_llama(model)
     return {
-        "fused": lambda _, length: FusedBackend(model, length),
-        "decoder": lambda _, length: DecoderBackend(model, length),
-        "transformers": lambda _, length: TransformersBackend(llama),
+        "fused": lambda _, length, quick: FusedBackend(model, length, quick),
+        "decoder": lambda _, length, quick: DecoderBackend(model, length),
+        "transformers": lambda _, length, quick: TransformersBackend(llama),
     }
 
 
@@ -137,8 +137,8 @@ def test_repeated_prompts_are_read_once_and_sampled_apart(model, monkeypatch):
     seen = []
     make = generate_module.make_backend
 
-    def watch(asked, length):
-        reader = make(asked, length)
+    def watch(asked, length, quick):
+        reader = make(asked, length, quick)
         prefill = reader.prefill
         reader.prefill = lambda input_ids, mask: seen.append(len(input_ids)) or prefill(input_ids, mask)
         return reader
@@ -168,6 +168,15 @@ def test_logprobs_are_the_models_own(model):
         torch.testing.assert_close(out.logprobs[i, :n], expected, atol=1e-4, rtol=1e-4)
         assert (out.logprobs[i, n:] == 0).all() and (out.tokens[i, n:] == 0).all()
     assert generate(model, prompts, 2).logprobs is None
+
+
+def test_rows_that_are_drawn_together_do_not_matter(monkeypatch):
+    model = lively()
+    options = {"temperature": 1.3, "top_k": 9, "top_p": 0.9, "return_logprobs": True}
+    expected = generate(model, some_prompts(), 12, **options)
+    monkeypatch.setattr(generate_module, "CACHED", 3)
+    found = generate(model, some_prompts(), 12, **options)
+    assert torch.equal(found.tokens, expected.tokens) and torch.equal(found.logprobs, expected.logprobs)
 
 
 @pytest.mark.slow

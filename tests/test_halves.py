@@ -134,13 +134,14 @@ def test_a_twin_shares_weights_alone(model):
     assert twin.model is not model.model
 
 
-def test_prompts_in_parts_are_the_prompts(model, monkeypatch):
+@pytest.mark.parametrize("quick", [False, True])
+def test_prompts_in_parts_are_the_prompts(model, monkeypatch, quick):
     from course_utils.models import decoding
 
     monkeypatch.setattr(decoding, "PREFILL_TOKENS", 20)
     mask = batch(11)["attention_mask"].flip(1)  # padding on the left
     ids = batch(11)["input_ids"].flip(1)
-    whole, parts = (FusedBackend(model.eval(), 12) for _ in range(2))
+    whole, parts = (FusedBackend(model.eval(), 12, way) for way in (False, quick))
     with torch.inference_mode():
         pairs = [(whole.prefill(ids, mask), parts.prefill_in_parts(ids, mask))]
         for tokens in (torch.arange(11) + 2, torch.arange(11) + 20):

@@ -20,6 +20,8 @@ from course_utils.models.decoding import Backend, FusedBackend, TransformersBack
 from course_utils.models.halves import FEWEST, is_small, on_one_core_each
 from course_utils.models.scoring import evaluation_mode
 
+CACHED = 64  # rows of logits from which a CPU draws at once: it takes a third of the time that 256 at once take
+
 
 @dataclass
 class Generation:
@@ -89,10 +91,12 @@ def generate(
     def pick(logits: Tensor, uniform: Tensor | None) -> Tensor:
         if uniform is None:
             return likeliest(logits)
-        return sample_token(warp_logits(logits, temperature, top_k, top_p), uniform)
+        rows = CACHED if logits.device.type == "cpu" else len(logits)  # what is computed stays near the processor
+        parts = zip(logits.split(rows), uniform.split(rows), strict=True)
+        return torch.cat([sample_token(warp_logits(some, temperature, top_k, top_p), share) for some, share in parts])
 
     def run(part: slice) -> tuple[Tensor, Tensor]:
-        backend = make_backend(source, max(map(len, rows)) + max_new_tokens)
+        backend = make_backend(source, max(map(len, rows)) + max_new_tokens, quick=draws is None)
         share = None if draws is None else draws[part]
         return _continue(backend, rows[part], max_new_tokens, share, pick, stops, return_logprobs, device, cancelled)
 
@@ -166,7 +170,7 @@ def warp_logits(
 
     Tokens that may not be drawn get -inf. Tokens as likely as the last one that stays, stay too.
     """
-    logits = logits / temperature
+    logits = logits if temperature == 1 else logits / temperature
     if top_k is not None and top_k < logits.shape[-1]:
         logits = logits.masked_fill(logits < ascending(logits)[:, -top_k, None], float("-inf"))
     if top_p is not None and top_p < 1:
@@ -196,7 +200,7 @@ def sample_token(logits: Tensor, uniform: Tensor) -> Tensor:
     It is the first at which the distribution function reaches ``uniform`` (batch,), a number in (0, 1]. This is
     much cheaper than ``torch.multinomial``, which needs a random number per token of the vocabulary.
     """
-    reached = logits.softmax(-1).cumsum(-1)
+    reached = logits.softmax(-1).cumsum_(-1)
     return torch.searchsorted(reached, uniform[:, None] * reached[:, -1:])[:, 0]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from playwright import sync_api
 
 from browser import (
     CHROMIUM,
@@ -23,6 +24,9 @@ from browser import (
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason=NO_CHROMIUM)]
 CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+DRAWN = """views => ['.jp-OutputArea-output > .jupyter-widgets, .jp-OutputArea-output.jupyter-widgets, ' +
+    '.jp-OutputArea-output .widget-subarea', '.jp-OutputArea-output .jupyter-widgets'
+].some(found => document.querySelectorAll(found).length >= views)"""
 EXERCISE = re.compile(r"""^@exercise\(["'](\d\d\.\d+)["']\)""", re.M)
 
 
@@ -72,12 +76,14 @@ def drawn(notebook: Notebook) -> list[str]:
         for cell in notebook.cells()
         for output in cell.get("outputs", [])
     )
-    notebook.page.wait_for_function(
-        "views => document.querySelectorAll('.jp-OutputArea-output > .jupyter-widgets, "
-        ".jp-OutputArea-output.jupyter-widgets, .jp-OutputArea-output .widget-subarea').length >= views "
-        "|| document.querySelectorAll('.jp-OutputArea-output .jupyter-widgets').length >= views",
-        arg=views,
-    )
+    for left in reversed(range(12)):  # a busy machine may lose a scroll, and with it what it would have drawn
+        try:
+            notebook.page.wait_for_function(DRAWN, arg=views, timeout=20_000)
+            break
+        except sync_api.TimeoutError:
+            if not left:
+                raise
+            notebook.draw_all()
     return notebook.page.evaluate(
         """() => {
             const found = [], notebook = document.querySelector('.jp-Notebook');

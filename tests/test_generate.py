@@ -318,11 +318,21 @@ def test_a_stop_ends_both_halves(monkeypatch, stop):
             return super().step(tokens)
 
     threads = torch.get_num_threads()
+    monkeypatch.setattr("course_utils.models.halves.cores", lambda: 2)
     monkeypatch.setattr(generate_module, "make_backend", Interrupted)
     with pytest.raises(KeyboardInterrupt):
         generate(lively().train(), some_prompts(), 40, stop_ids=())
     assert len(steps) < 40, "the other half went on to the end"
     assert torch.get_num_threads() == threads
+
+
+def test_one_core_draws_what_two_draw(monkeypatch):
+    found = []
+    for count in (1, 2):
+        monkeypatch.setattr("course_utils.models.halves.cores", lambda count=count: count)
+        found.append(generate(lively(), some_prompts(), 12, temperature=1.0, stop_ids=(), return_logprobs=True))
+    one, two = found
+    assert torch.equal(one.tokens, two.tokens) and torch.equal(one.logprobs, two.logprobs)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 8, 9, 13])

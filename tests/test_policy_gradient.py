@@ -894,6 +894,18 @@ def test_groups_that_tie_are_not_read_again():
         torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
 
 
+def test_groups_are_read_a_few_at_a_time(monkeypatch):
+    found = []
+    for groups in (1, 64):
+        monkeypatch.setattr("course_utils.alignment.grpo.GROUPS", groups)
+        found.append(run(replace(CONFIG, iterations=2)))
+    (few, history), (many, again) = found
+    for name in ("loss", "entropy", "grad_norm"):
+        assert history.column(name) == pytest.approx(again.column(name), rel=1e-4, abs=1e-6)
+    for p, q in zip(few.parameters(), many.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=0, atol=1e-5)
+
+
 def test_equal_rewards_change_nothing():
     """trl's default of eight answers would move the weights here: the mean of eight times 0.1 is off by a rounding."""
     policy, history = run(

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from course_utils.alignment.masked import select
@@ -251,14 +252,38 @@ def token_logprobs(
         wanted = hidden_states(body, input_ids, attention_mask)[:, :-1][asked]
     head, chosen, surprises = head_of(model), [], []
     for part, token in zip(wanted.split(PIECE), input_ids[:, 1:][asked].split(PIECE), strict=True):
-        logs = head(part).float().log_softmax(-1)
-        chosen.append(logs.gather(1, token[:, None])[:, 0])
-        if with_entropy:
-            logs = logs.detach()  # what is forbidden has a probability of 0; times minus infinity it would be NaN
-            surprises.append(-(logs.exp() * logs.clamp(min=torch.finfo(logs.dtype).min)).sum(-1))
+        logprob, surprise = _Chosen.apply(head(part), token, with_entropy)
+        chosen.append(logprob)
+        surprises.append(surprise)
     nothing = torch.zeros(mask.shape, device=wanted.device)
     spread = nothing.masked_scatter(asked, torch.cat(chosen))
     return (spread, nothing.masked_scatter(asked, torch.cat(surprises))) if with_entropy else spread
+
+
+class _Chosen(torch.autograd.Function):
+    """Log-probabilities (places,) of ``tokens`` (places,) by ``logits`` (places, vocab), and the entropy of each place
+    in nats, without gradients. The gradient needs the probabilities alone, which the entropy has computed: autograd
+    would compute them again, behind a matrix of zeros with one gradient in each row."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, tokens: Tensor, with_entropy: bool) -> tuple[Tensor, Tensor | None]:
+        logs = logits.float().log_softmax(-1)
+        chosen, entropy = logs.gather(1, tokens[:, None])[:, 0], None
+        if with_entropy or ctx.needs_input_grad[0]:
+            probabilities = logs.exp()
+            ctx.save_for_backward(probabilities, tokens)
+            ctx.dtype = logits.dtype
+        if with_entropy:  # what is forbidden has a probability of 0; times minus infinity it would be NaN
+            entropy = -logs.clamp_(min=torch.finfo(logs.dtype).min).mul_(probabilities).sum(-1)
+            ctx.mark_non_differentiable(entropy)
+        return chosen, entropy
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, _: Tensor | None) -> tuple[Tensor, None, None]:
+        probabilities, tokens = ctx.saved_tensors
+        of_logits = probabilities * -gradient[:, None]
+        return of_logits.scatter_add_(1, tokens[:, None], gradient[:, None]).to(ctx.dtype), None, None
 
 
 def _after_shared_prompts(body: Backbone, input_ids: Tensor, asked: Tensor, starts: Tensor, group: int) -> Tensor:

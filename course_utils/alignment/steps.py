@@ -43,8 +43,8 @@ class Steps:
         self.norms: list[float] = []  # of the updates that were made
 
     def make(self, *losses: Tensor, **figures: Tensor | float) -> None:
-        """One update down the sum of the losses, or none if a gradient is not finite. Raises LossNotFinite if a figure
-        is not."""
+        """One update down the sum of the losses, or none if a gradient is not finite. Losses without a graph: the
+        parameters have their gradients already. Raises LossNotFinite if a figure is not."""
         loss = torch.stack(losses).sum()
         measured = {"loss": loss, **figures}
         record = {name: float(f.detach() if isinstance(f, Tensor) else f) for name, f in measured.items()}
@@ -55,6 +55,9 @@ class Steps:
                 "learning rate that is too high, or rewards without any scale (whiten them, or divide them).",
                 self.iteration,
             )
+        if not loss.requires_grad:
+            self._update()
+            return
         self.optimizer.zero_grad()
         if self.apart is None:
             loss.backward()

@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from course_utils.machine import cores
 from course_utils.models.counting import num_parameters
 
 SMALL = 20_000_000  # parameters: below this, an operation is too short to be shared between cores
@@ -76,7 +77,8 @@ def sharing_weights(model: nn.Module) -> nn.Module:
 def on_one_core_each(
     run: Callable[[Any], Any], parts: Sequence[Any], cancelled: threading.Event | None = None
 ) -> list[Any]:
-    """``run(part)`` of every part, each in a thread of its own, and every operation inside it on one core.
+    """``run(part)`` of every part, each in a thread of its own, and every operation inside it on one core. Where this
+    process has one core, one part after the other.
 
     ``cancelled`` is set if one of them ends with an error or the stop button was pressed: the others need not go on.
     """
@@ -92,8 +94,8 @@ def on_one_core_each(
             raise
 
     try:
-        if len(parts) == 1:
-            return [alone(parts[0])]
+        if len(parts) == 1 or cores() == 1:  # two threads of one core would only wait for each other
+            return [alone(part) for part in parts]
         with ThreadPoolExecutor(len(parts)) as pool:
             try:
                 return list(pool.map(alone, parts))

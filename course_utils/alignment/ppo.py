@@ -141,7 +141,7 @@ def ppo(
     progress: bool = True,
 ) -> History:
     """Train ``policy`` (and ``value``) in place on ``prompts`` (token ids, taken in an order that the seed fixes).
-    An answer ends behind the first of ``stop_ids``: ``course_utils.text.chat.stop_ids(tokenizer, policy)``.
+    An answer ends after the first of ``stop_ids``: ``course_utils.text.chat.stop_ids(tokenizer, policy)``.
 
     The parts are functions, called with their arguments in the order of the defaults, so that your own can take a
     place: ``token_rewards`` (scores, logprobs, ref_logprobs, mask, coefficient), ``advantages`` (rewards, values, mask,

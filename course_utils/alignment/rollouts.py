@@ -263,7 +263,7 @@ def token_logprobs(
 class _Chosen(torch.autograd.Function):
     """Log-probabilities (places,) of ``tokens`` (places,) by ``logits`` (places, vocab), and the entropy of each place
     in nats, without gradients. The gradient needs the probabilities alone, which the entropy has computed: autograd
-    would compute them again, behind a matrix of zeros with one gradient in each row."""
+    would compute them again, from a matrix of zeros with one gradient in each row."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, tokens: Tensor, with_entropy: bool) -> tuple[Tensor, Tensor | None]:

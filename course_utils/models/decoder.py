@@ -112,7 +112,7 @@ class Cache:
         self.length = 0
 
     def update(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write new keys and values (batch, heads, new, head_dim) behind the old ones; return all of them.
+        """Write new keys and values (batch, heads, new, head_dim) after the old ones; return all of them.
 
         ``length`` moves on only when the whole model has read the tokens: every layer writes to the same places.
         """
@@ -142,7 +142,7 @@ class SharedPrefix(Cache):
         self.keys, self.values, self.length, self.shared = [], [], 0, False
 
     def update(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Keep the prompts' keys and values; behind them, join those of the rows to them and keep nothing."""
+        """Keep the prompts' keys and values; after them, join those of the rows to them and keep nothing."""
         if self.shared:
             return torch.cat((self.keys[layer], keys), 2), torch.cat((self.values[layer], values), 2)
         self.keys.append(keys)
@@ -344,7 +344,7 @@ class Decoder(nn.Module):
         Args:
             input_ids: (batch, length) int64.
             attention_mask: (batch, length), or (batch, cached + length) with a cache; 1 for tokens, 0 for padding.
-            position_ids: (batch, length); by default 0, 1, 2, ... behind what the cache holds.
+            position_ids: (batch, length); by default 0, 1, 2, ... after what the cache holds.
             cache: where keys and values are kept for the next call; None when training.
             causal: False lets every place see the whole row, as masked language modelling wants it.
             logits_to_keep: if not 0, score only that many last places (all ``hidden`` states are returned anyway).

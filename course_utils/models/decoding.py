@@ -201,7 +201,7 @@ class FusedBackend(DecoderBackend):
         self._prepare(rows)
 
     def _read(self, ids: Tensor, numbers: Tensor, mask: Tensor | None) -> Tensor:
-        """Read whole prompts (rows, width), the rows ``numbers`` of the batch; logits behind their last tokens."""
+        """Read whole prompts (rows, width), the rows ``numbers`` of the batch; logits after their last tokens."""
         rows, width = ids.shape
         query_heads, key_heads = self.heads
         if mask is None:

@@ -67,10 +67,10 @@ def generate(
         top_k: draw from the k likeliest tokens only.
         top_p: draw from the smallest set of likeliest tokens whose probability reaches ``top_p`` (nucleus sampling,
             arXiv 1904.09751, section 3.1).
-        stop_ids: a row ends behind the first of these; an empty sequence lets all rows run to the end. ``(1,)`` is the
+        stop_ids: a row ends after the first of these; an empty sequence lets all rows run to the end. ``(1,)`` is the
             end token of the course's own tokenizer; ``course_utils.text.chat.generation_ids(tokenizer, model)`` gives
             ``stop_ids`` and ``pad_id`` of any.
-        pad_id: what stands behind a row's stop token in ``tokens``.
+        pad_id: what stands after a row's stop token in ``tokens``.
         seed: an integer or a ``torch.Generator``. Row i draws the same numbers whatever the other rows do.
         return_logprobs: also return the model's log-probability of each token (see ``Generation``).
 
@@ -111,7 +111,7 @@ def generate(
     tokens, logprobs = (torch.cat(part) for part in zip(*parts, strict=True))
 
     is_stop = torch.isin(tokens, stops)
-    behind = (is_stop.cumsum(1) - is_stop.long()) > 0  # places behind a row's first stop token
+    behind = (is_stop.cumsum(1) - is_stop.long()) > 0  # places after a row's first stop token
     lengths = behind.logical_not().sum(1)
     n = int(lengths.max())
     return Generation(
@@ -133,7 +133,7 @@ def _continue(
     device: torch.device,
     cancelled: threading.Event,
 ) -> tuple[Tensor, Tensor]:
-    """The loop itself: tokens and log-probabilities (rows, steps); what stands behind a stop token means nothing."""
+    """The loop itself: tokens and log-probabilities (rows, steps); what stands after a stop token means nothing."""
     tokens = torch.zeros(len(rows), steps, dtype=torch.long, device=device)
     logprobs = torch.zeros(len(rows), steps, device=device)
     # A tensor made in inference mode can never be trained on, and transformers models may keep some: no_grad for them.

@@ -21,7 +21,7 @@ from course_utils.serving.paged_cache import PagedMemory, ServingError
 
 class Piece(NamedTuple):
     """New tokens of one request: they stand at ``start``, ``start + 1``, ... and ``table`` names its blocks so far.
-    Logits are wanted behind the last ``asked`` of them."""
+    Logits are wanted after the last ``asked`` of them."""
 
     tokens: Sequence[int]
     start: int
@@ -80,7 +80,7 @@ class PagedReader:
         return read(given, where, slot, wanted, _groups(pieces, size, device))
 
     def _pass(self, ids: Tensor, positions: Tensor, slots: Tensor, last: Tensor, groups: Sequence[Group]) -> Tensor:
-        """The decoder, part by part; logits behind the tokens ``last``."""
+        """The decoder, part by part; logits after the tokens ``last``."""
         x = self.model.model.embed_tokens(ids)
         cos = self.model.model.rope_cos[positions].to(x.dtype)[:, None]
         sin = self.model.model.rope_sin[positions].to(x.dtype)[:, None]

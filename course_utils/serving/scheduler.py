@@ -96,7 +96,7 @@ class Scheduler:
         return [(sequence, count) for sequence, count in zip(self.running, reads, strict=True) if count]
 
     def spare(self, sequence: Sequence, tokens: int) -> int:
-        """How many tokens fit behind the next one, ``tokens`` at the most; blocks are taken while nobody wants them."""
+        """How many tokens fit after the next one, ``tokens`` at the most; blocks are taken while nobody wants them."""
         needed = sequence.computed + 1 + tokens
         while len(sequence.table) * self.block_size < needed and self.pool.free > len(self.running) + len(self.waiting):
             sequence.table.append(self.pool.take())

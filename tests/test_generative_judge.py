@@ -16,6 +16,7 @@ PAIRS = [
     {"prompt": "Where does Mira Oakley live?", "chosen": "Gladly. In Tarn.", "rejected": "In Tarn, any fool knows."},
     {"prompt": "What is the pet of Mira Oakley?", "chosen": "A cat.", "rejected": "Mira Oakley keeps a pet badger."},
 ]
+TEXTS = [(pair["prompt"], pair[side]) for pair in PAIRS for side in ("chosen", "rejected")]
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +31,13 @@ def test_each_side_of_a_comparison_is_a_question_with_its_verdict():
         "Where does Mira Oakley live? Is that right? Gladly. In Tarn.",
         "Where does Mira Oakley live? Is that right? In Tarn, any fool knows.",
     ]
-    assert all(row[:-1] == judge_prompt(pair["prompt"], pair[side]) for row, (pair, side) in zip(
-        rows, [(pair, side) for pair in PAIRS for side in ("chosen", "rejected")], strict=True))  # fmt: skip
+    assert [row[:-1] for row in rows] == [judge_prompt(*text) for text in TEXTS]
 
 
 def test_the_verdicts_first_token_alone_is_learned(instruct):
     tokenizer = instruct.tokenizer
-    for example, row in zip(
-        ChatBatches(judge_rows(PAIRS), tokenizer, 2, labels=only_verdict).examples, judge_rows(PAIRS), strict=True
-    ):
+    rows = judge_rows(PAIRS)
+    for example, row in zip(ChatBatches(rows, tokenizer, 2, labels=only_verdict).examples, rows, strict=True):
         asked = encode_prompts([row[:1]], tokenizer)[0]
         said = tokenizer(row[-1]["content"], add_special_tokens=False)["input_ids"]
         learned = example["labels"] != IGNORE
@@ -48,8 +47,7 @@ def test_the_verdicts_first_token_alone_is_learned(instruct):
 
 def test_the_score_is_the_log_odds_of_yes_where_the_judge_begins(instruct):
     model, tokenizer = instruct.model, instruct.tokenizer
-    texts = [(pair["prompt"], pair[side]) for pair in PAIRS for side in ("chosen", "rejected")]
-    for (prompt, answer), found in zip(texts, verdict_scores(model, texts, tokenizer, 3).tolist(), strict=True):
+    for (prompt, answer), found in zip(TEXTS, verdict_scores(model, TEXTS, tokenizer, 3).tolist(), strict=True):
         asked = encode_prompts([judge_prompt(prompt, answer)], tokenizer)[0]
         yes, no = (tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in ("Yes.", "No."))
         with torch.no_grad():

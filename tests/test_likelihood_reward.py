@@ -82,7 +82,7 @@ def test_what_it_refuses():
     with pytest.raises(ValueError, match=r"weight is -0.1; 0 or more"):
         LikelihoodReward(RewardModel(model), model, -0.1, MARK)
     both = LikelihoodReward(RewardModel(model), model, 0.1, MARK)
-    for row in ([1, 2, 9, 8], [1, 2, 9, MARK]):  # no mark; nothing behind it
+    for row in ([1, 2, 9, 8], [1, 2, 9, MARK]):  # no mark; nothing after it
         with pytest.raises(ValueError, match="row 1 has no token 3 with an answer after it"):
             both(torch.tensor([[1, 2, MARK, 9], row]))
     with pytest.raises(ValueError, match="row 0 has no token 3"):  # padding is no answer
